@@ -1,0 +1,1 @@
+"""deixis segments what a sentence points at, in an image or a video."""

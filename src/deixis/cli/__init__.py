@@ -1,0 +1,50 @@
+"""The command line: one table from verb to function; a verb's file is imported when it is called."""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+from ..errors import DeixisError, did_you_mean
+
+# verb -> module in this folder (its function `main(arguments) -> exit code`), and one line of help
+VERBS: dict[str, tuple[str, str]] = {
+    "segment": ("segment", "find what sentences point at in photos"),
+    "train": ("train", "train a recipe, or resume a run"),
+    "evaluate": ("evaluate", "score a model, or anybody's masks, under a named protocol"),
+    "compare": ("compare", "set two results side by side with a paired bootstrap"),
+    "data": ("data", "look at, audit and convert data sets"),
+    "toyland": ("toyland", "draw and write our own world"),
+    "checkpoint": ("checkpoint", "convert and inspect checkpoints"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; a mistake of the user's is one sentence on stderr and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        print(f"deixis {version('deixis')}")
+        return 0
+    verb, *rest = arguments
+    try:
+        if verb not in VERBS:
+            raise DeixisError(f"There is no command {verb!r}. {did_you_mean(verb, VERBS)}")
+        return import_module(f".{VERBS[verb][0]}", __name__).main(rest)
+    except DeixisError as error:
+        print(f"deixis: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("deixis: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has enough; Python would complain while shutting down
+        return 0
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {line}" for verb, (_, line) in VERBS.items())
+    usage = "usage: deixis COMMAND [OPTIONS]\n\nSegment what a sentence points at."
+    return f"{usage}\n\n{verbs}\n\n`deixis COMMAND --help` says more."

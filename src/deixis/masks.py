@@ -1,0 +1,103 @@
+"""Masks in every form they come in: run lengths, polygons, boxes, pixels; the only place that touches pycocotools."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image
+from pycocotools import mask as coco
+
+RunLengths = dict[str, Any]  # {"size": [height, width], "counts": str}, as `records.RLE`
+
+
+def encode(mask: Bool[np.ndarray, "h w"]) -> RunLengths:
+    """The mask as COCO's compressed run lengths, ready for JSON."""
+    return _text(coco.encode(np.asfortranarray(mask, dtype=np.uint8)))
+
+
+def decode(rle: Any) -> Bool[np.ndarray, "h w"]:
+    return cast(np.ndarray, coco.decode(_bytes(rle))).astype(bool)
+
+
+def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> RunLengths:
+    """The union of COCO polygons `[x0, y0, x1, y1, …]`, rasterised as COCO does."""
+    for polygon in polygons:
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError(
+                f"A polygon has {len(polygon)} numbers; at least three points of two numbers each are wanted."
+            )
+    if not polygons:
+        return encode(np.zeros((height, width), dtype=bool))
+    return _text(coco.merge(coco.frPyObjects([list(polygon) for polygon in polygons], height, width)))
+
+
+def from_uncompressed(counts: Sequence[int], height: int, width: int) -> RunLengths:
+    """COCO's uncompressed run lengths (column by column, background first)."""
+    if sum(counts) != height * width:
+        raise ValueError(f"Run lengths sum to {sum(counts)}, but the mask has {height}x{width} pixels.")
+    return _text(coco.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width))
+
+
+def area(rle: Any) -> int:
+    return int(coco.area(_bytes(rle)))
+
+
+def box(rle: Any) -> tuple[float, float, float, float]:
+    """Left, top, width, height in pixels; all zero for an empty mask."""
+    left, top, width, height = coco.toBbox(_bytes(rle))
+    return float(left), float(top), float(width), float(height)
+
+
+def union(rles: Iterable[Any]) -> RunLengths:
+    return _text(coco.merge([_bytes(rle) for rle in rles]))
+
+
+def intersection_and_union(prediction: Any, target: Any) -> tuple[int, int]:
+    """Pixels in both masks and pixels in either, by run-length arithmetic: nothing is decoded."""
+    if list(prediction["size"]) != list(target["size"]):
+        raise ValueError(f"Masks of sizes {list(prediction['size'])} and {list(target['size'])} cannot be compared.")
+    first, second = _bytes(prediction), _bytes(target)
+    both = int(coco.area(coco.merge([first, second], intersect=True)))
+    return both, int(coco.area(first)) + int(coco.area(second)) - both
+
+
+def resize(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> Bool[np.ndarray, "height width"]:
+    """Nearest-neighbour resizing, as Pillow does it."""
+    picture = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+    return np.asarray(picture, dtype=bool)
+
+
+def paint(
+    image: UInt8[np.ndarray, "h w 3"],
+    mask: Bool[np.ndarray, "h w"],
+    colour: tuple[int, int, int] = (255, 64, 64),
+    strength: float = 0.5,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The image with the mask tinted and outlined: the plainest picture of an answer."""
+    tint = np.asarray(colour, dtype=np.float32)
+    painted = image.astype(np.float32)
+    painted[mask] = (1 - strength) * painted[mask] + strength * tint
+    thickness = max(1, round(min(image.shape[:2]) / 240))
+    painted[outline(mask, thickness)] = tint
+    return painted.round().astype(np.uint8)
+
+
+def outline(mask: Bool[np.ndarray, "h w"], thickness: int = 1) -> Bool[np.ndarray, "h w"]:
+    """The cells of the mask that lie within `thickness` steps of its outside; the picture's border is no outside."""
+    inner = mask.copy()
+    for _ in range(thickness):
+        padded = np.pad(inner, 1, mode="edge")
+        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
+
+
+def _bytes(rle: Any) -> RunLengths:
+    counts = rle["counts"]
+    if isinstance(counts, str):
+        counts = counts.encode("ascii")
+    return {"size": list(rle["size"]), "counts": counts}
+
+
+def _text(rle: Any) -> RunLengths:
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
