@@ -1,0 +1,1 @@
+"""Our own checkpoint format, and readers of the official ones."""

@@ -1,0 +1,1 @@
+"""One reader a file, and the way from Samples to tensors."""

@@ -1,0 +1,1 @@
+"""The evaluator: measures as pure functions, accumulators that only add and merge, named protocols."""

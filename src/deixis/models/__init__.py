@@ -1,0 +1,1 @@
+"""One file, one paper: the network and its own loss."""

@@ -1,0 +1,1 @@
+"""Language-free encoders that expose their stages."""
