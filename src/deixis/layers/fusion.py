@@ -1,0 +1,78 @@
+"""Pixel-word fusion: each pixel gathers the words that matter to it, and a gate says how much of it is let on."""
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BLOCKED = -1e4  # added to the scores of padding words, as published
+
+
+class PixelWordAttention(nn.Module):
+    """LAVT's pixel-word attention module (PWAM, Sec. 3.2).
+
+    The published biases of query and output are taken away by the instance norms after them, and that of the key
+    adds the same to the score of every word: they have no effect, so we have none.
+    """
+
+    def __init__(self, vision_width: int, word_width: int, heads: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = vision_width**-0.5  # the channels of all heads together, as published
+        self.vision = nn.Linear(vision_width, vision_width)
+        self.query = nn.Linear(vision_width, vision_width, bias=False)
+        self.key = nn.Linear(word_width, vision_width, bias=False)
+        self.value = nn.Linear(word_width, vision_width)
+        self.output = nn.Linear(vision_width, vision_width, bias=False)
+        self.fuse = nn.Linear(vision_width, vision_width)
+
+    def forward(
+        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], word_mask: Bool[Tensor, "b l"]
+    ) -> Float[Tensor, "b y x d"]:
+        return self.attend(features, words, word_mask)[0]
+
+    def attend(
+        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], word_mask: Bool[Tensor, "b l"]
+    ) -> tuple[Float[Tensor, "b y x d"], Float[Tensor, "b l y x"]]:
+        """The fused map, and how much each pixel looked at each word (the mean over heads)."""
+        height, width = features.shape[1:3]
+        query = rearrange(instance_norm(self.query(features)), "b y x (h d) -> b h (y x) d", h=self.heads)
+        key = rearrange(self.key(words), "b l (h d) -> b h d l", h=self.heads)
+        blocked = rearrange((~word_mask).to(query.dtype) * BLOCKED, "b l -> b 1 1 l")
+        weights = torch.softmax(query @ (key * self.scale) + blocked, dim=-1)
+        gathered = rearrange(weights, "b h n l -> b n (h l)") @ self._answers(words, word_mask)
+        gathered = instance_norm(rearrange(gathered, "b (y x) d -> b y x d", y=height))
+        fused = F.gelu(self.fuse(F.gelu(self.vision(features)) * gathered))
+        return fused, rearrange(weights.mean(1), "b (y x) l -> b l y x", y=height, x=width)
+
+    def _answers(self, words: Tensor, word_mask: Tensor) -> Float[Tensor, "b hl d"]:
+        """What each word says to a pixel that looks at it with one head.
+
+        Values go through the output layer before the pixels gather them: there are far fewer words than pixels.
+        """
+        value = self.value(words) * word_mask[..., None]
+        value = rearrange(value, "b l (h d) -> b h l d", h=self.heads)
+        output = rearrange(self.output.weight, "out (h d) -> h out d", h=self.heads).to(value.dtype)
+        return rearrange(einsum(value, output, "b h l d, h out d -> b h l out"), "b h l out -> b (h l) out")
+
+
+class LanguageGate(nn.Module):
+    """How much of the fused map joins the vision stream (LAVT Sec. 3.3): a map to its gated self."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, width, bias=False)
+        self.gate = nn.Linear(width, width, bias=False)
+        # Nearly shut at first, so that a pre-trained encoder sees what it knows; at zero neither layer would learn.
+        nn.init.trunc_normal_(self.gate.weight, std=0.02)
+
+    def forward(self, fused: Float[Tensor, "b y x d"]) -> Float[Tensor, "b y x d"]:
+        return torch.tanh(self.gate(F.relu(self.hidden(fused)))) * fused
+
+
+def instance_norm(features: Float[Tensor, "b y x d"], epsilon: float = 1e-5) -> Float[Tensor, "b y x d"]:
+    """Each channel of each map to zero mean and unit variance over its cells, in training and after."""
+    variance, mean = torch.var_mean(features.float(), dim=(1, 2), correction=0, keepdim=True)
+    spread = torch.rsqrt(variance + epsilon)
+    return (features * spread - mean * spread).to(features.dtype)

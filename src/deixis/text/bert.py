@@ -1,0 +1,70 @@
+"""BERT, the language encoder, layer by layer, so that others can weave something between its stages."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import BertConfig as PublishedConfig
+from transformers import BertModel
+
+from ..errors import DeixisError
+
+BLOCKED = -1e4  # added to the scores of padding words, as published; small enough for float16
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertConfig:
+    """The size of a BERT; the defaults are those of bert-base-uncased."""
+
+    layers: int = 12
+    width: int = 768
+    heads: int = 12
+    feed_forward: int = 3072
+    vocabulary: int = 30522
+    positions: int = 512
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise DeixisError(
+                f"BERT has {self.width} channels, which {self.heads} heads cannot share; choose a divisor."
+            )
+        if min(self.layers, self.feed_forward, self.vocabulary, self.positions) < 1:
+            raise DeixisError("BERT wants at least one layer, hidden unit, word and position; give positive numbers.")
+
+
+class Bert(nn.Module):
+    """Words to features; padding words change nothing for the real ones."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.width
+        published = PublishedConfig(
+            vocab_size=config.vocabulary,
+            hidden_size=config.width,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.feed_forward,
+            max_position_embeddings=config.positions,
+            hidden_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=config.dropout,
+        )
+        published._attn_implementation = "sdpa"
+        self.bert = BertModel(published, add_pooling_layer=False)
+
+    def embed(self, words: Int[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
+        """What a word is and where it stands, before any layer."""
+        return self.bert.embeddings(input_ids=words)
+
+    def layers(
+        self, features: Float[Tensor, "b l d"], word_mask: Bool[Tensor, "b l"], start: int, stop: int
+    ) -> Float[Tensor, "b l d"]:
+        """Layers `start` to `stop - 1`."""
+        scores_bias = ((~word_mask).to(features.dtype) * BLOCKED)[:, None, None, :]
+        for layer in self.bert.encoder.layer[start:stop]:
+            features = layer(features, scores_bias)
+        return features
+
+    def forward(self, words: Int[Tensor, "b l"], word_mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
+        return self.layers(self.embed(words), word_mask, 0, self.config.layers)
