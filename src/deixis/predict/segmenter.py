@@ -1,0 +1,158 @@
+"""From a photo and sentences to Predictions: reading, batching, and back to the photo's own size."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Protocol, overload
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Float32, Int, UInt8
+from torch import Tensor, nn
+
+from ..data.visuals import Source, open_image
+from ..errors import DeixisError
+from ..records import Batch
+from .prediction import Prediction, answer
+
+Expressions = list[str] | tuple[str, ...]
+LARGEST_BATCH = 8  # expressions that share one pass over the image; more only cost memory
+
+
+class ExpressionTruncated(UserWarning):
+    """An expression has more words than the model reads; the rest was left out."""
+
+
+class Words(Protocol):
+    """What the Segmenter asks of a tokenizer."""
+
+    def encode(self, expressions: Sequence[str], max_words: int) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]: ...
+    def is_truncated(self, expression: str, max_words: int) -> bool: ...
+    def tokens(self, words: Int[Tensor, " l"]) -> list[str]: ...
+
+
+class Pixels(Protocol):
+    """What the Segmenter asks of a system's Preprocess."""
+
+    max_words: int
+
+    def image(self, picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 y x"]: ...
+
+
+class Segmenter:
+    """A trained system with its own tokenizer and preprocessing, ready for anybody's photos."""
+
+    def __init__(
+        self,
+        system: nn.Module,
+        tokenizer: Words,
+        preprocess: Pixels,
+        card: Any = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        name: str = "model",
+    ) -> None:
+        self.system = system.to(device=device, dtype=dtype).eval()
+        self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
+        self.device, self.dtype = torch.device(device), dtype
+
+    @overload
+    def __call__(self, image: Source, expression: str, *, threshold: float = 0.5) -> Prediction: ...
+    @overload
+    def __call__(self, image: Source, expression: Expressions, *, threshold: float = 0.5) -> list[Prediction]: ...
+    def __call__(
+        self, image: Source, expression: str | Expressions, *, threshold: float = 0.5
+    ) -> Prediction | list[Prediction]:
+        """What the expression points at in the image; for a list of expressions, a list of answers in its order.
+
+        A list costs less than its expressions one by one: the image is read once, and what does not depend on the
+        words is computed once for every eight of them. Words beyond what the model reads are left out with an
+        `ExpressionTruncated` warning.
+        """
+        if not 0 < threshold < 1:
+            raise DeixisError(f"The threshold is {threshold}; a probability between 0 and 1 is wanted.")
+        expressions = [expression] if isinstance(expression, str) else list(expression)
+        words, word_mask = self._encode(expressions)
+        picture = open_image(image)
+        pixels = self.preprocess.image(picture)
+        predictions: list[Prediction] = []
+        for part in range(0, len(expressions), LARGEST_BATCH):
+            chunk = slice(part, part + LARGEST_BATCH)
+            batch = self._batch(pixels, words[chunk], word_mask[chunk], expressions[chunk], picture.shape[:2])
+            predictions += self._answers(batch, picture, threshold)
+        return predictions[0] if isinstance(expression, str) else predictions
+
+    def _encode(self, expressions: list[str]) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
+        limit = self.preprocess.max_words
+        for expression in expressions:
+            if not isinstance(expression, str):
+                raise DeixisError(f"An expression is {type(expression).__name__}; a sentence as text is wanted.")
+            if not expression.strip():
+                raise DeixisError("The expression is empty; say what to look for, for example 'the red cup'.")
+            if self.tokenizer.is_truncated(expression, limit):
+                message = f"Only the first {limit - 2} words or word pieces of {_short(expression)!r} are read."
+                warnings.warn(message, ExpressionTruncated, stacklevel=3)
+        if not expressions:
+            return torch.zeros(0, limit, dtype=torch.long), torch.zeros(0, limit, dtype=torch.bool)
+        words, word_mask = self.tokenizer.encode(expressions, limit)
+        for expression, count in zip(expressions, word_mask.sum(dim=1).tolist(), strict=True):
+            if count <= 2:  # [CLS] and [SEP] alone: control characters, for example
+                raise DeixisError(f"The expression {_short(expression)!r} has no word in it; say what to look for.")
+        return words, word_mask
+
+    def _batch(
+        self,
+        pixels: Float[Tensor, "3 h w"],
+        words: Int[Tensor, "b l"],
+        word_mask: Bool[Tensor, "b l"],
+        expressions: list[str],
+        size: tuple[int, ...],
+    ) -> Batch:
+        """Many expressions, one image: what is said of the picture alone is computed once."""
+        return Batch(
+            images=rearrange(pixels, "c h w -> 1 1 c h w").to(self.dtype),
+            words=words,
+            word_mask=word_mask,
+            image_index=torch.zeros(len(expressions), dtype=torch.long),
+            sizes=((size[0], size[1]),) * len(expressions),
+            expressions=tuple(expressions),
+        ).to(self.device)
+
+    @torch.inference_mode()
+    def _answers(self, batch: Batch, picture: UInt8[np.ndarray, "h w 3"], threshold: float) -> list[Prediction]:
+        output = self.system(batch)
+        logits = output.logits.float()
+        if not logits.isfinite().all():
+            raise DeixisError(
+                f"The model {self.name!r} answers with numbers that are not finite: its weights are broken, or "
+                f"{str(self.dtype).removeprefix('torch.')} is too small for them; float32 or another model will do."
+            )
+        evidence = {name: _numbers(maps) for name, maps in output.evidence.items()}
+        height, width = picture.shape[:2]
+        return [
+            answer(
+                expression,
+                picture,
+                _resize(logits[position].sigmoid(), height, width),
+                threshold=threshold,
+                words=tuple(self.tokenizer.tokens(batch.words[position].cpu())),
+                evidence={name: maps[position] for name, maps in evidence.items()},
+            )
+            for position, expression in enumerate(batch.expressions)
+        ]
+
+
+def _numbers(maps: Tensor) -> np.ndarray:
+    """NumPy knows no bfloat16; choices stay choices."""
+    return (maps if maps.dtype == torch.bool else maps.float()).cpu().numpy()
+
+
+def _resize(probability: Float32[Tensor, "y x"], height: int, width: int) -> Float32[np.ndarray, "h w"]:
+    """Probabilities, not the mask, are stretched to the photo: the outline is then smooth and the threshold exact."""
+    maps = rearrange(probability, "y x -> 1 1 y x")
+    resized = nn.functional.interpolate(maps, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return resized[0, 0].cpu().numpy()
+
+
+def _short(expression: str) -> str:
+    return expression if len(expression) <= 60 else expression[:57] + "…"
