@@ -1,0 +1,173 @@
+"""Our own checkpoint: a folder of weights (safetensors), a card that says how to build and feed them, a vocabulary."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..data.transforms import Preprocess
+from ..errors import DeixisError, did_you_mean
+from .configs import from_dict, to_dict
+
+WEIGHTS, CARD, VOCABULARY = "model.safetensors", "card.json", "vocab.txt"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What weights are: the system and its config, how inputs are made, where they come from, what they score."""
+
+    system: str
+    config: dict[str, Any]
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    description: str = ""
+    licence: str = "Apache-2.0"
+    scores: dict[str, Any] = field(default_factory=dict)  # by protocol and split
+    run: dict[str, Any] = field(default_factory=dict)  # the whole Run that made the weights, as `run.json`
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise DeixisError(
+                f"The checkpoint has format {self.format}, this deixis reads {FORMAT}; install the deixis that made it."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint as read: float32 weights, the card, and the vocabulary's words, one a line."""
+
+    weights: dict[str, Tensor]
+    card: Card
+    vocabulary: tuple[str, ...]
+
+
+def save(
+    folder: Path, weights: Mapping[str, Tensor], card: Card, vocabulary: tuple[str, ...], *, half: bool = False
+) -> None:
+    """Write the folder; each file appears whole or not at all, the weights last but for the card's copy beside them.
+
+    The card and vocabulary also stand in the weights' header, so the one file is a checkpoint by itself.
+    `half` stores floats as float16, to be read back as float32.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise DeixisError(f"The weight {name!r} holds values that are no numbers; nothing was saved.")
+    text = json.dumps(to_dict(card), indent=1, ensure_ascii=False)
+    words = "\n".join(vocabulary) + "\n"
+    stored = {name: _stored(tensor, half) for name, tensor in weights.items()}
+    header = {"deixis": text, "vocabulary": words}
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / VOCABULARY, lambda path: _write_text(path, words))
+    _replace(folder / WEIGHTS, lambda path: save_file(stored, str(path), metadata=header))
+    _replace(folder / CARD, lambda path: _write_text(path, text + "\n"))
+
+
+def read(path: str | Path) -> Checkpoint:
+    """A folder, or its weights' file alone. Raises DeixisError where it is missing, broken or holds no numbers."""
+    place = Path(path)
+    file = place / WEIGHTS if place.is_dir() else place
+    if not file.exists():
+        raise DeixisError(
+            f"There is no checkpoint at {path}; a folder with {WEIGHTS}, {CARD} and {VOCABULARY} is wanted."
+        )
+    weights, header = _tensors(file)
+    card_file, words_file = file.with_name(CARD), file.with_name(VOCABULARY)
+    text = card_file.read_text(encoding="utf-8") if place.is_dir() and card_file.exists() else header.get("deixis")
+    words = (
+        words_file.read_text(encoding="utf-8") if place.is_dir() and words_file.exists() else header.get("vocabulary")
+    )
+    if text is None or words is None:
+        raise DeixisError(f"{file} holds weights but neither {CARD} nor {VOCABULARY}; deixis did not write it.")
+    return Checkpoint(weights=weights, card=_card(text, f"The card of {path}"), vocabulary=tuple(words.splitlines()))
+
+
+def read_card(path: str | Path) -> Card:
+    """The card alone, without reading the weights."""
+    place = Path(path)
+    if place.is_dir() and (place / CARD).exists():
+        return _card((place / CARD).read_text(encoding="utf-8"), f"The card of {path}")
+    return read(path).card
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Replace a checkpoint's card: scores are often known only after the weights were written."""
+    checkpoint = read(folder)
+    with safe_open(str(folder / WEIGHTS), framework="pt") as file:
+        half = any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118  # no iterator
+    save(folder, checkpoint.weights, card, checkpoint.vocabulary, half=half)
+
+
+def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """Load every weight. Raises DeixisError with the first names and shapes that do not fit."""
+    wanted = system.state_dict()
+    missing, surplus = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))
+    if missing or surplus:
+        parts = [f"lacks {len(missing)} weights ({', '.join(missing[:3])})"] if missing else []
+        parts += [f"has {len(surplus)} that the system does not know ({', '.join(surplus[:3])})"] if surplus else []
+        raise DeixisError(f"{where} {' and '.join(parts)}; it was made for another system or config.")
+    for name, tensor in weights.items():
+        if tensor.shape != wanted[name].shape:
+            raise DeixisError(
+                f"{where} has {name!r} of shape {list(tensor.shape)}, but the system wants {list(wanted[name].shape)}; "
+                "it was made for another config."
+            )
+    system.load_state_dict(dict(weights))
+
+
+def config_of(card: Card, systems: Mapping[str, tuple[type[Any], Any]]) -> Any:
+    """The card's config as the dataclass that its system is built from."""
+    if card.system not in systems:
+        raise DeixisError(f"The checkpoint is of a system {card.system!r}. {did_you_mean(card.system, systems)}")
+    return from_dict(systems[card.system][0], card.config, f"The card's config of {card.system!r}")
+
+
+def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            header = dict(opened.metadata() or {})
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no iterator
+    except (SafetensorError, OSError) as error:
+        raise DeixisError(f"{file} is no safetensors file, or a truncated one ({error}); get a whole copy.") from error
+    for name, tensor in weights.items():
+        if tensor.is_floating_point():
+            if not bool(torch.isfinite(tensor).all()):
+                raise DeixisError(f"{file} has a weight {name!r} with values that are no numbers; it cannot be used.")
+            weights[name] = tensor.float()
+    return weights, header
+
+
+def _card(text: str, where: str) -> Card:
+    try:
+        plain = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DeixisError(f"{where} is no JSON ({error}); get a whole copy of the checkpoint.") from error
+    return from_dict(Card, plain, where)
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    kept = tensor.detach().cpu()
+    if not kept.is_floating_point():
+        return kept.clone(memory_format=torch.contiguous_format)
+    limit = torch.finfo(torch.float16).max
+    return (kept.clamp(-limit, limit).half() if half else kept.float()).clone(memory_format=torch.contiguous_format)
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    """Write beside, flush to the disk, rename: whoever looks sees the old file or the new one."""
+    beside = path.with_name(f".{path.name}.writing")
+    write(beside)
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

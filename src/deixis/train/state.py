@@ -1,0 +1,58 @@
+"""Everything a run needs to go on as if it had not been stopped, in one file that is whole or not there."""
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import DeixisError
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A run after `step` optimiser steps. Random numbers are a function of seed and step: none are kept."""
+
+    step: int
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    average: dict[str, Tensor] | None
+    scaler: dict[str, Any] | None
+    best: float | None
+
+    def save(self, path: Path) -> None:
+        """Written beside and renamed: a kill leaves the old state or the new one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.writing")
+        with beside.open("wb") as file:
+            torch.save({"format": _FORMAT, **vars(self)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "State":
+        try:
+            kept = torch.load(path, map_location="cpu", weights_only=True)
+            if kept.pop("format") != _FORMAT:
+                raise DeixisError(f"{path} was written by another version of deixis; train anew.")
+            return cls(**kept)
+        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            raise DeixisError(f"{path} is no state of a run, or broken ({error}); train anew.") from error
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Make every draw of this step (dropout, stochastic depth, noise) a function of seed, step and rank alone."""
+    import random
+
+    import numpy as np
+
+    low, high = (int(word) for word in np.random.SeedSequence([seed, step, rank]).generate_state(2))
+    random.seed(low)
+    np.random.seed(low)  # for parts that draw from NumPy's global generator
+    torch.manual_seed(high << 32 | low)
