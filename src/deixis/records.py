@@ -7,7 +7,7 @@ or clusters. A still is a clip with t = 1; the frame that a mask belongs to is t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, Self, TypedDict
+from typing import Any, Protocol, Self, TypedDict, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ class RLE(TypedDict):
     counts: str
 
 
+@runtime_checkable
 class Visual(Protocol):
     """An image or a clip that is read when it is looked at."""
 
@@ -55,6 +56,7 @@ class Sample:
     traits: Mapping[str, Any] = field(default_factory=dict)  # facts for breakdowns: program, same-kind count …
 
 
+@runtime_checkable
 class Reader(Protocol):
     """A data set: Samples by position; `ids` answers who is there without touching a pixel."""
 
