@@ -7,7 +7,7 @@ or clusters. A still is a clip with t = 1; the frame that a mask belongs to is t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, Self, TypedDict, runtime_checkable
+from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ class Batch:
         """What was computed once an image `[i …]`, repeated for each expression `[b …]`."""
         return per_image if self.image_index is None else per_image[self.image_index]
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Batch":
         tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
         return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})  # type: ignore[arg-type]
 

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from ..records import Batch, Ids, Reader, Sample
 from .transforms import Preprocess
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Sentences to token numbers, padded to the longest; True in the mask is a real word."""
 
