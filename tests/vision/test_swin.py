@@ -26,7 +26,7 @@ def tiny(window: int = 4, drop_path: float = 0.0, coordinates: bool = False) -> 
 
 def literal_attention(attention: WindowAttention, features: Tensor, shift: int) -> Tensor:
     """The published steps one by one: pad, roll, cut, attend with bias and mask, join, roll back, crop."""
-    window, (batch, height, width, dim) = attention.window, features.shape
+    window, (height, width) = attention.window, features.shape[1:3]
     padded = F.pad(features, (0, 0, 0, -width % window, 0, -height % window))
     regions = torch.zeros(padded.shape[1:3])
     if shift:
@@ -66,10 +66,8 @@ def test_attention_equals_the_published_steps(size: tuple[int, int], shifted: bo
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     weight = torch.randn_like(ours)
     inputs = [features, *attention.parameters()]
-    pairs = zip(
-        torch.autograd.grad((ours * weight).sum(), inputs), torch.autograd.grad((theirs * weight).sum(), inputs)
-    )
-    for our_gradient, their_gradient in pairs:
+    gradients = (torch.autograd.grad((answer * weight).sum(), inputs) for answer in (ours, theirs))
+    for our_gradient, their_gradient in zip(*gradients, strict=True):
         torch.testing.assert_close(our_gradient, their_gradient, atol=1e-4, rtol=1e-4)
 
 
