@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,18 +19,20 @@ Expressions = list[str] | tuple[str, ...]
 LARGEST_BATCH = 8  # expressions that share one pass over the image; more only cost memory
 
 
-class ExpressionTruncated(UserWarning):
-    """An expression has more words than the model reads; the rest was left out."""
+class ExpressionWarning(UserWarning):
+    """Part of an expression is lost on the model: too many words, or words that it does not know."""
 
 
+@runtime_checkable
 class Words(Protocol):
     """What the Segmenter asks of a tokenizer."""
 
     def encode(self, expressions: Sequence[str], max_words: int) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]: ...
     def is_truncated(self, expression: str, max_words: int) -> bool: ...
-    def tokens(self, words: Int[Tensor, " l"]) -> list[str]: ...
+    def tokens(self, expression: str, max_words: int) -> list[str]: ...
 
 
+@runtime_checkable
 class Pixels(Protocol):
     """What the Segmenter asks of a system's Preprocess."""
 
@@ -67,7 +69,7 @@ class Segmenter:
 
         A list costs less than its expressions one by one: the image is read once, and what does not depend on the
         words is computed once for every eight of them. Words beyond what the model reads are left out with an
-        `ExpressionTruncated` warning.
+        `ExpressionWarning`.
         """
         if not 0 < threshold < 1:
             raise DeixisError(f"The threshold is {threshold}; a probability between 0 and 1 is wanted.")
@@ -82,16 +84,20 @@ class Segmenter:
             predictions += self._answers(batch, picture, threshold)
         return predictions[0] if isinstance(expression, str) else predictions
 
-    def _encode(self, expressions: list[str]) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
+    def _encode(self, expressions: list[Any]) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
         limit = self.preprocess.max_words
         for expression in expressions:
             if not isinstance(expression, str):
                 raise DeixisError(f"An expression is {type(expression).__name__}; a sentence as text is wanted.")
             if not expression.strip():
                 raise DeixisError("The expression is empty; say what to look for, for example 'the red cup'.")
+            unknown = self.tokenizer.tokens(expression, limit).count("[UNK]")
+            if unknown:
+                message = f"The model {self.name!r} does not know {unknown} of the words of {_short(expression)!r}."
+                warnings.warn(message, ExpressionWarning, stacklevel=3)
             if self.tokenizer.is_truncated(expression, limit):
-                message = f"Only the first {limit - 2} words or word pieces of {_short(expression)!r} are read."
-                warnings.warn(message, ExpressionTruncated, stacklevel=3)
+                message = f"Only the first {limit - 1} words or word pieces of {_short(expression)!r} are read."
+                warnings.warn(message, ExpressionWarning, stacklevel=3)
         if not expressions:
             return torch.zeros(0, limit, dtype=torch.long), torch.zeros(0, limit, dtype=torch.bool)
         words, word_mask = self.tokenizer.encode(expressions, limit)
@@ -135,11 +141,16 @@ class Segmenter:
                 picture,
                 _resize(logits[position].sigmoid(), height, width),
                 threshold=threshold,
-                words=tuple(self.tokenizer.tokens(batch.words[position].cpu())),
+                words=self._spelled(expression, batch.words.shape[1]),
                 evidence={name: maps[position] for name, maps in evidence.items()},
             )
             for position, expression in enumerate(batch.expressions)
         ]
+
+    def _spelled(self, expression: str, length: int) -> tuple[str, ...]:
+        """The tokens, with a name for each padding word of the batch as well."""
+        tokens = self.tokenizer.tokens(expression, self.preprocess.max_words)
+        return (*tokens, *["[PAD]"] * (length - len(tokens)))
 
 
 def _numbers(maps: Tensor) -> np.ndarray:

@@ -1,0 +1,247 @@
+"""The Segmenter takes any photo and any sentences, and answers at the photo's own size."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Bool, Int
+from PIL import Image
+from torch import Tensor, nn
+
+from deixis.data.transforms import Preprocess
+from deixis.errors import DeixisError
+from deixis.predict.segmenter import LARGEST_BATCH, ExpressionWarning, Segmenter
+from deixis.records import Batch, Output
+from deixis.text.tokenizer import Tokenizer
+
+COLOURS = ("red", "green", "blue")
+LIMIT = 8
+
+
+class PlainWords:
+    """Words split at spaces: 1 and 2 are the sentence's ends, 3 to 5 the colours, 6 is any other word."""
+
+    def encode(self, expressions: list[str], max_words: int) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
+        rows = [self._numbers(expression)[:max_words] for expression in expressions]
+        longest = max(map(len, rows))
+        words = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        return words, words > 0
+
+    def is_truncated(self, expression: str, max_words: int) -> bool:
+        return len(self._numbers(expression)) > max_words
+
+    def tokens(self, expression: str, max_words: int) -> list[str]:
+        names = ("[PAD]", "[CLS]", "[SEP]", *COLOURS, "other")
+        return [names[number] for number in self._numbers(expression)[:max_words]]
+
+    def _numbers(self, expression: str) -> list[int]:
+        words = [word for word in expression.lower().split() if word.isprintable()]
+        return [1, *(COLOURS.index(word) + 3 if word in COLOURS else 6 for word in words), 2]
+
+
+class ColourSystem(nn.Module):
+    """Finds pixels of the colour that is named; counts the pictures it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(20.0))
+        self.batches: list[tuple[int, int]] = []
+
+    def forward(self, batch: Batch) -> Output:
+        self.batches.append((len(batch.images), len(batch)))
+        pixels = batch.expand(batch.images[:, 0])  # 0 to 1: the preprocess of these tests does not normalise
+        named = torch.stack([(batch.words == number).any(1) for number in (3, 4, 5)], dim=1).to(pixels.dtype)
+        chosen = (pixels * named[..., None, None]).sum(1)
+        others = (pixels * (1 - named[..., None, None])).amax(1)
+        logits = self.gain * (chosen - others - 0.5)
+        grid = nn.functional.adaptive_avg_pool2d(pixels, 4)[:, :1].repeat(1, batch.words.shape[1], 1, 1)
+        return Output(logits=logits, evidence={"similarity": grid, "selected": grid > 0.5})
+
+    def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
+        return {}
+
+
+def segmenter(**changes: torch.dtype | str) -> Segmenter:
+    preprocess = Preprocess(image_size=32, max_words=LIMIT, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return Segmenter(ColourSystem(), PlainWords(), preprocess, name="colours", **changes)  # type: ignore[arg-type]
+
+
+def photo(height: int = 60, width: int = 90) -> np.ndarray:
+    """Black, with a red upper left quarter and a blue lower right one."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[: height // 2, : width // 2, 0] = 255
+    pixels[height // 2 :, width // 2 :, 2] = 255
+    return pixels
+
+
+def test_the_mask_has_the_photos_size_and_the_things_place() -> None:
+    prediction = segmenter()(photo(), "red")
+    assert prediction.mask.shape == prediction.probability.shape == (60, 90)
+    assert prediction.size == (60, 90)
+    assert prediction.box == pytest.approx((0, 0, 45, 30), abs=2)
+    assert prediction.probability.dtype == np.float32
+    assert prediction.score > 0.9
+
+
+def test_a_list_gives_the_answers_of_its_sentences_one_by_one() -> None:
+    one, sentences = segmenter(), ["red", "blue", "the green", "red blue thing"] * 5
+    together = one(photo(), sentences)
+    assert [each.expression for each in together] == sentences
+    for sentence, prediction in zip(sentences, together, strict=True):
+        alone = one(photo(), sentence)
+        assert (alone.mask == prediction.mask).all()
+        assert np.allclose(alone.probability, prediction.probability, atol=1e-6)
+        assert alone.score == pytest.approx(prediction.score, abs=1e-6)
+        assert alone.words == prediction.words[: len(alone.words)]
+        assert set(prediction.words[len(alone.words) :]) <= {"[PAD]"}
+
+
+def test_the_image_is_shown_once_for_all_the_sentences_of_a_chunk() -> None:
+    one = segmenter()
+    one(photo(), ["red"] * (LARGEST_BATCH + 3))
+    assert one.system.batches == [(1, LARGEST_BATCH), (1, 3)]
+    assert one(photo(), []) == []
+
+
+def test_every_form_of_a_photo_gives_the_same_answer(tmp_path: Path) -> None:
+    one, path, stream = segmenter(), tmp_path / "photo.png", io.BytesIO()
+    Image.fromarray(photo()).save(path)
+    Image.fromarray(photo()).save(stream, "PNG")
+    expected = one(photo(), "blue").probability
+    for form in (path, str(path), stream.getvalue(), Image.fromarray(photo())):
+        assert (one(form, "blue").probability == expected).all()
+
+
+def test_a_photo_turned_by_exif_is_answered_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it rotated clockwise by a quarter
+    Image.fromarray(photo()).save(tmp_path / "turned.png", exif=exif)
+    prediction = segmenter()(tmp_path / "turned.png", "red")
+    upright = segmenter()(np.rot90(photo(), -1).copy(), "red")
+    assert prediction.size == (90, 60)
+    assert (prediction.mask == upright.mask).all()
+    assert prediction.box is not None
+    assert prediction.box[0] > 25
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "I;16", "1", "F"])
+def test_photos_of_every_mode_are_read(mode: str, tmp_path: Path) -> None:
+    if mode == "I;16":
+        picture = Image.fromarray(photo()[..., 0].astype(np.uint16) * 257)
+    else:
+        picture = Image.fromarray(photo()).convert(mode)
+    path = tmp_path / f"photo.{'jpg' if mode == 'CMYK' else 'tif' if mode == 'F' else 'png'}"
+    picture.save(path)
+    prediction = segmenter()(path, "red")
+    assert prediction.size == (60, 90)
+    if mode in {"RGBA", "P", "CMYK"}:
+        assert prediction.box == pytest.approx((0, 0, 45, 30), abs=3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (500, 1), (31, 33), (2000, 3000)])
+def test_any_size_comes_back_as_it_came(height: int, width: int) -> None:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[..., 0] = 255
+    prediction = segmenter()(pixels, "red")
+    assert prediction.size == (height, width)
+    assert prediction.mask.all()
+    assert prediction.box == (0, 0, width, height)
+
+
+@pytest.mark.slow
+def test_a_photo_of_a_hundred_megapixels_is_answered(tmp_path: Path) -> None:
+    Image.fromarray(photo(90, 120)).resize((12_000, 9_000), Image.Resampling.NEAREST).save(
+        tmp_path / "large.png", compress_level=1
+    )
+    prediction = segmenter()(tmp_path / "large.png", "red")
+    assert prediction.size == (9_000, 12_000)
+    assert prediction.box == pytest.approx((0, 0, 6_000, 4_500), abs=200)
+    files = prediction.save(tmp_path / "out")
+    assert files["mask"].stat().st_size < 2_000_000
+
+
+def test_the_threshold_chooses_the_mask_from_the_probability() -> None:
+    low, high = (segmenter()(photo(), "red", threshold=level) for level in (0.1, 0.9))
+    assert (low.mask == (low.probability > 0.1)).all()
+    assert high.mask.sum() < low.mask.sum()
+    for level in (0.0, 1.0, float("nan")):
+        with pytest.raises(DeixisError, match="between 0 and 1"):
+            segmenter()(photo(), "red", threshold=level)
+
+
+def test_evidence_and_words_stand_with_their_answer() -> None:
+    prediction = segmenter()(photo(), ["the blue thing", "the red"])[1]
+    assert prediction.words == ("[CLS]", "other", "red", "[SEP]", "[PAD]")
+    assert prediction.evidence["similarity"].shape == (5, 4, 4)
+    assert prediction.evidence["selected"].dtype == bool
+    assert prediction.evidence["similarity"].dtype == np.float32
+
+
+def test_long_sentences_are_cut_with_a_warning() -> None:
+    one = segmenter()
+    with pytest.warns(ExpressionWarning, match="first 7 words"):
+        long = one(photo(), "red thing " * 200)
+    assert (long.mask == one(photo(), "red thing").mask).all()
+
+
+def test_words_that_the_model_does_not_know_are_counted() -> None:
+    one = segmenter()
+    one.tokenizer = Tokenizer(["[PAD]", "[CLS]", "[SEP]", "red", "[UNK]"])
+    with pytest.warns(ExpressionWarning, match="does not know 2 of the words of 'red 茶 杯'"):
+        prediction = one(photo(), "red 茶 杯")
+    assert prediction.words == ("[CLS]", "red", "[UNK]", "[UNK]", "[SEP]")
+    assert prediction.mask.any()
+
+
+@pytest.mark.parametrize("sentence", ["das rote Stück", "左边的 red", "ред 🟥", "e\u0301te\u0301", "\u202ered"])
+def test_unicode_sentences_are_answered_without_a_murmur(sentence: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert segmenter()(photo(), sentence + " red").expression == sentence + " red"
+
+
+@pytest.mark.parametrize("sentence", ["", "   ", "\n\t"])
+def test_an_empty_sentence_is_refused(sentence: str) -> None:
+    with pytest.raises(DeixisError, match="expression is empty"):
+        segmenter()(photo(), ["red", sentence])
+
+
+def test_a_sentence_without_a_word_and_a_number_are_refused() -> None:
+    with pytest.raises(DeixisError, match="no word in it"):
+        segmenter()(photo(), "\x00\x01")
+    with pytest.raises(DeixisError, match="is int; a sentence"):
+        segmenter()._encode(["red", 3])
+
+
+def test_a_broken_photo_is_one_sentence(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole, "PNG")
+    for content in (b"not an image", whole.getvalue()[:3000], b""):
+        with pytest.raises(DeixisError, match="image"):
+            segmenter()(content, "red")
+    with pytest.raises(DeixisError, match=r"There is no file .*absent\.png"):
+        segmenter()(tmp_path / "absent.png", "red")
+
+
+def test_weights_that_are_no_numbers_are_named() -> None:
+    one = segmenter()
+    nn.init.constant_(one.system.gain, float("nan"))
+    with pytest.raises(DeixisError, match=r"'colours' answers with numbers that are not finite"):
+        one(photo(), "red")
+
+
+def test_half_precision_answers_nearly_the_same() -> None:
+    exact, half = segmenter()(photo(), "red"), segmenter(dtype=torch.bfloat16)(photo(), "red")
+    assert half.probability.dtype == np.float32
+    assert np.abs(exact.probability - half.probability).max() < 0.05
+
+
+def test_nothing_is_kept_for_a_backward_pass() -> None:
+    one = segmenter()
+    assert not one.system.training
+    prediction = one(photo(), "red")
+    assert one.system.gain.grad is None
+    assert isinstance(prediction.evidence["similarity"], np.ndarray)
