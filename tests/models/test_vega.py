@@ -1,0 +1,328 @@
+"""VEGA: what every system promises, and that each of its options changes what it should and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from deixis.errors import DeixisError
+from deixis.models.vega import VEGA, VEGAConfig
+from deixis.records import Batch, Output
+from deixis.system import System
+from deixis.text.bert import BertConfig
+from deixis.vision.swin import SwinConfig
+
+TINY = VEGAConfig(
+    vision=SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0),
+    text=BertConfig(layers=1, width=16, heads=2, feed_forward=32, vocabulary=40, positions=16, dropout=0.0),
+    width=32,
+    heads=2,
+    decoder_widths=(16, 16, 24),
+)
+
+
+def make_batch(count: int = 2, words: int = 6, height: int = 96, width: int = 64, images: int | None = None) -> Batch:
+    draw = torch.Generator().manual_seed(7)
+    lengths = torch.tensor([words, *(3 + number % (words - 2) for number in range(count - 1))])
+    return Batch(
+        images=torch.randn(images or count, 1, 3, height, width, generator=draw),
+        words=torch.randint(1, 40, (count, words), generator=draw),
+        word_mask=torch.arange(words) < lengths[:, None],
+        masks=torch.rand(count, height, width, generator=draw) > 0.6,
+        image_index=None if images is None else torch.arange(count) % images,
+    )
+
+
+def build(**changes: object) -> VEGA:
+    torch.manual_seed(3)
+    return VEGA(replace(TINY, **changes)).eval()
+
+
+def answer(model: VEGA, batch: Batch) -> Output:
+    with torch.no_grad():
+        return model(batch)
+
+
+def names(model: VEGA) -> set[str]:
+    return {name for name, _ in model.named_parameters()}
+
+
+def share(start: str, of: set[str]) -> set[str]:
+    return {name for name in of if name.startswith(start)}
+
+
+def test_it_is_a_system_and_its_logits_have_the_images_size() -> None:
+    model = build()
+    assert isinstance(model, System)
+    for height, width in ((96, 64), (200, 168), (33, 70)):
+        output = answer(model, make_batch(height=height, width=width))
+        assert output.logits.shape == (2, height, width)
+        assert output.logits.isfinite().all()
+
+
+def test_every_weight_gets_a_gradient() -> None:
+    model, batch = build().train(), make_batch(count=3)
+    sum(model.loss(batch, model(batch)).values()).backward()
+    # Words beyond the batch's, positions beyond its length and the second token type are never looked up.
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+
+
+def test_the_loss_names_its_terms_and_weighs_them() -> None:
+    batch = make_batch()
+    model = build()
+    terms = model.loss(batch, model(batch))
+    assert set(terms) == {"mask", "pixel_contrast"}
+    logits, masks = model(batch).logits, batch.masks
+    torch.testing.assert_close(terms["mask"], -torch.where(masks, logits, -logits).sigmoid().log().mean())
+    double = build(pixel_contrast_weight=2.0, dice_weight=0.5)
+    more = double.loss(batch, double(batch))
+    assert set(more) == {"mask", "pixel_contrast", "dice"}
+    torch.testing.assert_close(more["pixel_contrast"], 2 * terms["pixel_contrast"])
+    torch.testing.assert_close(more["mask"], terms["mask"])
+
+
+def test_a_batch_without_masks_cannot_be_learnt_from() -> None:
+    model, batch = build(), replace(make_batch(), masks=None)
+    with pytest.raises(DeixisError, match="masks"):
+        model.loss(batch, model(batch))
+
+
+def test_padding_words_change_nothing() -> None:
+    model, batch = build(), make_batch()
+    padding = torch.randint(1, 40, (2, 4), generator=torch.Generator().manual_seed(1))
+    words = torch.where(batch.word_mask, batch.words, torch.tensor(9))
+    longer = replace(
+        batch,
+        words=torch.cat((words, padding), 1),
+        word_mask=torch.cat((batch.word_mask, torch.zeros(2, 4, dtype=torch.bool)), 1),
+    )
+    before, after = answer(model, batch), answer(model, longer)
+    torch.testing.assert_close(after.logits, before.logits, rtol=0, atol=1e-5)
+    for name in ("pixel_contrast", "attention_to_visual_expression"):
+        torch.testing.assert_close(after.evidence[name], before.evidence[name], rtol=0, atol=1e-5)
+
+
+def test_a_sentence_of_one_word_has_an_answer() -> None:
+    for cues in ("both", "local", "global", "none"):
+        model, batch = build(cues=cues), make_batch()
+        batch = replace(batch, words=batch.words[:, :1], word_mask=batch.word_mask[:, :1])
+        output = model(batch)
+        assert output.logits.isfinite().all()
+        assert all(term.isfinite() for term in model.loss(batch, output).values())
+
+
+def test_a_batch_equals_its_sentences_one_by_one_and_shared_images_their_copies() -> None:
+    model, batch = build(), make_batch(count=4, images=2)
+    together = answer(model, batch)
+    for number in range(4):
+        alone = replace(
+            batch,
+            images=batch.images[batch.image_index[number : number + 1]],
+            words=batch.words[number : number + 1],
+            word_mask=batch.word_mask[number : number + 1],
+            masks=None,
+            image_index=None,
+        )
+        output = answer(model, alone)
+        torch.testing.assert_close(output.logits[0], together.logits[number], rtol=0, atol=1e-5)
+        assert torch.equal(output.evidence["selected"][0], together.evidence["selected"][number])
+
+
+def test_a_clip_is_answered_by_its_middle_frame() -> None:
+    model, batch = build(), make_batch()
+    clip = torch.cat((batch.images + 1, batch.images, batch.images - 1), 1)
+    assert torch.equal(answer(model, replace(batch, images=clip)).logits, answer(model, batch).logits)
+
+
+def test_it_learns_one_scene_by_heart() -> None:
+    torch.manual_seed(0)
+    batch = make_batch(height=64, width=64, images=1)
+    masks = torch.zeros(2, 64, 64, dtype=torch.bool)
+    masks[0, 8:32, 8:40] = masks[1, 40:60, 20:60] = True  # two sentences, two places of one image
+    image = torch.randn(1, 1, 3, 64, 64) * 0.1 + masks[0] - masks[1].float()
+    batch = replace(batch, images=image, masks=masks)
+    model = build().train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(80):
+        optimiser.zero_grad()
+        sum(model.loss(batch, model(batch)).values()).backward()
+        optimiser.step()
+    found = answer(model.eval(), batch).logits > 0
+    overlap = (found & masks).sum((1, 2)) / (found | masks).sum((1, 2))
+    assert overlap.min() > 0.9
+
+
+def test_the_evidence_explains_each_word_and_each_stage() -> None:
+    batch = make_batch(height=200, width=168)
+    evidence = answer(build(), batch).evidence
+    assert evidence["similarity"].shape == evidence["selected"].shape == (2, 6, 7, 6)
+    assert evidence["similarity"].abs().max() <= 1 + 1e-6
+    assert (evidence["selected"].sum((2, 3)) == int(0.3 * 42)).all()
+    lowest_in = evidence["similarity"].masked_fill(~evidence["selected"], 2).amin((2, 3))
+    highest_out = evidence["similarity"].masked_fill(evidence["selected"], -2).amax((2, 3))
+    assert (lowest_in >= highest_out).all()
+    shares = evidence["attention_to_visual_expression"]
+    assert shares.shape == (2, 4)
+    assert ((shares > 0) & (shares < 1)).all()
+
+
+def test_the_figures_vectors_belong_to_the_answers_similarity() -> None:
+    model, batch = build(), make_batch()
+    found = model.vectors(batch)
+    assert found["pixels"].shape == (2, 6, 32)
+    assert found["words"].shape == found["visual"].shape == (2, 6, 32)
+    products = found["joint_words"] @ found["joint_pixels"].mT
+    torch.testing.assert_close(products, answer(model, batch).evidence["similarity"].flatten(2), rtol=0, atol=1e-5)
+
+
+# Options. `build` seeds alike, so models of equal parameters have equal weights.
+
+
+def test_guidance_by_words_alone_neither_looks_at_pixels_nor_selects_any() -> None:
+    default, words = build(), build(guidance="words")
+    assert names(default) - names(words) == share("guide.", names(default)) | {"log_temperature"}
+    output = answer(words, make_batch())
+    assert output.evidence == {}
+    assert set(words.loss(make_batch(), output)) == {"mask"}
+    pixels, tokens = torch.randn(2, 5, 32), torch.randn(2, 6, 32)
+    assert torch.equal(words.guide(pixels, tokens, make_batch().word_mask).tokens, tokens)
+
+
+def test_enhanced_guidance_is_the_words_after_looking_at_the_pixels() -> None:
+    default, enhanced = build(), build(guidance="enhanced")
+    assert names(default) - names(enhanced) == share("guide.expression.", names(default)) | {"log_temperature"}
+    pixels, tokens, mask = torch.randn(2, 5, 32), torch.randn(2, 6, 32), make_batch().word_mask
+    found = enhanced.guide(pixels, tokens, mask)
+    enhanced.guide.enhance.load_state_dict(default.guide.enhance.state_dict())
+    found, full = enhanced.guide(pixels, tokens, mask), default.guide(pixels, tokens, mask)
+    assert torch.equal(found.tokens, full.tokens[:, :6])
+    assert torch.equal(found.mask, mask)
+    assert torch.equal(full.mask, torch.cat((mask, mask), 1))
+
+
+@pytest.mark.parametrize("choice", ["all-pixels", "top-pixels"])
+def test_pixels_may_stand_for_the_image_themselves(choice: str) -> None:
+    default, model = build(), build(visual_guidance=choice)
+    missing = share("guide.expression.c", names(default))
+    if choice == "all-pixels":
+        assert names(default) - names(model) == share("guide.expression.", names(default)) | {"log_temperature"}
+    else:
+        assert names(default) - names(model) == missing | share("guide.expression.similarity", names(default))
+        assert names(model) - names(default) == {
+            f"guide.similarity.{part}" for part in ("pixels.weight", "pixels.bias", "words.weight", "words.bias")
+        }
+    pixels, tokens, mask = torch.randn(2, 10, 32), torch.randn(2, 6, 32), make_batch().word_mask
+    found = model.guide(pixels, tokens, mask)
+    assert torch.equal(found.tokens[:, 6:], pixels)
+    assert torch.equal(found.mask[:, :6], mask)
+    expected = torch.ones(2, 10, dtype=torch.bool) if choice == "all-pixels" else found.selected[:, 0]
+    assert torch.equal(found.mask[:, 6:], expected)
+    if choice == "top-pixels":
+        assert (found.mask[:, 6:].sum(1) == 3).all()
+    # What is not selected does not reach the decoder.
+    guided = model.look(pixels, found.tokens, found.mask[:, None])
+    unseen = torch.where(found.mask[..., None], found.tokens, torch.tensor(5.0))
+    torch.testing.assert_close(model.look(pixels, unseen, found.mask[:, None]), guided)
+
+
+@pytest.mark.parametrize(("cues", "kept"), [("global", [0]), ("local", [1, 2, 3, 4, 5]), ("both", [0, 1, 2, 3, 4, 5])])
+def test_cues_say_which_visual_tokens_guide(cues: str, kept: list[int]) -> None:
+    model = build(cues=cues)
+    assert names(model) == names(build())
+    mask = torch.ones(2, 6, dtype=torch.bool)
+    found = model.guide(torch.randn(2, 10, 32), torch.randn(2, 6, 32), mask)
+    assert found.mask[:, :6].all()
+    assert found.mask[0, 6:].nonzero()[:, 0].tolist() == kept
+
+
+def test_without_cues_a_learned_token_selects_and_no_word_matters_to_the_visual_expression() -> None:
+    model = build(cues="none")
+    assert names(model) - names(build()) == {"guide.expression.cue"}
+    assert names(build()) <= names(model)
+    pixels, mask = torch.randn(2, 10, 32), torch.ones(2, 6, dtype=torch.bool)
+    first = model.guide(pixels, torch.randn(2, 6, 32), mask)
+    second = model.guide(pixels, torch.randn(2, 6, 32), mask)
+    assert first.tokens.shape == (2, 7, 32)
+    assert torch.equal(first.tokens[:, 6:], second.tokens[:, 6:])
+
+
+def test_the_default_values_are_the_published_model() -> None:
+    spelled = build(
+        guidance="enhanced+visual",
+        visual_guidance="expression",
+        cues="both",
+        selection="top-k",
+        selection_ratio=0.3,
+        weigh_by_similarity=True,
+        normalise="selected",
+        attend_to_selected=True,
+        pixel_contrast=True,
+    )
+    default = build()
+    assert spelled.config == default.config
+    assert torch.equal(answer(spelled, make_batch()).logits, answer(default, make_batch()).logits)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cues": "global"},
+        {"cues": "local"},
+        {"selection": "threshold"},
+        {"selection_ratio": 0.8},
+        {"weigh_by_similarity": False},
+        {"normalise": "none"},
+        {"normalise": "all"},
+    ],
+    ids=str,
+)
+def test_options_of_the_selection_keep_the_weights_and_similarities_but_change_the_answer(change: dict) -> None:
+    default, changed, batch = build(), build(**change), make_batch(height=128, width=128)
+    assert names(default) == names(changed)
+    if "normalise" in change:  # only a scale of E unless the cross-attention's norm is left out
+        default, changed = build(attend_to_selected=False), build(**change, attend_to_selected=False)
+    first, second = answer(default, batch), answer(changed, batch)
+    assert torch.equal(first.evidence["similarity"], second.evidence["similarity"])
+    assert not torch.equal(first.logits, second.logits)
+    same_pixels = torch.equal(first.evidence["selected"], second.evidence["selected"])
+    assert same_pixels == (not {"selection", "selection_ratio"} & set(change))
+
+
+def test_pixel_contrast_adds_a_term_and_a_temperature_and_leaves_the_answer_alone() -> None:
+    default, without, batch = build(), build(pixel_contrast=False), make_batch()
+    assert names(default) - names(without) == {"log_temperature"}
+    output = answer(without, batch)
+    assert torch.equal(output.logits, answer(default, batch).logits)
+    assert set(without.loss(batch, output)) == {"mask"}
+    contrast = answer(default, batch).evidence["pixel_contrast"]
+    similarity = answer(default, batch).evidence["similarity"][:, 0]
+    torch.testing.assert_close(contrast, similarity / default.log_temperature.exp())
+
+
+def test_attending_to_the_selected_pixels_is_a_layer_that_can_be_left_out() -> None:
+    default, without, batch = build(), build(attend_to_selected=False), make_batch()
+    assert names(default) - names(without) == share("guide.expression.cross.", names(default))
+    assert names(without) <= names(default)
+    assert answer(without, batch).logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("guidance", "wrods", "Did you mean 'words'"),
+        ("visual_guidance", "pixels", "Did you mean 'top-pixels'"),
+        ("cues", "some", "both, global, local, none"),
+        ("selection", "top_k", "Did you mean 'top-k'"),
+        ("normalise", "select", "Did you mean 'selected'"),
+        ("selection_ratio", 0.0, "0, 1"),
+        ("selection_ratio", 1.2, "0, 1"),
+        ("heads", 3, "multiple"),
+        ("decoder_widths", (8, 8), "strides"),
+        ("pixel_contrast_weight", -1.0, "negative"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_it_may_be(name: str, value: object, hint: str) -> None:
+    config = replace(TINY)
+    object.__setattr__(config, name, value)  # past the tests' own type checks, as a command line's text would come
+    with pytest.raises(DeixisError, match=hint):
+        config.__post_init__()
