@@ -60,7 +60,8 @@ class Sample:
 class Reader(Protocol):
     """A data set: Samples by position; `ids` answers who is there without touching a pixel."""
 
-    ids: tuple[Ids, ...]
+    @property
+    def ids(self) -> tuple[Ids, ...]: ...
 
     def __len__(self) -> int: ...
     def __getitem__(self, position: int) -> Sample: ...
