@@ -1,0 +1,85 @@
+"""What is wrong with a data set: one clear sentence at once, or a counted report at the end; never a silent drop."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .. import masks
+from ..errors import DeixisError
+from ..records import Ids, Reader, Sample
+
+
+@dataclass
+class Report:
+    """Collects what is broken when `skip` is asked for, and raises it otherwise."""
+
+    skip: bool = False
+    broken: list[str] = field(default_factory=list)
+
+    def refuse(self, sentence: str) -> None:
+        """Raise the sentence, or write it down so that the record may be left out."""
+        if not self.skip:
+            raise DeixisError(sentence)
+        self.broken.append(sentence)
+
+    def __len__(self) -> int:
+        return len(self.broken)
+
+    def summary(self, most: int = 10) -> str:
+        """How much was left out, and why, one line each for the first few."""
+        if not self.broken:
+            return "Nothing is broken; nothing was left out."
+        lines = [f"{len(self.broken):,} broken {'record was' if len(self.broken) == 1 else 'records were'} left out:"]
+        lines += [f"  {sentence}" for sentence in self.broken[:most]]
+        if len(self.broken) > most:
+            lines.append(f"  … and {len(self.broken) - most:,} more")
+        return "\n".join(lines)
+
+
+class Part:
+    """Some positions of a reader, as a reader."""
+
+    def __init__(self, reader: Reader, positions: Sequence[int]) -> None:
+        self.reader = reader
+        self.positions = tuple(positions)
+        self.ids: tuple[Ids, ...] = tuple(reader.ids[position] for position in self.positions)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, position: int) -> Sample:
+        return self.reader[self.positions[position]]
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[position] for position in range(len(self)))
+
+
+def whole(reader: Reader, report: Report, advance: Callable[[], None] = lambda: None) -> Part:
+    """The samples that can be read to the last pixel; each image is decoded once.
+
+    The first broken one raises, unless `report.skip`; `advance` is called after every sample.
+    """
+    images: dict[str, str] = {}  # image -> what is wrong with it, or nothing
+    kept = []
+    for position in range(len(reader)):
+        try:
+            sample = reader[position]
+            if sample.ids.image not in images:
+                images[sample.ids.image] = _wrong_with_image(sample)
+            if images[sample.ids.image]:
+                report.refuse(images[sample.ids.image])
+            elif sample.mask is not None and sum(masks.decode(sample.mask).shape) != sum(sample.visual.size):
+                report.refuse(f"The mask of {sample.ids} is not of its image's size.")
+            else:
+                kept.append(position)
+        except DeixisError as error:
+            report.refuse(str(error))
+        advance()
+    return Part(reader, kept)
+
+
+def _wrong_with_image(sample: Sample) -> str:
+    try:
+        sample.visual.read()
+    except DeixisError as error:
+        return str(error)
+    return ""

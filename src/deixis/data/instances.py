@@ -1,0 +1,247 @@
+"""COCO's `instances.json`: images, categories, and an index of annotations that are parsed when asked for.
+
+The published file of RefCOCO holds twelve million polygon coordinates; parsing them takes most of a minute's
+tenth and half a gigabyte, and a reader needs a few hundred of them at a time. So the annotations are found by
+their braces and only their three ids are read at first.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DeixisError
+from .broken import Report
+
+_TEXT = rb'"(?:[^"\\]++|\\.)*+"'
+_FLAT = rb"(?:[^{}\"]++|" + _TEXT + rb")*+"
+_NESTED = rb"\{(?:[^{}\"]++|" + _TEXT + rb"|\{(?:[^{}\"]++|" + _TEXT + rb"|\{" + _FLAT + rb"\})*+\})*+\}"
+_OBJECT = re.compile(_NESTED, re.DOTALL)
+_KEY = re.compile(rb"\s*+(" + _TEXT + rb")\s*+:\s*+", re.DOTALL)
+_SCALAR = re.compile(_TEXT + rb"|[^][{}\",\s]++", re.DOTALL)
+_CLOSE = re.compile(rb"\s*+\]")
+_BETWEEN = re.compile(rb"\s*+([,}])\s*+")
+_IDS = re.compile(rb'"(id|image_id|category_id)"\s*+:\s*+(\d{1,18})(?=[\s,}])')
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the file says of an image."""
+
+    name: str
+    height: int
+    width: int
+
+
+class Instances:
+    """The images, categories and annotations of one file, by id."""
+
+    def __init__(self, path: Path, report: Report | None = None) -> None:
+        """Raises DeixisError, or reports, where an id is doubled or an annotation's image is absent."""
+        self.path = path
+        report = Report() if report is None else report
+        data = _read(path)
+        spans, annotations = _top_level(data)
+        if not {b"images", b"categories"} <= spans.keys():
+            images, categories, self._index = self._parsed(data)
+        else:
+            images, categories = (_json(data[slice(*spans[key])], path) for key in (b"images", b"categories"))
+            self._index = _Index.of_spans(data, annotations, path)
+        self.images = self._pictures(images, report)
+        self.categories = {int(category["id"]): str(category.get("name", "")) for category in categories or []}
+        self._position = self._positions(report)
+        pairs = zip(self._index.image_ids, self._index.category_ids, strict=True)
+        self._peers = Counter(pairs)
+
+    def __len__(self) -> int:
+        return len(self._position)
+
+    def __contains__(self, annotation: int) -> bool:
+        return annotation in self._position
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._position)
+
+    def image_of(self, annotation: int) -> int:
+        return self._index.image_ids[self._position[annotation]]
+
+    def category_of(self, annotation: int) -> int:
+        return self._index.category_ids[self._position[annotation]]
+
+    def same_category(self, image: int, category: int) -> int:
+        """How many annotations of the category the image has."""
+        return self._peers[image, category]
+
+    def annotation(self, annotation: int) -> Mapping[str, Any]:
+        """The whole record, read from the file now."""
+        record = self._index.record(self._position[annotation], self.path)
+        if not isinstance(record, dict) or record.get("id") != annotation:
+            raise DeixisError(f"{self.path} has changed since it was opened: annotation {annotation} has moved.")
+        return record
+
+    def _parsed(self, data: bytes) -> tuple[list[Any], list[Any], "_Index"]:
+        """The whole file at once, for files laid out in ways the index does not know."""
+        whole = _json(data, self.path)
+        if not isinstance(whole, dict):
+            raise DeixisError(f"{self.path} holds a {type(whole).__name__}; an object with 'images' is wanted.")
+        records = whole.get("annotations", [])
+        return whole.get("images", []), whole.get("categories", []), _Index.of_records(records, self.path)
+
+    def _pictures(self, images: Any, report: Report) -> dict[int, Picture]:
+        pictures: dict[int, Picture] = {}
+        if not isinstance(images, list) or not images:
+            raise DeixisError(f"{self.path} lists no images; is it COCO's instances file?")
+        for number, image in enumerate(images):
+            try:
+                identity = int(image["id"])
+                picture = Picture(str(image["file_name"]), int(image["height"]), int(image["width"]))
+            except (KeyError, TypeError, ValueError):
+                report.refuse(f"{self.path}: image number {number} has no whole id, file_name, height and width.")
+                continue
+            if identity in pictures:
+                report.refuse(f"{self.path}: two images have the id {identity}; ids must be unique.")
+            else:
+                pictures[identity] = picture
+        return pictures
+
+    def _positions(self, report: Report) -> dict[int, int]:
+        index = self._index
+        positions = dict(zip(index.ids, range(len(index.ids)), strict=True))
+        if len(positions) != len(index.ids):
+            doubled = [identity for identity, count in Counter(index.ids).items() if count > 1]
+            for identity in doubled:
+                report.refuse(f"{self.path}: two annotations have the id {identity}; ids must be unique.")
+        if not set(index.image_ids) <= self.images.keys():
+            for identity, image in zip(index.ids, index.image_ids, strict=True):
+                if image not in self.images and positions.pop(identity, None) is not None:
+                    report.refuse(f"{self.path}: annotation {identity} is on image {image}, which the file lacks.")
+        return positions
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Annotations in the order of the file: their ids, and how to get at the rest."""
+
+    ids: list[int]
+    image_ids: list[int]
+    category_ids: list[int]
+    spans: np.ndarray  # first byte and the byte after the last, one row an annotation; empty where `records` has all
+    records: list[Any]
+
+    @classmethod
+    def of_spans(cls, data: bytes, spans: list[tuple[int, int]], path: Path) -> "_Index":
+        rows = []
+        read_ids = _IDS.findall
+        for number, (start, end) in enumerate(spans):
+            found = read_ids(data, start, end)
+            facts = dict(found)
+            if len(found) == 3 and len(facts) == 3:
+                rows.append((int(facts[b"id"]), int(facts[b"image_id"]), int(facts[b"category_id"])))
+            else:
+                rows.append(_three_ids(_json(data[start:end], path, f"annotation number {number}"), number, path))
+        return cls(*_columns(rows), np.array(spans, dtype=np.int64), [])
+
+    @classmethod
+    def of_records(cls, records: Any, path: Path) -> "_Index":
+        if not isinstance(records, list):
+            raise DeixisError(f"{path}: 'annotations' is a {type(records).__name__}; a list is wanted.")
+        rows = [_three_ids(record, number, path) for number, record in enumerate(records)]
+        return cls(*_columns(rows), np.zeros((0, 2), dtype=np.int64), records)
+
+    def record(self, position: int, path: Path) -> Any:
+        if self.records:
+            return self.records[position]
+        start, end = self.spans[position].tolist()
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                return _json(file.read(end - start), path, f"annotation {self.ids[position]}")
+        except OSError as error:
+            raise DeixisError(f"{path} cannot be read any more: {error.strerror}.") from error
+
+
+def _columns(rows: list[tuple[int, int, int]]) -> tuple[list[int], list[int], list[int]]:
+    return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+
+
+def _three_ids(record: Any, number: int, path: Path) -> tuple[int, int, int]:
+    try:
+        return int(record["id"]), int(record["image_id"]), int(record.get("category_id", -1))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DeixisError(f"{path}: annotation number {number} has no whole id and image_id.") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DeixisError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _json(data: bytes, path: Path, record: str = "") -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        where = f"{path}, {record}," if record else f"{path}"
+        raise DeixisError(f"{where} is no whole JSON ({error}); download it again.") from error
+
+
+def _top_level(data: bytes) -> tuple[dict[bytes, tuple[int, int]], list[tuple[int, int]]]:
+    """Key -> first byte of its value and the byte after the last, and the same of every annotation.
+
+    Both are empty where the layout is another than COCO's: an object of lists of objects, and of smaller things.
+    """
+    spans: dict[bytes, tuple[int, int]] = {}
+    annotations: list[tuple[int, int]] = []
+    start = len(data) - len(data.lstrip())
+    position = start + 1
+    while data[start : start + 1] == b"{" and (key := _KEY.match(data, position)):
+        value, name = key.end(), key[1][1:-1]
+        if data[value : value + 1] == b"[":
+            objects = _objects(data, value)
+            end = _past(_CLOSE, data, objects[-1][1] if objects else value + 1)
+            annotations = objects if name == b"annotations" else annotations
+        else:
+            end = _past(_OBJECT if data[value : value + 1] == b"{" else _SCALAR, data, value)
+        between = _BETWEEN.match(data, end) if end else None
+        if between is None or name in spans:
+            break
+        spans[name] = (value, end)
+        if between[1] == b"}":
+            if between.end() == len(data):
+                return spans, annotations
+            break
+        position = between.end()
+    return {}, []
+
+
+def _past(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:
+    """The byte after the match at `start`, or 0."""
+    match = pattern.match(data, start)
+    return match.end() if match else 0
+
+
+def _objects(data: bytes, start: int) -> list[tuple[int, int]]:
+    """The spans of the objects of the list that starts at `start`, up to the first thing that is none."""
+    spans: list[tuple[int, int]] = []
+    add, find, count = spans.append, data.find, data.count
+    has_escapes = b"\\" in data
+    position = start + 1
+    first = find(b"{", position)
+    while first >= 0 and not data[position:first].strip(b" \t\r\n,"):
+        end = find(b"}", first) + 1
+        following = find(b"{", first + 1)
+        # An object without inner braces, and whose quotes are even and unescaped, ends at its first closing brace.
+        if has_escapes or 0 < following < end or not end or count(b'"', first, end) % 2:
+            end = _past(_OBJECT, data, first)
+            if not end:
+                return spans
+            following = find(b"{", end)
+        add((first, end))
+        position, first = end, following
+    return spans

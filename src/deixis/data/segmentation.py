@@ -1,0 +1,88 @@
+"""COCO's ways to write a mask (polygons, run lengths, several of either) as one run-length mask of its image's size."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from .. import masks
+from ..errors import DeixisError
+from ..records import RLE
+
+Overlaps = Literal["union", "published"]  # pixels in any part, or in exactly one as the published code keeps them
+
+
+def as_rle(segmentation: Any, height: int, width: int, where: str, overlaps: Overlaps = "union") -> RLE:
+    """The mask; `where` names file and record for errors.
+
+    `published` keeps only the pixels that exactly one part covers: the published readers sum an object's parts and
+    compare the sum with 1.
+    """
+    try:
+        if isinstance(segmentation, Mapping):
+            return _run_lengths(segmentation, height, width)
+        if not isinstance(segmentation, list):
+            raise ValueError(f"A mask is a list of polygons or run lengths, but {type(segmentation).__name__} came.")
+        if segmentation and all(isinstance(number, int | float) for number in segmentation):
+            segmentation = [segmentation]
+        if len(segmentation) > 1 and overlaps == "published":
+            parts = [masks.decode(_part(part, height, width)).astype(np.int32) for part in segmentation]
+            return cast(RLE, masks.encode(sum(parts[1:], parts[0]) == 1))
+        if all(isinstance(part, list) for part in segmentation):
+            return cast(RLE, masks.from_polygons([_numbers(part) for part in segmentation], height, width))
+        return cast(RLE, masks.union([_part(part, height, width) for part in segmentation]))
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise DeixisError(f"{where}: {error}") from error
+
+
+def _part(part: Any, height: int, width: int) -> RLE:
+    if isinstance(part, Mapping):
+        return _run_lengths(part, height, width)
+    return cast(RLE, masks.from_polygons([_numbers(part)], height, width))
+
+
+def _numbers(polygon: Any) -> list[float]:
+    if not isinstance(polygon, list) or not all(isinstance(number, int | float) for number in polygon):
+        raise ValueError("A polygon is a list of numbers x, y, x, y …, but something else came.")
+    # Coordinates far outside would be walked pixel by pixel.
+    if not all(abs(number) < 1e5 for number in polygon):
+        raise ValueError("A polygon leaves its image by more than 100,000 pixels.")
+    return list(map(float, polygon))
+
+
+def _run_lengths(rle: Mapping[str, Any], height: int, width: int) -> RLE:
+    size, counts = rle.get("size"), rle.get("counts")
+    if not isinstance(size, list) or len(size) != 2 or not isinstance(counts, str | list):
+        raise ValueError("Run lengths need 'size' (height, width) and 'counts'.")
+    if [int(side) for side in size] != [height, width]:
+        raise ValueError(f"The mask is {size[0]}x{size[1]} pixels (height x width), but its image is {height}x{width}.")
+    if isinstance(counts, list):
+        if not all(isinstance(count, int) and count >= 0 for count in counts):
+            raise ValueError("Uncompressed run lengths are whole numbers from 0.")
+        return cast(RLE, masks.from_uncompressed(counts, height, width))
+    check_counts(counts, height * width)
+    return {"size": [height, width], "counts": counts}
+
+
+def check_counts(counts: str, pixels: int) -> None:
+    """COCO's compressed run lengths must fill the mask exactly; raises ValueError.
+
+    The C code that reads them trusts them, so they are unpacked here first: five bits a character, each run after
+    the second as the difference to the run before the last.
+    """
+    codes = np.frombuffer(counts.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64) - 48
+    if codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:
+        raise ValueError("The run lengths are no COCO run lengths.")
+    last = np.flatnonzero((codes & 0x20) == 0)  # the closing character of every run
+    first = np.concatenate([[0], last[:-1] + 1])
+    if (last - first).max() > 7:
+        raise ValueError("The run lengths are no COCO run lengths: a run is too long.")
+    place = np.arange(codes.size) - np.repeat(first, last - first + 1)
+    values = np.add.reduceat((codes & 0x1F) << (5 * place), first)
+    values -= np.where(codes[last] & 0x10, np.int64(1) << (5 * (last - first + 1)), 0)
+    # From the third run on each is a difference, so the odd and the even runs are two running sums.
+    if values.size > 2:
+        values[1::2] = np.cumsum(values[1::2])
+        values[2::2] = np.cumsum(values[2::2])
+    if values.min() < 0 or values.sum() != pixels:
+        raise ValueError(f"The run lengths do not fill the mask's {pixels:,} pixels.")
