@@ -163,7 +163,11 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
     """Write beside, flush to the disk, rename: whoever looks sees the old file or the new one."""
     beside = path.with_name(f".{path.name}.writing")
+    beside.unlink(missing_ok=True)
+    beside.touch()
+    mode = beside.stat().st_mode
     write(beside)
+    beside.chmod(mode)  # safetensors makes its files readable for their owner alone
     with beside.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(beside, path)

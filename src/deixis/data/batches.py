@@ -21,7 +21,7 @@ from .transforms import Preprocess
 class Tokenizer(Protocol):
     """Sentences to token numbers, padded to the longest; True in the mask is a real word."""
 
-    def encode(self, expressions: list[str], max_words: int) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]: ...
+    def encode(self, expressions: Sequence[str], max_words: int) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]: ...
 
 
 def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preprocess) -> Batch:

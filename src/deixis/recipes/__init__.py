@@ -1,1 +1,23 @@
 """The only composer: one file a paper, one function for each published number."""
+
+from collections.abc import Callable
+
+from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland
+from .run import SYSTEMS as SYSTEMS
+from .run import Run as Run
+from .run import build as build
+from .run import execute as execute
+from .vega import vega_gref_google, vega_gref_umd, vega_refcoco, vega_refcoco_plus, vega_toyland
+
+RECIPES: dict[str, Callable[[], Run]] = {
+    "lavt_gref_google": lavt_gref_google,
+    "lavt_gref_umd": lavt_gref_umd,
+    "lavt_refcoco": lavt_refcoco,
+    "lavt_refcoco_plus": lavt_refcoco_plus,
+    "lavt_toyland": lavt_toyland,
+    "vega_gref_google": vega_gref_google,
+    "vega_gref_umd": vega_gref_umd,
+    "vega_refcoco": vega_refcoco,
+    "vega_refcoco_plus": vega_refcoco_plus,
+    "vega_toyland": vega_toyland,
+}

@@ -1,0 +1,130 @@
+"""`deixis train RECIPE [--any.field VALUE …]`: train a recipe, or go on with a run."""
+
+import io
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DeixisError, did_you_mean
+
+if TYPE_CHECKING:
+    from ..recipes.run import Run
+
+USAGE = """\
+usage: deixis train RECIPE [--out DIR] [--resume] [--quiet] [--FIELD VALUE ...]
+       deixis train --list
+
+Train a recipe into DIR (default: runs/RECIPE); any field of its Run is an option with dots, `--schedule.steps 200`.
+Ctrl-C finishes the step and saves; the same command with --resume goes on, and ends as if nothing had happened.
+Many processes: accelerate launch -m deixis.cli train RECIPE ...
+
+`deixis train --list` shows the recipes, `deixis train RECIPE --help` every field."""
+
+
+def main(arguments: list[str]) -> int:
+    """0: trained to the end; 3: a signal stopped the run, which was saved."""
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(USAGE)
+        return 0
+    from ..recipes import RECIPES, execute
+
+    if arguments[0] == "--list":
+        print(_listed(RECIPES))
+        return 0
+    name, rest = arguments[0].replace("-", "_"), list(arguments[1:])
+    if name not in RECIPES:
+        known = [recipe.replace("_", "-") for recipe in RECIPES]
+        raise DeixisError(f"There is no recipe {arguments[0]!r}. {did_you_mean(name.replace('_', '-'), known)}")
+    out = Path(_take_value(rest, "--out") or f"runs/{name.replace('_', '-')}")
+    resume, quiet = _take_flag(rest, "--resume"), _take_flag(rest, "--quiet")
+    run = _configured(RECIPES[name](), rest, out, resume, f"deixis train {arguments[0]}")
+    if run is None:
+        return 0
+    result = execute(run, out, resume=resume, quiet=quiet)
+    best = "" if result.best is None else f", best mIoU {result.best:.4f} in {out / 'best'}"
+    ending = "finished" if result.finished else "stopped and saved; --resume goes on"
+    print(f"{ending} at step {result.step}{best}", file=sys.stderr)
+    return 0 if result.finished else 3
+
+
+def _configured(run: "Run", options: list[str], out: Path, resume: bool, program: str) -> "Run | None":
+    """The recipe's Run with the options' fields; a resumed run starts from what its folder says. None after --help."""
+    import tyro
+
+    from ..recipes.run import Run, read_run
+
+    kept = read_run(out) if resume else None
+    told, complained = io.StringIO(), io.StringIO()
+    try:
+        with redirect_stdout(told), redirect_stderr(complained):
+            return tyro.cli(
+                Run,
+                prog=program,
+                args=options,
+                default=kept or run,
+                config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+                use_underscores=False,
+            )
+    except SystemExit as stopped:
+        if not stopped.code:
+            print(told.getvalue(), end="")
+            return None
+        raise DeixisError(_complaint(options, complained.getvalue(), run)) from None
+
+
+def _complaint(options: list[str], complaint: str, run: "Run") -> str:
+    """One sentence about the first option that names no field, else what tyro has to say, without its frame."""
+    fields = [f"--{name}" for name in _dotted(run)]
+    for option in options:
+        if option.startswith("--"):
+            name = option.split("=")[0].replace("_", "-")
+            if name not in fields:
+                return f"The recipe has no option {option.split('=')[0]!r}. {did_you_mean(name, fields)}"
+    plain = " ".join(re.sub(r"[╭╮╰╯│─-]{2,}|[╭╮╰╯│─]", " ", re.sub(r"\x1b\[[0-9;]*m", "", complaint)).split())
+    wrong = re.search(r"parsing (\S+):.*?from \[(.*?)\]|argument (\S+): invalid choice: (\S+)", plain)
+    if wrong is not None:
+        name, value = (wrong[1], wrong[2]) if wrong[1] else (wrong[3], wrong[4])
+        return f"{name} cannot be {value}; `--help` says what it takes."
+    return f"The options do not fit: {plain}"
+
+
+def _dotted(config: object, prefix: str = "") -> list[str]:
+    from dataclasses import fields, is_dataclass
+
+    names: list[str] = []
+    for each in fields(config) if is_dataclass(config) else ():
+        value, name = getattr(config, each.name), f"{prefix}{each.name.replace('_', '-')}"
+        names += _dotted(value, f"{name}.") if is_dataclass(value) else [name]
+    return names
+
+
+def _listed(recipes: Mapping[str, object]) -> str:
+    lines = []
+    for name, recipe in recipes.items():
+        sentence = " ".join((recipe.__doc__ or "").split("\n\n")[0].split())
+        lines.append(f"{name.replace('_', '-'):<18} {sentence.split(': ', 1)[-1]}")
+    return "\n".join(lines)
+
+
+def _take_flag(options: list[str], flag: str) -> bool:
+    present = flag in options
+    while flag in options:
+        options.remove(flag)
+    return present
+
+
+def _take_value(options: list[str], name: str) -> str | None:
+    for position, option in enumerate(options):
+        if option == name:
+            if position + 1 == len(options):
+                raise DeixisError(f"{name} wants a folder after it.")
+            value = options[position + 1]
+            del options[position : position + 2]
+            return value
+        if option.startswith(f"{name}="):
+            del options[position]
+            return option.split("=", 1)[1]
+    return None

@@ -1,0 +1,62 @@
+"""Weights to start from: another checkpoint's, or some of them, under the names they have in the new system."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..errors import DeixisError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartFrom:
+    """Take the weights whose names begin with `take` from a checkpoint, and `put` them under another beginning.
+
+    `checkpoint` is a run's `best/` or `last/` folder, or any safetensors file; empty beginnings mean everything.
+    """
+
+    checkpoint: str | None = None
+    take: str = ""
+    put: str = ""
+
+
+def start(system: nn.Module, origin: StartFrom) -> None:
+    """Fill the system's weights. Raises DeixisError where nothing is taken, or something that does not fit."""
+    if origin.checkpoint is None:
+        return
+    wanted = system.state_dict()
+    taken = {
+        origin.put + name.removeprefix(origin.take): tensor
+        for name, tensor in _weights(origin.checkpoint).items()
+        if name.startswith(origin.take)
+    }
+    if not taken:
+        raise DeixisError(
+            f"{origin.checkpoint} has no weights that begin with {origin.take!r}; check `start-from.take`."
+        )
+    for name, tensor in taken.items():
+        if name not in wanted:
+            raise DeixisError(
+                f"{origin.checkpoint} gives {name!r}, which the system lacks; check `start-from.take` and `.put`."
+            )
+        if tensor.shape != wanted[name].shape:
+            raise DeixisError(
+                f"{origin.checkpoint} gives {name!r} of shape {list(tensor.shape)}, but the system wants "
+                f"{list(wanted[name].shape)}; the configs must agree."
+            )
+    system.load_state_dict(taken, strict=False)
+
+
+def _weights(path: str) -> dict[str, Tensor]:
+    place = Path(path)
+    file = place / "model.safetensors" if place.is_dir() else place
+    if not file.exists():
+        raise DeixisError(f"There are no weights to start from at {path}; give a checkpoint's folder or file.")
+    try:
+        return {
+            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(file).items()
+        }
+    except SafetensorError as error:
+        raise DeixisError(f"{file} is no safetensors file, or a truncated one ({error}); get a whole copy.") from error

@@ -1,0 +1,191 @@
+"""A Run is everything that makes a checkpoint; executing it builds the parts, trains, and writes its folder."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from torch import Tensor, nn
+
+from ..checkpoints import native
+from ..checkpoints.configs import from_dict, to_dict
+from ..data.batches import Batches, InOrder
+from ..data.transforms import Preprocess
+from ..errors import DeixisError, did_you_mean
+from ..models.lavt import LAVT, LAVTConfig
+from ..models.vega import VEGA, VEGAConfig
+from ..records import Reader
+from ..text.tokenizer import PUBLISHED, Tokenizer
+from ..train.engine import Precision
+from ..train.loop import Result, train
+from ..train.optim import Optimiser
+from ..train.schedule import Schedule
+from .pretrained import StartFrom, start
+from .sources import Data
+
+SYSTEMS: dict[str, tuple[type[Any], Any]] = {
+    "lavt": (LAVTConfig, LAVT),
+    "vega": (VEGAConfig, VEGA),
+}
+LEARNED = "learned"
+RUN_FILE = "run.json"
+_FREE_TO_CHANGE = {"workers"}  # it changes no number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Data, system, optimiser, schedule, and all that numbers depend on; written beside its checkpoints."""
+
+    data: Data
+    system: LAVTConfig | VEGAConfig
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Schedule)
+    vocabulary: str = PUBLISHED  # that name, a vocab.txt, or `learned` from the training sentences
+    start_from: StartFrom = field(default_factory=StartFrom)
+    precision: Precision = "fp32"
+    compiled: bool = False
+    seed: int = 0
+    workers: int = 2
+    description: str = ""
+
+
+def build(name: str, config: Any) -> nn.Module:
+    """The system of that name, with fresh weights."""
+    if name not in SYSTEMS:
+        raise DeixisError(f"There is no system {name!r}. {did_you_mean(name, SYSTEMS)}")
+    wanted, system = SYSTEMS[name]
+    if not isinstance(config, wanted):
+        raise DeixisError(f"{name} is built from a {wanted.__name__}; {type(config).__name__} came.")
+    return system(config)
+
+
+def name_of(config: Any) -> str:
+    """The name of the system that a config describes."""
+    return next(name for name, (wanted, _) in SYSTEMS.items() if isinstance(config, wanted))
+
+
+def read_run(folder: Path) -> Run | None:
+    """The Run that a folder holds, None where it holds none."""
+    path = folder / RUN_FILE
+    if not path.exists():
+        return None
+    try:
+        return from_dict(Run, json.loads(path.read_text(encoding="utf-8")), f"{path}")
+    except json.JSONDecodeError as error:
+        raise DeixisError(f"{path} is no JSON ({error}); choose another --out.") from error
+
+
+def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -> Result:
+    """Train the run in its folder. A folder of another run, or of this one without `resume`, is refused."""
+    _claim(run, out, resume)
+    training, held = run.data.readers()
+    tokenizer = _tokenizer(run, training, out)
+    torch.manual_seed(run.seed)
+    system = build(name_of(run.system), run.system)
+    start(system, run.start_from)
+    return train(
+        system,  # type: ignore[arg-type]  # every entry of SYSTEMS is a System; `nn.Module` does not say so
+        Batches(
+            reader=training,
+            tokenizer=tokenizer,
+            preprocess=run.preprocess,
+            batch_size=run.schedule.batch_size,
+            sentences_per_image=run.data.sentences_per_image,
+            every_sentence=run.data.every_sentence,
+            seed=run.seed,
+            workers=run.workers,
+        ),
+        run.optimiser,
+        run.schedule,
+        out=out,
+        publish=_Publisher(run, tokenizer.vocabulary),
+        validation=InOrder(
+            reader=held,
+            tokenizer=tokenizer,
+            preprocess=run.preprocess,
+            batch_size=max(1, run.schedule.batch_size // run.schedule.accumulate),
+            limit=run.data.validation_limit,
+            workers=run.workers,
+        ),
+        preprocess=run.preprocess,
+        precision=run.precision,
+        seed=run.seed,
+        compiled=run.compiled,
+        quiet=quiet,
+    )
+
+
+@dataclass(frozen=True)
+class _Publisher:
+    """Writes weights as a checkpoint that `deixis.load` opens."""
+
+    run: Run
+    vocabulary: tuple[str, ...]
+
+    def __call__(self, folder: Path, weights: dict[str, Tensor], scores: dict[str, float]) -> None:
+        card = native.Card(
+            system=name_of(self.run.system),
+            config=to_dict(self.run.system),
+            preprocess=self.run.preprocess,
+            description=self.run.description,
+            scores={"training-loop": {"val": scores}} if scores else {},
+            run=to_dict(self.run),
+        )
+        native.save(folder, weights, card, self.vocabulary)
+
+
+def _claim(run: Run, out: Path, resume: bool) -> None:
+    """Write `run.json`, or make sure that the one there is this run's."""
+    before = read_run(out)
+    if before is None and resume:
+        raise DeixisError(f"{out} holds no run to resume; leave --resume away, or give the run's folder by --out.")
+    if before is not None:
+        differences = _differences(to_dict(before), to_dict(run))
+        if differences:
+            raise DeixisError(f"{out} holds another run ({'; '.join(differences[:3])}); choose another --out.")
+        if not resume:
+            raise DeixisError(f"{out} already holds this run; add --resume to go on, or choose another --out.")
+    state = PartialState()
+    state.wait_for_everyone()  # nobody writes before all have looked
+    if state.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        beside = out / f".{RUN_FILE}.writing"
+        beside.write_text(json.dumps(to_dict(run), indent=1) + "\n", encoding="utf-8")
+        os.replace(beside, out / RUN_FILE)
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for name in sorted({*before, *after} - _FREE_TO_CHANGE):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += _differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append(f"{prefix}{name} is {old} there, {new} here")
+    return found
+
+
+def _tokenizer(run: Run, training: Reader, out: Path) -> Tokenizer:
+    """The run's vocabulary; one that is learned stays in the folder, for a resumed run must number words alike."""
+    if run.vocabulary == LEARNED:
+        kept = out / native.VOCABULARY
+        with PartialState().main_process_first():
+            if not kept.exists():
+                sentences = (training[position].expression for position in range(len(training)))
+                beside = kept.with_suffix(".writing")
+                Tokenizer.learn(sentences, run.system.text.vocabulary).save(beside)
+                os.replace(beside, kept)
+            tokenizer = Tokenizer.from_file(kept)
+    else:
+        tokenizer = Tokenizer.bert_base(None if run.vocabulary == PUBLISHED else run.vocabulary)
+    if len(tokenizer) > run.system.text.vocabulary:
+        raise DeixisError(
+            f"The vocabulary has {len(tokenizer)} words, but the text encoder only "
+            f"{run.system.text.vocabulary}; raise system.text.vocabulary."
+        )
+    return tokenizer
