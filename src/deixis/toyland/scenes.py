@@ -43,6 +43,17 @@ STATES: dict[str, tuple[str, ...]] = {
     "adult": ("standing", "sitting", "waving"),
     "baby": ("crawling", "sitting"),
 }
+# Where the ground meets what is behind it, and the sea the sand, as fractions of the picture's side.
+HORIZON: dict[Setting, float] = {
+    "meadow": 0.36,
+    "beach": 0.32,
+    "street": 0.42,
+    "room": 0.46,
+    "kitchen": 0.4,
+    "snow": 0.38,
+}
+WATERLINE = 0.54  # of the beach
+
 CARRIED: tuple[str, ...] = ("hat", "bag", "ball")  # what people wear or hold, beside their clothes
 
 

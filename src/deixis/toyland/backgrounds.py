@@ -1,0 +1,228 @@
+"""What is behind the things: ground and sky, or a room, with textures; pure in setting, seed and size."""
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image, ImageDraw, ImageFilter
+
+from .scenes import HORIZON, WATERLINE, Scene
+
+Tone = tuple[int, int, int]
+NOISE_SIDE = 1024
+
+
+@lru_cache(maxsize=1)
+def _clouds() -> Int[np.ndarray, "h w"]:
+    """Fractal noise around 0, about -64 to 64, that every background takes its texture from."""
+    lots = np.random.default_rng(1)
+    total = np.zeros((NOISE_SIDE, NOISE_SIDE), dtype=np.int16)
+    for cells, share in ((16, 5), (64, 4), (256, 3), (1024, 4)):
+        grid = Image.fromarray(lots.integers(0, 256, (cells, cells), dtype=np.uint8))
+        layer = np.asarray(grid.resize((NOISE_SIDE, NOISE_SIDE), Image.Resampling.BICUBIC)).astype(np.int16)
+        total += (layer - 128) * share // 16
+    return total
+
+
+@lru_cache(maxsize=1)
+def grain() -> Int[np.ndarray, "h w c"]:
+    """Sensor noise of standard deviation 64, for each of three channels."""
+    lots = np.random.default_rng(2)
+    return (lots.integers(-55, 56, (4, NOISE_SIDE, NOISE_SIDE, 3), dtype=np.int16)).sum(axis=0, dtype=np.int16)
+
+
+def background(scene: Scene, size: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The empty setting of a scene."""
+    lots = np.random.default_rng([scene.seed, 30])
+    picture = Image.new("RGB", (size, size))
+    draw = ImageDraw.Draw(picture)
+    horizon = round(HORIZON[scene.setting] * size)
+    SETTINGS[scene.setting](draw, lots, size, horizon)
+    softened = picture.filter(ImageFilter.BoxBlur(max(1, size // 200)))
+    return _textured(np.asarray(softened), lots, horizon, GRAIN[scene.setting])
+
+
+def _textured(
+    pixels: UInt8[np.ndarray, "h w 3"], lots: np.random.Generator, horizon: int, shares: tuple[int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Noise over everything, more of it on the ground than above."""
+    size = len(pixels)
+    clouds = _clouds()
+    # Larger pictures than the noise repeat it.
+    rows = (np.arange(size) + int(lots.integers(NOISE_SIDE))) % NOISE_SIDE
+    columns = (np.arange(size) + int(lots.integers(NOISE_SIDE))) % NOISE_SIDE
+    texture = clouds[rows[:, None], columns[None, :]]
+    strength = np.where(np.arange(size) < horizon, shares[0], shares[1]).astype(np.int16)[:, None]
+    return np.clip(pixels + (texture * strength // 64)[..., None], 0, 255).astype(np.uint8)
+
+
+def _mixed(one: Tone, two: Tone, share: int, whole: int) -> Tone:
+    red, green, blue = ((a * (whole - share) + b * share) // whole for a, b in zip(one, two, strict=True))
+    return red, green, blue
+
+
+def _varied(lots: np.random.Generator, tone: Tone, by: int = 12) -> Tone:
+    red, green, blue = (max(0, min(255, value + int(lots.integers(-by, by + 1)))) for value in tone)
+    return red, green, blue
+
+
+def _fade(draw: ImageDraw.ImageDraw, top: int, bottom: int, one: Tone, two: Tone, size: int) -> None:
+    """A band whose tone goes from one to the other downward."""
+    step = max(1, size // 128)
+    for y in range(top, bottom, step):
+        draw.rectangle((0, y, size, y + step - 1), fill=_mixed(one, two, y - top, max(1, bottom - top)))
+
+
+def _sky(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int, tone: Tone, low: Tone) -> None:
+    _fade(draw, 0, horizon + 2, _varied(lots, tone), _varied(lots, low, 6), size)
+    for _ in range(int(lots.integers(2, 5))):
+        x, y = int(lots.integers(size)), int(lots.integers(max(1, horizon * 2 // 3)))
+        for _ in range(4):
+            dx, dy = int(lots.integers(-size // 10, size // 10)), int(lots.integers(-size // 60, size // 60 + 1))
+            wide, high = int(lots.integers(size // 16, size // 8)), int(lots.integers(size // 50, size // 26))
+            draw.ellipse(
+                (x + dx - wide, y + dy - high, x + dx + wide, y + dy + high), fill=_mixed(tone, (255, 255, 255), 5, 8)
+            )
+
+
+def _hills(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int, tone: Tone) -> None:
+    for row in range(3):
+        shade = _mixed(tone, (196, 212, 222), 2 - row, 4)
+        for _ in range(4):
+            x, wide = int(lots.integers(size)), int(lots.integers(size // 4, size // 2))
+            high = int(lots.integers(size // 24, size // 9)) * (4 - row) // 4
+            draw.ellipse((x - wide, horizon - high, x + wide, horizon + high), fill=shade)
+
+
+def _tufts(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int, tone: Tone) -> None:
+    """Blades, shorter and denser with distance."""
+    for x, near, shade in zip(
+        lots.integers(size, size=150), lots.integers(1000, size=150), lots.integers(12, size=150), strict=True
+    ):
+        y = horizon + (size - horizon) * int(near) // 1000
+        tall = 1 + size * (200 + int(near)) // 40000
+        draw.line(
+            (int(x), y, int(x) + int(shade) % 3 - 1, y - tall), fill=_mixed(tone, (240, 244, 150), int(shade), 40)
+        )
+
+
+def _meadow(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int) -> None:
+    _sky(draw, lots, size, horizon, (126, 182, 232), (214, 232, 240))
+    _hills(draw, lots, size, horizon, (112, 152, 104))
+    grass = _varied(lots, (118, 156, 84))
+    _fade(draw, horizon, size, _mixed(grass, (220, 224, 190), 1, 3), _mixed(grass, (60, 100, 44), 1, 3), size)
+    _tufts(draw, lots, size, horizon, (92, 134, 62))
+
+
+def _snow(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int) -> None:
+    _sky(draw, lots, size, horizon, (158, 182, 206), (222, 228, 236))
+    _hills(draw, lots, size, horizon, (176, 192, 208))
+    snow = _varied(lots, (216, 224, 234), 6)
+    _fade(draw, horizon, size, _mixed(snow, (196, 208, 224), 1, 2), snow, size)
+    for _ in range(14):
+        x, y = int(lots.integers(size)), int(lots.integers(horizon, size))
+        wide, high = int(lots.integers(size // 12, size // 4)), int(lots.integers(2, 3 + size // 50))
+        draw.ellipse(
+            (x - wide, y - high, x + wide, y + high), fill=_varied(lots, _mixed(snow, (176, 194, 220), 1, 3), 5)
+        )
+
+
+def _beach(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int) -> None:
+    _sky(draw, lots, size, horizon, (112, 184, 236), (228, 238, 236))
+    shore = round(WATERLINE * size)
+    _fade(draw, horizon, shore + 2, (54, 118, 158), (116, 184, 190), size)
+    for _ in range(40):
+        x, y = int(lots.integers(size)), int(lots.integers(horizon + 1, shore))
+        wide = (y - horizon) // 3 + 2
+        draw.line((x - wide, y, x + wide, y), fill=_mixed((116, 184, 200), (240, 250, 250), int(lots.integers(6)), 8))
+    sand = _varied(lots, (222, 200, 154))
+    _fade(draw, shore, size, _mixed(sand, (170, 150, 116), 1, 3), sand, size)
+    for x in range(-size // 10, size, size // 10):
+        dip = int(lots.integers(size // 80, size // 30))
+        draw.ellipse((x, shore - dip, x + size // 5, shore + dip), fill=(150, 198, 198))
+        draw.arc((x, shore - dip, x + size // 5, shore + dip), 0, 180, fill=(246, 250, 248), width=max(1, size // 128))
+
+
+def _street(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int) -> None:
+    _sky(draw, lots, size, horizon, (168, 196, 216), (224, 228, 226))
+    x = -int(lots.integers(size // 8))
+    while x < size:
+        wide, high = int(lots.integers(size // 9, size // 4)), int(lots.integers(horizon // 3, horizon * 9 // 10))
+        wall = _varied(
+            lots, ((176, 150, 136), (160, 160, 164), (190, 178, 154), (146, 130, 126))[int(lots.integers(4))]
+        )
+        draw.rectangle((x, horizon - high, x + wide, horizon), fill=wall)
+        pane, step = max(2, size // 42), max(4, size // 20)
+        for left in range(x + step // 2, x + wide - pane, step):
+            for top in range(horizon - high + step // 2, horizon - pane, step):
+                draw.rectangle((left, top, left + pane, top + pane), fill=_mixed(wall, (60, 74, 92), 3, 5))
+        x += wide + int(lots.integers(3))
+    pavement = horizon + (size - horizon) // 6
+    _fade(draw, horizon, pavement, (172, 168, 162), (186, 182, 176), size)
+    _fade(draw, pavement, size, (112, 114, 118), (134, 134, 136), size)
+    draw.rectangle((0, pavement, size, pavement + max(1, size // 100)), fill=(206, 202, 196))
+    middle, dash = pavement + (size - pavement) // 2, size // 7
+    for x in range(int(lots.integers(-dash, 0)), size, dash * 2):
+        draw.polygon(
+            ((x, middle), (x + dash, middle), (x + dash - 4, middle + size // 50), (x - 4, middle + size // 50)),
+            fill=(222, 220, 208),
+        )
+
+
+def _room(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int) -> None:
+    wall = _varied(lots, ((206, 196, 172), (178, 194, 196), (202, 184, 184), (186, 196, 172))[int(lots.integers(4))])
+    _fade(draw, 0, horizon, _mixed(wall, (255, 255, 255), 1, 6), wall, size)
+    step = size // int(lots.integers(9, 16))
+    for x in range(int(lots.integers(step)), size, step):
+        draw.line((x, 0, x, horizon), fill=_mixed(wall, (120, 104, 96), 1, 7), width=max(1, step // 5))
+    floor = _varied(lots, (172, 132, 92))
+    _fade(draw, horizon, size, _mixed(floor, (70, 50, 36), 1, 4), floor, size)
+    centre = size // 2
+    for x in range(-2 * size, 3 * size, size // 5):
+        draw.line((centre + (x - centre) // 3, horizon, x, size), fill=_mixed(floor, (80, 54, 34), 2, 5))
+    draw.rectangle((0, horizon - size // 32, size, horizon), fill=_mixed(wall, (255, 252, 244), 3, 4))
+    left = int(lots.integers(size // 12, size * 2 // 3))
+    draw.rectangle((left, size // 14, left + size // 4, horizon - size // 7), fill=(240, 236, 226))
+    inner = (
+        left + size // 50,
+        size // 14 + size // 50,
+        left + size // 4 - size // 50,
+        horizon - size // 7 - size // 50,
+    )
+    draw.rectangle(inner, fill=_varied(lots, (164, 204, 226)))
+    draw.line(
+        (left + size // 8, size // 14, left + size // 8, horizon - size // 7),
+        fill=(240, 236, 226),
+        width=max(1, size // 80),
+    )
+
+
+def _kitchen(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int) -> None:
+    tile = _varied(lots, ((214, 218, 212), (188, 206, 208), (222, 212, 190))[int(lots.integers(3))])
+    draw.rectangle((0, 0, size, horizon), fill=_mixed(tile, (120, 116, 110), 2, 5))
+    step = size // int(lots.integers(9, 14))
+    for y in range(0, horizon, step):
+        for x in range(-int(lots.integers(2)) * step // 2, size, step):
+            draw.rectangle((x, y, x + step - 2, y + step - 2), fill=_varied(lots, tile, 6))
+    top = _varied(lots, ((186, 146, 104), (206, 184, 150), (158, 150, 142))[int(lots.integers(3))])
+    _fade(draw, horizon, size, _mixed(top, (84, 64, 48), 1, 3), _mixed(top, (250, 240, 220), 1, 8), size)
+    for _ in range(26):
+        x, y, wide = (
+            int(lots.integers(size)),
+            int(lots.integers(horizon, size)),
+            int(lots.integers(size // 8, size // 2)),
+        )
+        draw.line((x - wide, y, x + wide, y), fill=_varied(lots, _mixed(top, (92, 66, 46), 1, 5), 5))
+    draw.rectangle((0, horizon - 1, size, horizon + size // 90), fill=_mixed(top, (60, 44, 34), 1, 2))
+
+
+SETTINGS = {"meadow": _meadow, "beach": _beach, "street": _street, "room": _room, "kitchen": _kitchen, "snow": _snow}
+# How strong the texture is above the horizon and below it.
+GRAIN = {
+    "meadow": (10, 44),
+    "beach": (10, 30),
+    "street": (16, 36),
+    "room": (12, 22),
+    "kitchen": (10, 24),
+    "snow": (10, 22),
+}

@@ -1,0 +1,143 @@
+"""Three gaps that can be turned separately: what is shown (content), how it looks (style), how it is spoken of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .scenes import COLOURS, FAMILIES, FAMILY_OF, KINDS, Colour, Setting
+
+Register = Literal["toyland", "toyland+", "toyland-g"]
+Paper = Literal["none", "white", "blue"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How a scene is made a picture. Shares are in 256ths, so that nothing depends on a machine's rounding."""
+
+    name: str
+    relief: int = 150  # how much the light moulds things
+    edges: int = 70  # how dark the lines between parts are
+    shadow: int = 100  # how dark cast shadows are
+    noise: int = 5  # the sensor's, in grey levels
+    focus: bool = True  # whether far things are softer
+    vignette: int = 0  # how much darker the corners are
+    saturation: int = 256
+    tone: tuple[int, int, int] = (256, 256, 256)  # red, green and blue are multiplied by this …
+    lift: tuple[int, int, int] = (0, 0, 0)  # … and then this is added
+    paper: Paper = "none"  # drawn with lines on paper instead of painted
+
+    def __post_init__(self) -> None:
+        if min(self.relief, self.edges, self.shadow, self.noise, self.vignette, self.saturation) < 0:
+            raise ValueError(f"Style {self.name!r} has a negative share; every share must be 0 or more.")
+
+
+PAINTED = Style(name="painted")
+SKETCH = Style(name="sketch", relief=60, edges=230, shadow=50, noise=4, focus=False, paper="white")
+NIGHT = Style(
+    name="night",
+    relief=190,
+    edges=60,
+    shadow=60,
+    noise=9,
+    vignette=150,
+    saturation=190,
+    tone=(112, 122, 176),
+    lift=(4, 6, 18),
+)
+BLUEPRINT = Style(name="blueprint", relief=70, edges=256, shadow=0, noise=3, focus=False, paper="blue")
+PHOTO = Style(
+    name="photo",
+    relief=230,
+    edges=20,
+    shadow=140,
+    noise=9,
+    vignette=70,
+    saturation=205,
+    tone=(262, 252, 238),
+    lift=(2, 2, 4),
+)
+STYLES: Mapping[str, Style] = {style.name: style for style in (PAINTED, SKETCH, NIGHT, BLUEPRINT, PHOTO)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """Which kinds appear, how often, and where."""
+
+    name: str
+    weights: Mapping[str, float]
+    settings: tuple[Setting, ...] = ("meadow", "beach", "street", "room", "kitchen", "snow")
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.weights) - set(KINDS))
+        if unknown:
+            raise ValueError(f"Content {self.name!r} names the kinds {unknown}, which nobody can draw.")
+        if not self.settings or not any(weight > 0 for weight in self.weights.values()):
+            raise ValueError(f"Content {self.name!r} shows nothing: give it settings and kinds of positive weight.")
+
+
+def _by_family(weights: Mapping[str, float]) -> dict[str, float]:
+    """Every kind of a family weighs the same, whatever the family's own weight is."""
+    return {kind: weights[family] / len(FAMILIES[family]) for kind, family in FAMILY_OF.items() if family in weights}
+
+
+EVERYTHING = Content(
+    name="everything",
+    weights=_by_family(
+        {"people": 6, "animals": 5, "vehicles": 4, "food": 3.5, "household": 4, "nature": 2.5, "shapes": 3}
+    ),
+)
+ZOO = Content(
+    name="zoo",
+    weights=_by_family({"animals": 12, "nature": 3, "people": 1.5, "shapes": 0.6}),
+    settings=("meadow", "beach", "snow"),
+)
+STREET = Content(
+    name="street",
+    weights={**_by_family({"vehicles": 9, "people": 5, "nature": 1}), "dog": 0.6, "cat": 0.4, "umbrella": 0.8},
+    settings=("street", "snow", "meadow"),
+)
+HOME = Content(
+    name="home",
+    weights={**_by_family({"household": 7, "food": 5, "people": 2, "shapes": 1.5}), "cat": 1.0, "dog": 1.0},
+    settings=("room", "kitchen"),
+)
+CONTENTS: Mapping[str, Content] = {content.name: content for content in (EVERYTHING, ZOO, STREET, HOME)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """A named setting of the three knobs; a transfer is a pair of domains."""
+
+    content: Content = EVERYTHING
+    style: Style = PAINTED
+    register: Register = "toyland"
+
+
+_TOYLAND = Domain()
+DOMAINS: Mapping[str, Domain] = {
+    "toyland": _TOYLAND,
+    "toyland+": replace(_TOYLAND, register="toyland+"),
+    "toyland-g": replace(_TOYLAND, register="toyland-g"),
+    "painted": replace(_TOYLAND, style=PAINTED),
+    "sketch": replace(_TOYLAND, style=SKETCH),
+    "night": replace(_TOYLAND, style=NIGHT),
+    "blueprint": replace(_TOYLAND, style=BLUEPRINT),
+    "photo": replace(_TOYLAND, style=PHOTO),
+    "zoo": replace(_TOYLAND, content=ZOO),
+    "street": replace(_TOYLAND, content=STREET),
+    "home": replace(_TOYLAND, content=HOME),
+    "painted-zoo": Domain(content=ZOO, style=PAINTED, register="toyland"),
+    "sketch-street": Domain(content=STREET, style=SKETCH, register="toyland"),
+    "sketch-street-g": Domain(content=STREET, style=SKETCH, register="toyland-g"),
+}
+
+
+def held_out_colour(kind: str) -> Colour | None:
+    """The colour training never shows this kind in; one kind in eight has none, so that 8% of pairs are held out."""
+    number = KINDS.index(kind)
+    return None if number % 8 == 7 else COLOURS[(5 * number + 3) % len(COLOURS)]
+
+
+def is_held_out(kind: str, colour: str) -> bool:
+    """Whether this pair of kind and colour is kept for the held-out combinations."""
+    return held_out_colour(kind) == colour

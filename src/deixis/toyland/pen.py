@@ -1,0 +1,139 @@
+"""A pen for vector shapes: draws numbered paints into a small supersampled patch, one thing at a time.
+
+A thing is drawn facing right in a box 100 units high; x runs from 0 to 100 times its aspect, y downward with the
+foot at 100. What is drawn are the numbers of paints, not colours: shading and patterns come later, at once.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw
+
+from .scenes import Thing
+
+# The paints that follow the thing's colour come first; then what keeps its own colour, as red, green, blue.
+BODY_PAINTS = ("body", "dark", "light", "solid")
+FIXED_PAINTS: Mapping[str, tuple[int, int, int]] = {
+    "ink": (28, 24, 26),
+    "bright": (250, 248, 240),
+    "eye": (20, 16, 18),
+    "nose": (70, 44, 44),
+    "skin": (234, 188, 152),
+    "skin_shade": (206, 156, 120),
+    "hair": (74, 48, 30),
+    "wood": (140, 98, 58),
+    "dark_wood": (98, 66, 40),
+    "metal": (178, 182, 188),
+    "dark_metal": (98, 102, 110),
+    "glass": (176, 212, 226),
+    "dark_glass": (72, 96, 116),
+    "rubber": (42, 42, 46),
+    "leaf": (74, 132, 58),
+    "dark_leaf": (52, 98, 46),
+    "beak": (236, 160, 44),
+    "cream": (246, 232, 200),
+    "liquid": (110, 66, 38),
+    "glow": (255, 242, 170),
+    "shoe": (58, 44, 40),
+    "trousers": (74, 84, 110),
+    "flame": (252, 190, 60),
+    "blush": (226, 128, 122),
+    "paper": (244, 238, 222),
+    "gold": (214, 168, 62),
+    "pot": (178, 98, 64),
+}
+PAINTS: dict[str, int] = {name: number for number, name in enumerate(("none", *BODY_PAINTS, *FIXED_PAINTS))}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a kind is drawn, and how wide its box is for a height of one, by state where it matters."""
+
+    draw: Callable[["Pen", Thing], None]
+    aspect: float
+    aspects: Mapping[str, float] | None = None
+
+    def aspect_of(self, thing: Thing) -> float:
+        return (self.aspects or {}).get(thing.state, self.aspect)
+
+
+class Pen:
+    """Shapes in a thing's own coordinates, on a patch of `height` pixels with a margin around the box."""
+
+    def __init__(self, height: float, aspect: float, margin: int) -> None:
+        self.unit = height / 100
+        self.width = 100 * aspect
+        self.margin = margin
+        size = (math.ceil(height * aspect) + 2 * margin, math.ceil(height) + 2 * margin)
+        self.patch = Image.new("L", size)
+        self._draw = ImageDraw.Draw(self.patch)
+
+    def _at(self, x: float, y: float) -> tuple[int, int]:
+        return round(x * self.unit) + self.margin, round(y * self.unit) + self.margin
+
+    def polygon(self, paint: str, *points: tuple[float, float]) -> None:
+        self._draw.polygon([self._at(x, y) for x, y in points], fill=PAINTS[paint])
+
+    def box(self, paint: str, left: float, top: float, right: float, bottom: float, radius: float = 0) -> None:
+        corners = [*self._at(left, top), *self._at(right, bottom)]
+        if corners[2] < corners[0] or corners[3] < corners[1]:
+            return
+        if radius:
+            self._draw.rounded_rectangle(corners, round(radius * self.unit), fill=PAINTS[paint])
+        else:
+            self._draw.rectangle(corners, fill=PAINTS[paint])
+
+    def ellipse(self, paint: str, x: float, y: float, across: float, along: float, angle: float = 0) -> None:
+        """An ellipse by its middle and half-axes, turned clockwise by `angle` degrees."""
+        if not angle:
+            self._draw.ellipse([*self._at(x - across, y - along), *self._at(x + across, y + along)], fill=PAINTS[paint])
+            return
+        turn = math.radians(angle)
+        cosine, sine = math.cos(turn), math.sin(turn)
+        self.polygon(
+            paint,
+            *(
+                (x + cosine * across * u - sine * along * v, y + sine * across * u + cosine * along * v)
+                for u, v in CIRCLE
+            ),
+        )
+
+    def circle(self, paint: str, x: float, y: float, radius: float) -> None:
+        self.ellipse(paint, x, y, radius, radius)
+
+    def line(self, paint: str, width: float, *points: tuple[float, float]) -> None:
+        """A stroke with round ends and joints."""
+        thick = max(1, round(width * self.unit))
+        path = [self._at(x, y) for x, y in points]
+        self._draw.line(path, fill=PAINTS[paint], width=thick)
+        if thick > 2:
+            for x, y in path:
+                half = thick // 2
+                self._draw.ellipse([x - half, y - half, x - half + thick - 1, y - half + thick - 1], fill=PAINTS[paint])
+
+    def curve(self, paint: str, width: float, *points: tuple[float, float]) -> None:
+        """A stroke along the quadratic Bézier curve of three points."""
+        (ax, ay), (bx, by), (cx, cy) = points
+        path = []
+        for step in range(9):
+            t = step / 8
+            s = 1 - t
+            path.append((s * s * ax + 2 * s * t * bx + t * t * cx, s * s * ay + 2 * s * t * by + t * t * cy))
+        self.line(paint, width, *path)
+
+    def wedge(self, paint: str, x: float, y: float, across: float, along: float, start: float, end: float) -> None:
+        """The slice of an ellipse between two angles, clockwise from the right, in degrees."""
+        self._draw.pieslice(
+            [*self._at(x - across, y - along), *self._at(x + across, y + along)], start, end, PAINTS[paint]
+        )
+
+
+CIRCLE = tuple((math.cos(math.tau * step / 28), math.sin(math.tau * step / 28)) for step in range(28))
+
+
+def lot(tint: int, number: int, choices: int) -> int:
+    """A small choice that words do not name, from a thing's tint: the `number`th of its kind."""
+    mixed = (tint * 2654435761 + number * 40503 + 12345) & 0xFFFFFFFF
+    mixed ^= mixed >> 15
+    return ((mixed * 2246822519) & 0xFFFFFFFF) % 65536 * choices // 65536
