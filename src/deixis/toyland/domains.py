@@ -83,22 +83,22 @@ def _by_family(weights: Mapping[str, float]) -> dict[str, float]:
 EVERYTHING = Content(
     name="everything",
     weights=_by_family(
-        {"people": 6, "animals": 5, "vehicles": 4, "food": 3.5, "household": 4, "nature": 2.5, "shapes": 3}
+        {"people": 6.0, "animals": 5.0, "vehicles": 4.0, "food": 3.5, "household": 4.0, "nature": 2.5, "shapes": 3.0}
     ),
 )
 ZOO = Content(
     name="zoo",
-    weights=_by_family({"animals": 12, "nature": 3, "people": 1.5, "shapes": 0.6}),
+    weights=_by_family({"animals": 12.0, "nature": 3.0, "people": 1.5, "shapes": 0.6}),
     settings=("meadow", "beach", "snow"),
 )
 STREET = Content(
     name="street",
-    weights={**_by_family({"vehicles": 9, "people": 5, "nature": 1}), "dog": 0.6, "cat": 0.4, "umbrella": 0.8},
+    weights={**_by_family({"vehicles": 9.0, "people": 5.0, "nature": 1.0}), "dog": 0.6, "cat": 0.4, "umbrella": 0.8},
     settings=("street", "snow", "meadow"),
 )
 HOME = Content(
     name="home",
-    weights={**_by_family({"household": 7, "food": 5, "people": 2, "shapes": 1.5}), "cat": 1.0, "dog": 1.0},
+    weights={**_by_family({"household": 7.0, "food": 5.0, "people": 2.0, "shapes": 1.5}), "cat": 1.0, "dog": 1.0},
     settings=("room", "kitchen"),
 )
 CONTENTS: Mapping[str, Content] = {content.name: content for content in (EVERYTHING, ZOO, STREET, HOME)}

@@ -46,6 +46,9 @@ FIXED_PAINTS: Mapping[str, tuple[int, int, int]] = {
 PAINTS: dict[str, int] = {name: number for number, name in enumerate(("none", *BODY_PAINTS, *FIXED_PAINTS))}
 
 
+Number = int | float
+
+
 @dataclass(frozen=True)
 class Form:
     """How a kind is drawn, and how wide its box is for a height of one, by state where it matters."""
@@ -61,7 +64,7 @@ class Form:
 class Pen:
     """Shapes in a thing's own coordinates, on a patch of `height` pixels with a margin around the box."""
 
-    def __init__(self, height: float, aspect: float, margin: int) -> None:
+    def __init__(self, height: Number, aspect: Number, margin: int) -> None:
         self.unit = height / 100
         self.width = 100 * aspect
         self.margin = margin
@@ -69,13 +72,13 @@ class Pen:
         self.patch = Image.new("L", size)
         self._draw = ImageDraw.Draw(self.patch)
 
-    def _at(self, x: float, y: float) -> tuple[int, int]:
+    def _at(self, x: Number, y: Number) -> tuple[int, int]:
         return round(x * self.unit) + self.margin, round(y * self.unit) + self.margin
 
-    def polygon(self, paint: str, *points: tuple[float, float]) -> None:
+    def polygon(self, paint: str, *points: tuple[Number, Number]) -> None:
         self._draw.polygon([self._at(x, y) for x, y in points], fill=PAINTS[paint])
 
-    def box(self, paint: str, left: float, top: float, right: float, bottom: float, radius: float = 0) -> None:
+    def box(self, paint: str, left: Number, top: Number, right: Number, bottom: Number, radius: Number = 0) -> None:
         corners = [*self._at(left, top), *self._at(right, bottom)]
         if corners[2] < corners[0] or corners[3] < corners[1]:
             return
@@ -84,7 +87,7 @@ class Pen:
         else:
             self._draw.rectangle(corners, fill=PAINTS[paint])
 
-    def ellipse(self, paint: str, x: float, y: float, across: float, along: float, angle: float = 0) -> None:
+    def ellipse(self, paint: str, x: Number, y: Number, across: Number, along: Number, angle: Number = 0) -> None:
         """An ellipse by its middle and half-axes, turned clockwise by `angle` degrees."""
         if not angle:
             self._draw.ellipse([*self._at(x - across, y - along), *self._at(x + across, y + along)], fill=PAINTS[paint])
@@ -99,10 +102,10 @@ class Pen:
             ),
         )
 
-    def circle(self, paint: str, x: float, y: float, radius: float) -> None:
+    def circle(self, paint: str, x: Number, y: Number, radius: Number) -> None:
         self.ellipse(paint, x, y, radius, radius)
 
-    def line(self, paint: str, width: float, *points: tuple[float, float]) -> None:
+    def line(self, paint: str, width: Number, *points: tuple[Number, Number]) -> None:
         """A stroke with round ends and joints."""
         thick = max(1, round(width * self.unit))
         path = [self._at(x, y) for x, y in points]
@@ -112,7 +115,7 @@ class Pen:
                 half = thick // 2
                 self._draw.ellipse([x - half, y - half, x - half + thick - 1, y - half + thick - 1], fill=PAINTS[paint])
 
-    def curve(self, paint: str, width: float, *points: tuple[float, float]) -> None:
+    def curve(self, paint: str, width: Number, *points: tuple[Number, Number]) -> None:
         """A stroke along the quadratic Bézier curve of three points."""
         (ax, ay), (bx, by), (cx, cy) = points
         path = []
@@ -122,7 +125,7 @@ class Pen:
             path.append((s * s * ax + 2 * s * t * bx + t * t * cx, s * s * ay + 2 * s * t * by + t * t * cy))
         self.line(paint, width, *path)
 
-    def wedge(self, paint: str, x: float, y: float, across: float, along: float, start: float, end: float) -> None:
+    def wedge(self, paint: str, x: Number, y: Number, across: Number, along: Number, start: Number, end: Number) -> None:
         """The slice of an ellipse between two angles, clockwise from the right, in degrees."""
         self._draw.pieslice(
             [*self._at(x - across, y - along), *self._at(x + across, y + along)], start, end, PAINTS[paint]

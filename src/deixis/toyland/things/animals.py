@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-from ..pen import Form, Pen, lot
+from ..pen import Form, Number, Pen, lot
 from ..scenes import Thing
 
 
-def _eye(pen: Pen, x: float, y: float, radius: float = 3.2) -> None:
+def _eye(pen: Pen, x: Number, y: Number, radius: Number = 3.2) -> None:
     pen.circle("bright", x, y, radius + 1.2)
     pen.circle("eye", x + 0.6, y, radius)
 
 
-def _cat_head(pen: Pen, x: float, y: float) -> None:
+def _cat_head(pen: Pen, x: Number, y: Number) -> None:
     for side in (-1, 1):
         pen.polygon("body", (x + side * 19, y - 3), (x + side * 17, y - 26), (x + side * 2, y - 14))
         pen.polygon("blush", (x + side * 15, y - 10), (x + side * 15, y - 20), (x + side * 7, y - 13))
@@ -40,7 +40,7 @@ def cat(pen: Pen, thing: Thing) -> None:
     _cat_head(pen, 104, 34)
 
 
-def _dog_head(pen: Pen, x: float, y: float) -> None:
+def _dog_head(pen: Pen, x: Number, y: Number) -> None:
     pen.ellipse("body", x, y, 18, 16)
     pen.ellipse("light", x + 17, y + 6, 13, 8)
     pen.circle("eye", x + 28, y + 2, 4)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from ..pen import Form, Pen, lot
+from ..pen import Form, Number, Pen, lot
 from ..scenes import Thing
 
 
-def _head(pen: Pen, thing: Thing, x: float, y: float, radius: float) -> None:
+def _head(pen: Pen, thing: Thing, x: Number, y: Number, radius: Number) -> None:
     long_hair = lot(thing.tint, 3, 2) == 1 and thing.kind == "adult"
     if long_hair:
         pen.box("hair", x - radius * 1.1, y - radius * 0.3, x + radius * 0.7, y + radius * 1.7, radius * 0.5)
@@ -26,7 +26,7 @@ def _head(pen: Pen, thing: Thing, x: float, y: float, radius: float) -> None:
         pen.box("wood", x - radius * 1.5, y - radius * 0.72, x + radius * 1.6, y - radius * 0.45, radius * 0.1)
 
 
-def _held(pen: Pen, thing: Thing, near: tuple[float, float], far: tuple[float, float]) -> None:
+def _held(pen: Pen, thing: Thing, near: tuple[Number, Number], far: tuple[Number, Number]) -> None:
     """What is in the hands: a ball in the near one, a bag in the far one."""
     if "bag" in thing.carried:
         x, y = far

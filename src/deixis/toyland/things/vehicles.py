@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from ..pen import Form, Pen, lot
+from ..pen import Form, Number, Pen, lot
 from ..scenes import Thing
 
 
-def _wheel(pen: Pen, x: float, y: float, radius: float) -> None:
+def _wheel(pen: Pen, x: Number, y: Number, radius: Number) -> None:
     pen.circle("rubber", x, y, radius)
     pen.circle("metal", x, y, radius * 0.52)
     pen.circle("dark_metal", x, y, radius * 0.2)
