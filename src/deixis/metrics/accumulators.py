@@ -1,0 +1,117 @@
+"""Sums over expressions that only add and merge; exact, so that neither order nor number of workers changes a digit."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from .average_precision import Detections
+from .iou import reaches
+from .protocols import ScoringProtocol, column
+from .scored import Scored
+
+# A quotient of two pixel counts below 2^43 is a multiple of 2^-96: sums of such are exact in integers of this unit.
+UNIT = 1 << 96
+FIXED_COLUMNS = (
+    "expressions",
+    "intersection",
+    "union",
+    "iou",
+    "targeted",
+    "targeted_kept",
+    "untargeted",
+    "untargeted_kept",
+)
+
+
+class Tally:
+    """The sums of one group of expressions, one row an image: its size is the number of images, not of masks."""
+
+    def __init__(self, rules: ScoringProtocol) -> None:
+        self.rules = rules
+        self.columns = FIXED_COLUMNS + tuple(column(threshold) for threshold in rules.thresholds)
+        self.rows: dict[str, list[int]] = {}
+
+    def add(self, scored: Scored) -> None:
+        row = self._row_of(scored.ids.image)
+        best, value = scored.best, scored.iou(self.rules)
+        row[0] += 1
+        row[1] += best.intersection
+        row[2] += best.union
+        row[3] += int(value * UNIT)
+        if scored.target:
+            row[4] += 1
+            row[5] += best.area > 0
+        else:
+            row[6] += 1
+            row[7] += best.area == 0
+        if scored.target or not self.rules.knows_no_target:
+            for place, threshold in enumerate(self.rules.thresholds, start=len(FIXED_COLUMNS)):
+                row[place] += reaches(value, threshold, strict=self.rules.strict)
+
+    def merge(self, other: "Tally") -> None:
+        """Take another worker's sums in; the same images may stand in both."""
+        for image, counts in other.rows.items():
+            row = self._row_of(image)
+            for place, count in enumerate(counts):
+                row[place] += count
+
+    def totals(self) -> dict[str, int]:
+        sums = [sum(row[place] for row in self.rows.values()) for place in range(len(self.columns))]
+        return dict(zip(self.columns, sums, strict=True))
+
+    def values(self) -> dict[str, float | None]:
+        """Every ratio of the protocol in percent, correctly rounded; None where nothing was counted."""
+        totals = self.totals()
+        values: dict[str, float | None] = {}
+        for measure in self.rules.measures:
+            unit = UNIT if measure.numerator == "iou" else 1
+            below = totals[measure.denominator] * unit
+            values[measure.name] = 100 * totals[measure.numerator] / below if below else None
+        return values
+
+    def table(self, images: Sequence[str]) -> Float[np.ndarray, "images columns"]:
+        """The rows in the order of `images` as floats, zeros for an image that is not here."""
+        table = np.zeros((len(images), len(self.columns)))
+        for place, image in enumerate(images):
+            if image in self.rows:
+                row = self.rows[image]
+                table[place] = row
+                table[place, 3] = row[3] / UNIT
+        return table
+
+    def _row_of(self, image: str) -> list[int]:
+        row = self.rows.get(image)
+        if row is None:
+            row = self.rows[image] = [0] * len(self.columns)
+        return row
+
+
+class Totals:
+    """Everything a result needs: all expressions, the groups of each breakdown, detections for average precision."""
+
+    def __init__(self, rules: ScoringProtocol) -> None:
+        self.rules = rules
+        self.overall = Tally(rules)
+        self.groups: dict[str, dict[str, Tally]] = {}
+        self.detections = Detections(all_answers=rules.all_answers) if rules.average_precision else None
+
+    def add(self, scored: Scored) -> None:
+        self.overall.add(scored)
+        for axis, group in scored.groups.items():
+            self.groups.setdefault(axis, {}).setdefault(group, Tally(self.rules)).add(scored)
+        if self.detections is not None:
+            self.detections.add(scored)
+
+    def add_all(self, scored: Iterable[Scored]) -> "Totals":
+        for one in scored:
+            self.add(one)
+        return self
+
+    def merge(self, other: "Totals") -> None:
+        self.overall.merge(other.overall)
+        for axis, groups in other.groups.items():
+            for group, tally in groups.items():
+                self.groups.setdefault(axis, {}).setdefault(group, Tally(self.rules)).merge(tally)
+        if self.detections is not None and other.detections is not None:
+            self.detections.merge(other.detections)

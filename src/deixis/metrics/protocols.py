@@ -1,0 +1,114 @@
+"""The named protocols: what is compared at which size, what an empty mask is worth, which totals are printed.
+
+A number without the name of its protocol is no number: the same masks score differently under each of these.
+"""
+
+from dataclasses import dataclass
+
+from ..errors import DeixisError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A total that is one sum over another, both over expressions; named columns of `accumulators.Tally`."""
+
+    name: str
+    numerator: str
+    denominator: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringProtocol:
+    """The rules one score was computed by; `full` is every default."""
+
+    name: str
+    summary: str
+    size: int | None = None  # both masks are brought to size x size by nearest neighbour; None: the image's own size
+    both_empty: float = 1.0  # the IoU of an empty prediction with an empty target
+    smoothing: float = 0.0  # added to I and U, in single precision
+    thresholds: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)
+    strict: bool = False  # whether an IoU must exceed a threshold to count there
+    mean_name: str = "mIoU"
+    overall_name: str = "oIoU"
+    threshold_name: str = "P"
+    knows_no_target: bool = False  # N-acc and T-acc; thresholds then count targeted expressions only
+    average_precision: bool = False
+    all_answers: bool = False  # average precision over every query of the system rather than its best one
+
+    def __post_init__(self) -> None:
+        if not all(0 < threshold < 1 for threshold in self.thresholds):
+            raise ValueError(f"IoU thresholds lie between 0 and 1, not {self.thresholds}.")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"Masks cannot be compared at {self.size}x{self.size} pixels.")
+        if self.all_answers and not self.average_precision:
+            raise ValueError("Only average precision can look at all answers of a system.")
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """Every total that is a ratio of sums, in the order it is printed."""
+        counted = "targeted" if self.knows_no_target else "expressions"
+        totals = [
+            Measure(self.overall_name, "intersection", "union"),
+            Measure(self.mean_name, "iou", "expressions"),
+            *(Measure(f"{self.threshold_name}@{t}", column(t), counted) for t in self.thresholds),
+        ]
+        if self.knows_no_target:
+            totals += [Measure("N-acc", "untargeted_kept", "untargeted"), Measure("T-acc", "targeted_kept", "targeted")]
+        return tuple(totals)
+
+
+def column(threshold: float) -> str:
+    """The name of the sum that counts expressions at a threshold."""
+    return f"at_{threshold}"
+
+
+PROTOCOLS: dict[str, ScoringProtocol] = {
+    "full": ScoringProtocol(
+        name="full",
+        summary="the image's own size; the probability map is resized before the threshold",
+    ),
+    "lavt-480": ScoringProtocol(
+        name="lavt-480",
+        summary="480x480, target resized by nearest neighbour, both empty counts 0: LAVT, MagNet, CrossVLT",
+        size=480,
+        both_empty=0.0,
+    ),
+    "weak": ScoringProtocol(
+        name="weak",
+        summary="the image's own size, a threshold declared before any mask was seen: SaG and its kin",
+        both_empty=0.0,
+        thresholds=(0.3, 0.5, 0.7),
+        overall_name="cIoU",
+        threshold_name="A",
+    ),
+    "a2d-best": ScoringProtocol(
+        name="a2d-best",
+        summary="annotated frames, (I + 1e-6) / (U + 1e-6), IoU > x, mAP over the best answer of each expression",
+        smoothing=1e-6,
+        strict=True,
+        average_precision=True,
+    ),
+    "a2d-all": ScoringProtocol(
+        name="a2d-all",
+        summary="as a2d-best, but mAP over all answers of a system, the habit that inflates it",
+        smoothing=1e-6,
+        strict=True,
+        average_precision=True,
+        all_answers=True,
+    ),
+    "grefcoco": ScoringProtocol(
+        name="grefcoco",
+        summary="the image's own size, with expressions that mean nothing in it: ReLA's evaluator",
+        thresholds=(0.7, 0.8, 0.9),
+        overall_name="cIoU",
+        mean_name="gIoU",
+        threshold_name="Pr",
+        knows_no_target=True,
+    ),
+}
+
+
+def protocol_named(name: str) -> ScoringProtocol:
+    if name not in PROTOCOLS:
+        raise DeixisError(f"There is no protocol {name!r}. {did_you_mean(name, PROTOCOLS)}")
+    return PROTOCOLS[name]

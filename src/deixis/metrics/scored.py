@@ -1,0 +1,109 @@
+"""What one expression scored, kept as pixel counts: every total can be computed, and computed again, from it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import masks
+from ..errors import DeixisError
+from ..records import RLE, Ids, Sample
+from .breakdowns import groups_of
+from .iou import best_answer, iou
+from .protocols import ScoringProtocol
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One predicted mask against the target, in pixels."""
+
+    score: float
+    area: int
+    intersection: int
+    union: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """One expression: the target's area, each answer of the system, and the groups it is broken down by."""
+
+    ids: Ids
+    target: int
+    answers: tuple[Answer, ...]
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Answer:
+        if len(self.answers) == 1:
+            return self.answers[0]
+        return self.answers[best_answer([answer.score for answer in self.answers])]
+
+    def iou(self, rules: ScoringProtocol) -> float:
+        best = self.best
+        return iou(best.intersection, best.union, both_empty=rules.both_empty, smoothing=rules.smoothing)
+
+
+def score_expression(sample: Sample, answers: Sequence[tuple[RLE, float]], rules: ScoringProtocol) -> Scored:
+    """Compare a system's masks with the sample's target by run-length arithmetic; no answer counts as an empty mask.
+
+    Raises `DeixisError` where the sample has no target mask or a mask is of another size than the image.
+    """
+    target = sample.mask
+    if target is None:
+        raise DeixisError(
+            f"Sentence {sample.ids.sentence!r} of {sample.dataset} {sample.split} has no mask to score against; "
+            "evaluate on a split with labels."
+        )
+    groups = groups_of(sample.expression, masks.area(target), sample.traits)
+    target = at_protocol_size(target, rules)
+    area = masks.area(target)
+    given = tuple(compare(mask, score, target, area, rules, sample.ids) for mask, score in answers)
+    return Scored(ids=sample.ids, target=area, answers=given or (Answer(0.0, 0, 0, area),), groups=groups)
+
+
+def compare(mask: RLE, score: float, target: RLE, target_area: int, rules: ScoringProtocol, ids: Ids) -> Answer:
+    try:
+        mask = at_protocol_size(mask, rules)
+        intersection, union = masks.intersection_and_union(mask, target)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DeixisError(f"The mask of sentence {ids.sentence!r} (image {ids.image!r}) is unusable: {error}") from None
+    return Answer(score, union + intersection - target_area, intersection, union)
+
+
+def at_protocol_size(mask: RLE, rules: ScoringProtocol) -> RLE:
+    """The mask as the protocol compares it: itself, or resized by nearest neighbour to the protocol's square."""
+    if rules.size is None or list(mask["size"]) == [rules.size, rules.size]:
+        return mask
+    return masks.encode(masks.resize(masks.decode(mask), rules.size, rules.size))  # type: ignore[return-value]
+
+
+def to_line(scored: Scored, rules: ScoringProtocol) -> str:
+    """One line of JSON; the IoU stands there for the reader's eye, the counts for the next total."""
+    fields = {
+        "image": scored.ids.image,
+        "object": scored.ids.object,
+        "sentence": scored.ids.sentence,
+        "iou": scored.iou(rules),
+        "target": scored.target,
+        "answers": [[a.score, a.area, a.intersection, a.union] for a in scored.answers],
+        "groups": dict(scored.groups),
+    }
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def from_fields(fields: Mapping[str, Any]) -> Scored:
+    """What `to_line` wrote; raises `KeyError` or `TypeError` for anything else."""
+    return Scored(
+        ids=Ids(fields["image"], fields["object"], fields["sentence"]),
+        target=fields["target"],
+        answers=tuple(Answer(*counts) for counts in fields["answers"]),
+        groups=fields["groups"],
+    )
+
+
+def pixel_counts(prediction: np.ndarray, target: np.ndarray) -> tuple[int, int]:
+    """Intersection and union of two boolean masks of one size."""
+    both = int(np.count_nonzero(prediction & target))
+    return both, int(np.count_nonzero(prediction)) + int(np.count_nonzero(target)) - both
