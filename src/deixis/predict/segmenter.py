@@ -1,8 +1,7 @@
 """From a photo and sentences to Predictions: reading, batching, and back to the photo's own size."""
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, Protocol, overload, runtime_checkable
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -10,9 +9,11 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor, nn
 
+from ..data.transforms import Preprocess
 from ..data.visuals import Source, open_image
 from ..errors import DeixisError
 from ..records import Batch
+from ..text.tokenizer import Tokenizer
 from .prediction import Prediction, answer
 
 Expressions = list[str] | tuple[str, ...]
@@ -23,32 +24,14 @@ class ExpressionWarning(UserWarning):
     """Part of an expression is lost on the model: too many words, or words that it does not know."""
 
 
-@runtime_checkable
-class Words(Protocol):
-    """What the Segmenter asks of a tokenizer."""
-
-    def encode(self, expressions: Sequence[str], max_words: int) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]: ...
-    def is_truncated(self, expression: str, max_words: int) -> bool: ...
-    def tokens(self, expression: str, max_words: int) -> list[str]: ...
-
-
-@runtime_checkable
-class Pixels(Protocol):
-    """What the Segmenter asks of a system's Preprocess."""
-
-    max_words: int
-
-    def image(self, picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 y x"]: ...
-
-
 class Segmenter:
     """A trained system with its own tokenizer and preprocessing, ready for anybody's photos."""
 
     def __init__(
         self,
         system: nn.Module,
-        tokenizer: Words,
-        preprocess: Pixels,
+        tokenizer: Tokenizer,
+        preprocess: Preprocess,
         card: Any = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,

@@ -1,23 +1,20 @@
 """The only composer: one file a paper, one function for each published number."""
 
-from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland
-from .run import SYSTEMS as SYSTEMS
-from .run import Run as Run
-from .run import build as build
-from .run import execute as execute
-from .vega import vega_gref_google, vega_gref_umd, vega_refcoco, vega_refcoco_plus, vega_toyland
+if TYPE_CHECKING:
+    from .catalogue import RECIPES as RECIPES
+    from .run import Run as Run
+    from .run import execute as execute
+    from .systems import SYSTEMS as SYSTEMS
+    from .systems import build as build
 
-RECIPES: dict[str, Callable[[], Run]] = {
-    "lavt_gref_google": lavt_gref_google,
-    "lavt_gref_umd": lavt_gref_umd,
-    "lavt_refcoco": lavt_refcoco,
-    "lavt_refcoco_plus": lavt_refcoco_plus,
-    "lavt_toyland": lavt_toyland,
-    "vega_gref_google": vega_gref_google,
-    "vega_gref_umd": vega_gref_umd,
-    "vega_refcoco": vega_refcoco,
-    "vega_refcoco_plus": vega_refcoco_plus,
-    "vega_toyland": vega_toyland,
-}
+# Who loads a model needs nothing of what training needs; each name is imported from its file when it is asked for.
+_HOMES = {"RECIPES": "catalogue", "Run": "run", "execute": "run", "SYSTEMS": "systems", "build": "systems"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

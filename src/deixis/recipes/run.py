@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoints import native
 from ..checkpoints.configs import from_dict, to_dict
 from ..data.batches import Batches, InOrder
 from ..data.transforms import Preprocess
-from ..errors import DeixisError, did_you_mean
-from ..models.lavt import LAVT, LAVTConfig
-from ..models.vega import VEGA, VEGAConfig
+from ..errors import DeixisError
+from ..models.lavt import LAVTConfig
+from ..models.vega import VEGAConfig
 from ..records import Reader
 from ..text.tokenizer import PUBLISHED, Tokenizer
 from ..train.engine import Precision
@@ -26,11 +26,8 @@ from ..train.optim import Optimiser
 from ..train.schedule import Schedule
 from .pretrained import StartFrom, start
 from .sources import Data
+from .systems import build, name_of
 
-SYSTEMS: dict[str, tuple[type[Any], Any]] = {
-    "lavt": (LAVTConfig, LAVT),
-    "vega": (VEGAConfig, VEGA),
-}
 LEARNED = "learned"
 RUN_FILE = "run.json"
 _FREE_TO_CHANGE = {"workers"}  # it changes no number
@@ -52,21 +49,6 @@ class Run:
     seed: int = 0
     workers: int = 2
     description: str = ""
-
-
-def build(name: str, config: Any) -> nn.Module:
-    """The system of that name, with fresh weights."""
-    if name not in SYSTEMS:
-        raise DeixisError(f"There is no system {name!r}. {did_you_mean(name, SYSTEMS)}")
-    wanted, system = SYSTEMS[name]
-    if not isinstance(config, wanted):
-        raise DeixisError(f"{name} is built from a {wanted.__name__}; {type(config).__name__} came.")
-    return system(config)
-
-
-def name_of(config: Any) -> str:
-    """The name of the system that a config describes."""
-    return next(name for name, (wanted, _) in SYSTEMS.items() if isinstance(config, wanted))
 
 
 def read_run(folder: Path) -> Run | None:

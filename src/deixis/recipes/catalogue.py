@@ -1,0 +1,20 @@
+"""Every recipe by its name."""
+
+from collections.abc import Callable
+
+from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland
+from .run import Run
+from .vega import vega_gref_google, vega_gref_umd, vega_refcoco, vega_refcoco_plus, vega_toyland
+
+RECIPES: dict[str, Callable[[], Run]] = {
+    "lavt_gref_google": lavt_gref_google,
+    "lavt_gref_umd": lavt_gref_umd,
+    "lavt_refcoco": lavt_refcoco,
+    "lavt_refcoco_plus": lavt_refcoco_plus,
+    "lavt_toyland": lavt_toyland,
+    "vega_gref_google": vega_gref_google,
+    "vega_gref_umd": vega_gref_umd,
+    "vega_refcoco": vega_refcoco,
+    "vega_refcoco_plus": vega_refcoco_plus,
+    "vega_toyland": vega_toyland,
+}

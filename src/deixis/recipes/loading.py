@@ -1,0 +1,108 @@
+"""`load`: from a name or a path to a Segmenter, and `segment` for who wants one answer."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import overload
+
+import torch
+
+from ..checkpoints import native
+from ..data.visuals import Source
+from ..errors import DeixisError, did_you_mean
+from ..predict.prediction import Prediction
+from ..predict.segmenter import Expressions, Segmenter
+from ..text.tokenizer import Tokenizer
+from .systems import SYSTEMS, build
+
+EMBEDDED = Path(__file__).parents[1] / "embedded"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FOREIGN_ENDINGS = {".pth", ".pt", ".bin", ".ckpt"}
+
+
+def load(
+    name_or_path: str | Path = "embedded",
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str = "float32",
+) -> Segmenter:
+    """A model ready for photos: `embedded`, the folder of a checkpoint or of a run (its best), or a weights' file.
+
+    Without `device` the fastest one at hand is taken. Nothing is ever downloaded. Raises DeixisError where there is
+    no such model, or its files are broken or fit no system.
+    """
+    chosen, precision = _device(device), _dtype(dtype)
+    place = find(name_or_path)
+    checkpoint = native.read(place)
+    system = build(checkpoint.card.system, native.config_of(checkpoint.card, SYSTEMS))
+    native.fill(system, checkpoint.weights, f"The checkpoint {place}")
+    tokenizer = Tokenizer(checkpoint.vocabulary)
+    return Segmenter(
+        system, tokenizer, checkpoint.card.preprocess, checkpoint.card, chosen, precision, name=str(name_or_path)
+    )
+
+
+@overload
+def segment(
+    image: Source, expression: str, *, model: str | Path = "embedded", threshold: float = 0.5
+) -> Prediction: ...
+@overload
+def segment(
+    image: Source, expression: Expressions, *, model: str | Path = "embedded", threshold: float = 0.5
+) -> list[Prediction]: ...
+def segment(
+    image: Source, expression: str | Expressions, *, model: str | Path = "embedded", threshold: float = 0.5
+) -> Prediction | list[Prediction]:
+    """What the expression points at in the image; the model is loaded at the first call and kept for the next."""
+    return _kept(model)(image, expression, threshold=threshold)
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Where a model's checkpoint is. Raises DeixisError with the nearest name where there is none."""
+    if str(name_or_path) == "embedded":
+        if not (EMBEDDED / native.WEIGHTS).exists():
+            raise DeixisError(
+                "This copy of deixis has no embedded model; give the folder of a checkpoint as the model."
+            )
+        return EMBEDDED
+    path = Path(name_or_path)
+    if path.is_dir():
+        for place in (path, path / "best", path / "last"):
+            if (place / native.WEIGHTS).exists():
+                return place
+        raise DeixisError(f"The folder {str(path)!r} holds no {native.WEIGHTS}; give a checkpoint's or a run's folder.")
+    if path.is_file():
+        if path.suffix in FOREIGN_ENDINGS:
+            raise DeixisError(f"{path} is a PyTorch file; convert it once: deixis checkpoint convert {path} OUT.")
+        return path
+    beside = path.parent if path.parent.is_dir() else Path()
+    names = ["embedded", *(str(place) for place in beside.glob("*") if _holds_model(place))]
+    raise DeixisError(f"There is no model {str(name_or_path)!r}. {did_you_mean(str(name_or_path), names)}")
+
+
+def _holds_model(place: Path) -> bool:
+    return any((place / folder / native.WEIGHTS).is_file() for folder in ("", "best", "last"))
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    if device is None:
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch was built without it
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DeixisError(f"The device {str(device)!r} cannot be used ({reason}); cpu always can.") from error
+    return chosen
+
+
+def _dtype(dtype: torch.dtype | str) -> torch.dtype:
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise DeixisError(f"There is no dtype {name!r} for models. {did_you_mean(name, DTYPES)}")
+    return DTYPES[name]
+
+
+@lru_cache(maxsize=2)
+def _kept(model: str | Path) -> Segmenter:
+    return load(model)
