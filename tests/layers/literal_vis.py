@@ -1,7 +1,7 @@
 """Algorithm 1 of VEGA's Appendix A line by line, pixels repeated for every word: what our layer must equal."""
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor
 
 from deixis.layers.attention import Attention
@@ -18,7 +18,7 @@ def literal(layer: VisualExpression, F_v: Tensor, Q_l: Tensor, mask_l: Tensor, r
     M = torch.zeros_like(S).scatter(-1, rank_index, 1.0)
     M_hat = M * 1e4 - 1e4
     S_norm = torch.softmax(S + M_hat, dim=-1)
-    repeated = repeat(F_v, "b n d -> b t n d", t=T)
+    repeated = F_v.unsqueeze(1).repeat(1, T, 1, 1)  # [b l n d], a copy as printed
     E = (M[..., None] * S_norm[..., None] * repeated).sum(2) / int(N * ratio)
     E = layer.cross.norm(E)
     Q_v = E + textbook_attention(layer.cross.attention, E, F_v, M_hat)

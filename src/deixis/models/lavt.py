@@ -1,0 +1,89 @@
+"""LAVT: language-aware vision transformer (Yang et al., CVPR 2022); words enter the vision encoder while it sees.
+
+- BERT reads the expression, Swin the image; after each of Swin's four stages every pixel gathers the words that
+  matter to it (PWAM), and a language gate adds the answer to what the next stage sees
+- the answers themselves, normalised, go to a convolutional decoder from coarse to fine, which scores two classes
+- supervision: cross-entropy over background and target, weighted 0.9 and 1.1
+- published training: AdamW lr 5e-5, BERT's last two layers (and its pooler) left as they were
+- differs from the paper's code in speed only: the first stage runs once an image, padding costs no projection, the
+  decoder never enlarges what it convolves; weights that reach no output (see `layers/fusion.py`) are absent, and the
+  two classes' scores become one logit, their difference, whose cross-entropy is the same number
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import DeixisError
+from ..layers.decoders import ConvolutionalDecoder
+from ..layers.early_fusion import EarlyFusion
+from ..records import Batch, Output
+from ..text.bert import Bert, BertConfig
+from ..vision.swin import Swin, SwinConfig
+
+TRAINED_BERT_LAYERS = 10  # of twelve, in the published runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class LAVTConfig:
+    """The defaults are the published LAVT: Swin-B with window 12, BERT-base, one head of fusion a stage."""
+
+    vision: SwinConfig = field(default_factory=SwinConfig)
+    text: BertConfig = field(default_factory=BertConfig)
+    fusion_heads: Sequence[int] = (1, 1, 1, 1)
+    decoder_width: int | None = None  # four times the vision's embedding by default
+    class_weights: tuple[float, float] = (0.9, 1.1)  # background, target
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fusion_heads", tuple(self.fusion_heads))
+        object.__setattr__(self, "class_weights", tuple(self.class_weights))
+        if len(self.fusion_heads) != 4:
+            raise DeixisError(f"LAVT fuses after 4 stages, but fusion_heads={self.fusion_heads}; give 4 numbers.")
+        for stage, heads in enumerate(self.fusion_heads):
+            if self.vision.embed_dim * 2**stage % heads:
+                width = self.vision.embed_dim * 2**stage
+                raise DeixisError(
+                    f"Fusion {stage + 1}'s {heads} heads cannot share {width} channels; choose a divisor."
+                )
+        if len(self.class_weights) != 2 or min(self.class_weights) <= 0:
+            raise DeixisError(f"class_weights are two positive numbers, not {self.class_weights}.")
+
+
+class LAVT(nn.Module):
+    """Images and expressions to one logit a pixel: the target's score less the background's."""
+
+    def __init__(self, config: LAVTConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or LAVTConfig()
+        self.text = Bert(config.text)
+        self.fusion = EarlyFusion(Swin(config.vision), config.text.width, config.fusion_heads)
+        self.decoder = ConvolutionalDecoder(self.fusion.widths, config.decoder_width or 4 * config.vision.embed_dim)
+
+    def forward(self, batch: Batch) -> Output:
+        images = batch.images[:, batch.images.shape[1] // 2]
+        words = self.text(batch.words, batch.word_mask)
+        maps, attention = self.fusion.fuse(images, words, batch.word_mask, batch.image_index)
+        background, target = self.decoder(maps).unbind(dim=-1)
+        # Enlarging is linear: one map of differences instead of two maps of scores.
+        difference = rearrange(target - background, "b y x -> b 1 y x")
+        logits = F.interpolate(difference, size=images.shape[-2:], mode="bilinear", align_corners=True)[:, 0]
+        looked = {f"pixel_word_attention_{stage}": of.detach() for stage, of in enumerate(attention, start=1)}
+        return Output(logits=logits, evidence=looked)
+
+    def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
+        """Cross-entropy over two classes, written for the difference of their scores."""
+        if batch.masks is None:
+            raise DeixisError("LAVT learns from masks and this batch has none; give labelled samples.")
+        background, target = self.config.class_weights
+        weights = torch.where(batch.masks, target, background)
+        signed = torch.where(batch.masks, -output.logits, output.logits).float()
+        return {"mask": (weights * F.softplus(signed)).sum() / weights.sum()}
+
+    def untrained(self) -> Iterator[nn.Parameter]:
+        """What the published runs did not train: BERT's layers after the tenth."""
+        for layer in list(self.text.bert.encoder.layer)[TRAINED_BERT_LAYERS:]:
+            yield from layer.parameters()

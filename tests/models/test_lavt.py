@@ -1,0 +1,138 @@
+"""LAVT's promises: sizes, its loss, sharing of images, padding, gradients, and that it learns a scene by heart."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from deixis.errors import DeixisError
+from deixis.models.lavt import LAVT, LAVTConfig
+from deixis.records import Batch, Output
+from deixis.system import System
+from deixis.text.bert import BertConfig
+from deixis.vision.swin import SwinConfig
+
+TINY = LAVTConfig(
+    vision=SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 2, 2, 4), window=4, drop_path=0.0),
+    text=BertConfig(layers=2, width=16, heads=2, feed_forward=32, vocabulary=30, positions=16, dropout=0.0),
+)
+
+
+@pytest.fixture
+def model() -> LAVT:
+    torch.manual_seed(0)
+    model = LAVT(TINY).eval()
+    for gate in model.fusion.gates:  # as after training: open
+        torch.nn.init.normal_(gate.gate.weight)
+    return model
+
+
+@pytest.fixture
+def batch() -> Batch:
+    torch.manual_seed(1)
+    words = torch.randint(1, 30, (3, 7))
+    mask = torch.arange(7) < torch.tensor([[7], [4], [5]])
+    masks = torch.zeros(3, 40, 52, dtype=torch.bool)
+    masks[:, 10:25, 8:30] = True
+    return Batch(images=torch.randn(3, 1, 3, 40, 52), words=words, word_mask=mask, masks=masks)
+
+
+def changed(batch: Batch, **fields: object) -> Batch:
+    return Batch(**{name: getattr(batch, name) for name in ("images", "words", "word_mask", "masks")} | fields)
+
+
+def test_it_is_a_system_whose_logits_have_the_images_size(model: LAVT, batch: Batch) -> None:
+    assert isinstance(model, System)
+    output = model(batch)
+    assert output.logits.shape == (3, 40, 52)
+    assert output.evidence["pixel_word_attention_1"].shape == (3, 7, 10, 13)
+    assert output.evidence["pixel_word_attention_4"].shape == (3, 7, 2, 2)
+
+
+def test_the_loss_is_weighted_cross_entropy_over_two_classes(model: LAVT, batch: Batch) -> None:
+    background, target = torch.randn(2, 3, 40, 52)
+    scores = torch.stack([background, target], dim=1)
+    expected = F.cross_entropy(scores, batch.masks.long(), weight=torch.tensor([0.9, 1.1]))
+    terms = model.loss(batch, Output(logits=target - background))
+    assert list(terms) == ["mask"]
+    torch.testing.assert_close(terms["mask"], expected)
+
+
+def test_a_batch_without_masks_cannot_teach(model: LAVT, batch: Batch) -> None:
+    with pytest.raises(DeixisError, match="no"):
+        model.loss(changed(batch, masks=None), Output(logits=torch.zeros(3, 40, 52)))
+
+
+def test_a_batch_equals_its_expressions_one_by_one(model: LAVT, batch: Batch) -> None:
+    together = model(batch).logits
+    for number in range(3):
+        one = slice(number, number + 1)
+        alone = Batch(images=batch.images[one], words=batch.words[one], word_mask=batch.word_mask[one])
+        torch.testing.assert_close(model(alone).logits, together[one], atol=1e-5, rtol=1e-4)
+
+
+def test_sharing_an_image_changes_nothing(model: LAVT, batch: Batch) -> None:
+    index = torch.tensor([1, 1, 0])
+    shared = model(changed(batch, images=batch.images[:2], image_index=index))
+    torch.testing.assert_close(
+        shared.logits, model(changed(batch, images=batch.images[index])).logits, atol=1e-5, rtol=1e-4
+    )
+
+
+def test_padding_words_change_nothing(model: LAVT, batch: Batch) -> None:
+    longer = F.pad(batch.words, (0, 3), value=17)
+    padded = model(changed(batch, words=longer, word_mask=F.pad(batch.word_mask, (0, 3))))
+    torch.testing.assert_close(padded.logits, model(batch).logits, atol=1e-5, rtol=1e-4)
+
+
+def test_words_change_the_answer(model: LAVT, batch: Batch) -> None:
+    other = model(changed(batch, words=batch.words.flip(0), word_mask=torch.ones_like(batch.word_mask)))
+    assert (other.logits - model(batch).logits).abs().max() > 1e-3
+
+
+def test_a_clip_is_seen_at_its_middle_frame(model: LAVT, batch: Batch) -> None:
+    clip = torch.randn(3, 3, 3, 40, 52)
+    clip[:, 1] = batch.images[:, 0]
+    torch.testing.assert_close(model(changed(batch, images=clip)).logits, model(batch).logits)
+
+
+def test_every_weight_gets_gradient(model: LAVT, batch: Batch) -> None:
+    output = model.train()(batch)
+    sum(model.loss(batch, output).values()).backward()
+    assert [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()] == []
+
+
+def test_it_learns_one_scene_by_heart(batch: Batch) -> None:
+    torch.manual_seed(0)
+    model = LAVT(TINY).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(25):
+        loss = model.loss(batch, model(batch))["mask"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_published_runs_leave_the_last_bert_layers_alone() -> None:
+    assert list(LAVT(TINY).untrained()) == []
+    deep = LAVTConfig(vision=TINY.vision, text=BertConfig(layers=12, width=16, heads=2, feed_forward=32, vocabulary=30))
+    model = LAVT(deep)
+    left = {id(weight) for weight in model.untrained()}
+    names = {name for name, weight in model.named_parameters() if id(weight) in left}
+    assert {name.split(".")[4] for name in names} == {"10", "11"}
+    assert len(names) == 2 * 16
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"fusion_heads": (1, 1)}, "4 numbers"),
+        ({"fusion_heads": (3, 1, 1, 1)}, "cannot share"),
+        ({"class_weights": (0.0, 1.0)}, "positive"),
+    ],
+)
+def test_a_wrong_config_is_one_sentence(change: dict, sentence: str) -> None:
+    with pytest.raises(DeixisError, match=sentence):
+        LAVTConfig(**change)
