@@ -87,12 +87,6 @@ class Speech:
     paraphrases: Paraphrases = "training"
     colours: bool = True
 
-    def __post_init__(self) -> None:
-        if self.register not in SHAPES:
-            raise ValueError(f"Toyland has no register {self.register!r}; choose one of {', '.join(SHAPES)}.")
-        if self.paraphrases not in ("training", "held-out"):
-            raise ValueError(f"Paraphrases are 'training' or 'held-out', not {self.paraphrases!r}.")
-
 
 def means(program: Program, view: View, targets: frozenset[int]) -> bool:
     """Whether a program picks exactly these things, without any doubt."""

@@ -7,11 +7,11 @@ from random import Random
 from typing import Literal
 
 from . import vocabulary
+from .domains import Register as Register
 from .programs import And, Everything, Is, Program
 from .scenes import FAMILY_OF, Thing
 from .vocabulary import Words
 
-Register = Literal["toyland", "toyland+", "toyland-g"]
 Paraphrases = Literal["training", "held-out"]
 
 FACING_KINDS = frozenset({"cat", "dog", "bird", "fish", "rabbit", "turtle", "horse", "car", "truck", "plane", "train"})

@@ -1,0 +1,217 @@
+"""Scenes drawn once and kept as arrays, for training that must not wait for a brush.
+
+A folder holds `pixels.npy [s h w 3]`, `instances.npy [s h w]` (which thing is seen at a pixel, 255 for none),
+`scenes.jsonl` (a line a scene: its things and what is said about them), `lines.npy` (where each line begins) and
+`registers.json` with `counts.npy [s r]` (how many expressions each scene has in each register).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from .. import masks
+from ..errors import DeixisError
+from ..records import RLE, Ids, Sample
+from .world import DrawnScene, Toyland
+
+NOTHING = 255
+FILES = ("pixels.npy", "instances.npy", "scenes.jsonl", "lines.npy", "counts.npy", "registers.json")
+
+
+def pack(
+    path: Path, worlds: Sequence[Toyland], *, workers: int = 1, progress: Callable[[int], None] | None = None
+) -> None:
+    """Draw the scenes of the worlds, which differ in how they speak and in nothing else, into a new folder.
+
+    The folder appears only when it is complete; `progress` hears the number of scenes drawn so far.
+    """
+    first = worlds[0]
+    for world in worlds[1:]:
+        if [world.drawn(at) for at in (0, world.num_scenes - 1)] != [
+            first.drawn(at) for at in (0, first.num_scenes - 1)
+        ]:
+            raise DeixisError("Only worlds with the same scenes can be packed together; their splits or styles differ.")
+    if path.exists():
+        raise DeixisError(f"{path} exists already; choose a new folder, or remove it first.")
+    beside = path.with_name(f".{path.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    shape = (first.num_scenes, first.size, first.size)
+    pixels = np.lib.format.open_memmap(beside / "pixels.npy", mode="w+", dtype=np.uint8, shape=(*shape, 3))
+    instances = np.lib.format.open_memmap(beside / "instances.npy", mode="w+", dtype=np.uint8, shape=shape)
+    registers = [world.register for world in worlds]
+    lines, counts = [0], []
+    with (beside / "scenes.jsonl").open("wb") as file:
+        for position, scene in enumerate(_packed(worlds, workers)):
+            pixels[position], instances[position] = scene.pixels, scene.instances
+            lines.append(lines[-1] + file.write(scene.line))
+            counts.append(scene.counts)
+            if progress is not None:
+                progress(position + 1)
+    pixels.flush()
+    instances.flush()
+    np.save(beside / "lines.npy", np.asarray(lines, dtype=np.int64))
+    np.save(beside / "counts.npy", np.asarray(counts, dtype=np.int64))
+    described = {"registers": registers, "split": first.split, "style": first.style, "content": first.content}
+    (beside / "registers.json").write_text(json.dumps(described), encoding="utf-8")
+    os.replace(beside, path)
+
+
+@dataclass(frozen=True)
+class PackedScene:
+    """A still in a packed folder."""
+
+    path: Path
+    position: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        _, height, width, _ = _array(self.path / "pixels.npy").shape
+        return height, width
+
+    def read(self) -> UInt8[np.ndarray, "t h w 3"]:
+        return np.array(_array(self.path / "pixels.npy")[self.position][None])
+
+
+class PackedToyland:
+    """A Reader over a packed folder; `registers` chooses among those packed, all by default."""
+
+    def __init__(self, path: Path | str, registers: Sequence[str] | None = None) -> None:
+        self.path = Path(path)
+        missing = [name for name in FILES if not (self.path / name).exists()]
+        if missing:
+            raise DeixisError(f"{self.path} is no packed Toyland: it lacks {', '.join(missing)}; `pack` writes one.")
+        self.described = json.loads((self.path / "registers.json").read_text(encoding="utf-8"))
+        known = self.described["registers"]
+        self.registers = tuple(known if registers is None else registers)
+        if strangers := set(self.registers) - set(known):
+            raise DeixisError(f"{self.path} holds no register {sorted(strangers)[0]!r}; it holds {', '.join(known)}.")
+        counts = np.load(self.path / "counts.npy")
+        columns = [column for column, register in enumerate(known) if register in self.registers]
+        self._ends = np.cumsum(counts[:, columns].sum(axis=1))
+        self._lines = np.load(self.path / "lines.npy")
+
+    @property
+    def num_scenes(self) -> int:
+        return len(self._ends)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, position: int) -> Sample:
+        if not 0 <= position < len(self):
+            raise IndexError(f"Sample {position} was asked for, but there are {len(self)}.")
+        scene = int(np.searchsorted(self._ends, position, side="right"))
+        place = position - (int(self._ends[scene - 1]) if scene else 0)
+        spoken = self._spoken(scene)[place]
+        return self._sample(scene, spoken, self.instances(scene))
+
+    @cached_property
+    def ids(self) -> tuple[Ids, ...]:
+        return tuple(Ids(*one["ids"]) for scene in range(self.num_scenes) for one in self._spoken(scene))
+
+    def scene(self, position: int) -> tuple[Sample, ...]:
+        """All expressions about one scene."""
+        instances = self.instances(position)
+        return tuple(self._sample(position, spoken, instances) for spoken in self._spoken(position))
+
+    def scenes(self) -> Iterator[tuple[Sample, ...]]:
+        return (self.scene(position) for position in range(self.num_scenes))
+
+    def pixels(self, position: int) -> UInt8[np.ndarray, "h w 3"]:
+        return np.array(_array(self.path / "pixels.npy")[position])
+
+    def instances(self, position: int) -> UInt8[np.ndarray, "h w"]:
+        """The index of the thing seen at each pixel, 255 where there is none."""
+        return np.array(_array(self.path / "instances.npy")[position])
+
+    def things(self, position: int) -> list[dict[str, Any]]:
+        """Kind, colour, size, pattern and state of each thing of a scene, in the order of `instances`."""
+        return cast(list[dict[str, Any]], self._line(position)["things"])
+
+    def _spoken(self, scene: int) -> list[dict[str, Any]]:
+        return [one for one in self._line(scene)["expressions"] if one["traits"]["register"] in self.registers]
+
+    def _line(self, scene: int) -> dict[str, Any]:
+        start, end = self._lines[scene], self._lines[scene + 1]
+        line = _array(self.path / "scenes.jsonl")[start:end].tobytes()
+        return cast(dict[str, Any], json.loads(line))
+
+    def _sample(self, scene: int, spoken: dict[str, Any], instances: UInt8[np.ndarray, "h w"]) -> Sample:
+        meant = np.isin(instances, spoken["traits"]["targets"])
+        return Sample(
+            visual=PackedScene(self.path, scene),
+            expression=spoken["text"],
+            mask=cast(RLE, masks.encode(meant)),
+            ids=Ids(*spoken["ids"]),
+            dataset=spoken["traits"]["register"],
+            split=self.described["split"],
+            traits=spoken["traits"],
+        )
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """What is kept of one scene."""
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    instances: UInt8[np.ndarray, "h w"]
+    line: bytes
+    counts: tuple[int, ...]
+
+
+def _ends(world: Toyland) -> tuple[DrawnScene, DrawnScene]:
+    return world.drawn(0), world.drawn(world.num_scenes - 1)
+
+
+def _packed(worlds: Sequence[Toyland], workers: int) -> Iterator[_Packed]:
+    tasks = [(tuple(worlds), position) for position in range(worlds[0].num_scenes)]
+    if workers < 2:
+        yield from map(_pack_scene, tasks)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        # A window at a time: results wait for their turn, and must not fill the memory meanwhile.
+        for start in range(0, len(tasks), 64 * workers):
+            yield from pool.map(_pack_scene, tasks[start : start + 64 * workers], chunksize=8)
+
+
+def _pack_scene(task: tuple[tuple[Toyland, ...], int]) -> _Packed:
+    worlds, position = task
+    drawn = worlds[0].drawn(position)
+    picture = drawn.picture()
+    samples = [world.scene(position) for world in worlds]
+    spoken = [
+        {
+            "text": sample.expression,
+            "ids": [sample.ids.image, sample.ids.object, sample.ids.sentence],
+            "traits": dict(sample.traits),
+        }
+        for one in samples
+        for sample in one
+    ]
+    names = ("kind", "colour", "size", "pattern", "state", "facing", "carried")
+    things = [{name: getattr(thing, name) for name in names} for thing in drawn.scene().things]
+    line = json.dumps({"seed": drawn.seed, "things": things, "expressions": spoken}) + "\n"
+    return _Packed(picture.pixels, instance_map(picture.masks), line.encode(), tuple(map(len, samples)))
+
+
+def instance_map(pixels: Bool[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w"]:
+    """Which of the masks, of which no two overlap, covers each pixel; 255 where none does."""
+    covered = pixels.any(axis=0) if len(pixels) else np.zeros(pixels.shape[1:], dtype=bool)
+    index = pixels.argmax(axis=0) if len(pixels) else covered
+    return np.where(covered, index, NOTHING).astype(np.uint8)
+
+
+@lru_cache(maxsize=16)
+def _array(path: Path) -> np.ndarray:
+    """One open memory map a file and process."""
+    return np.load(path, mmap_mode="r") if path.suffix == ".npy" else np.memmap(path, dtype=np.uint8, mode="r")
