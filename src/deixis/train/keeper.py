@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ Publish = Callable[[Path, dict[str, Tensor], dict[str, float]], None]
 """Writes a checkpoint for users: its folder, the weights, the scores that go with them."""
 
 
+@runtime_checkable
 class Held(Protocol):
     """Validation batches, shared out among processes."""
 

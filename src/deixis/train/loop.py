@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -27,6 +27,7 @@ from .state import State
 from .validation import Scores
 
 
+@runtime_checkable
 class Source(Protocol):
     """Training batches that can be entered at any step."""
 
