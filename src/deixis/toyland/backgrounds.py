@@ -24,11 +24,20 @@ def _clouds() -> Int[np.ndarray, "h w"]:
     return total
 
 
-@lru_cache(maxsize=1)
-def grain() -> Int[np.ndarray, "h w c"]:
-    """Sensor noise of standard deviation 64, for each of three channels."""
+@lru_cache(maxsize=8)
+def grain(strength: int) -> Int[np.ndarray, "h w 3"]:
+    """Sensor noise of a standard deviation of about `strength` grey levels, for each of three channels."""
     lots = np.random.default_rng(2)
-    return (lots.integers(-55, 56, (4, NOISE_SIDE, NOISE_SIDE, 3), dtype=np.int16)).sum(axis=0, dtype=np.int16)
+    total = lots.integers(-55, 56, (4, NOISE_SIDE, NOISE_SIDE, 3), dtype=np.int16).sum(axis=0, dtype=np.int16)
+    return total * np.int16(strength) >> 6
+
+
+def window(noise: Int[np.ndarray, "..."], row: int, column: int, size: int) -> Int[np.ndarray, "..."]:
+    """A square of a noise that repeats itself without end."""
+    if max(row, column) + size <= NOISE_SIDE:
+        return noise[row : row + size, column : column + size]
+    rows, columns = np.arange(row, row + size) % NOISE_SIDE, np.arange(column, column + size) % NOISE_SIDE
+    return noise.take(rows, axis=0).take(columns, axis=1)
 
 
 def background(scene: Scene, size: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -47,13 +56,11 @@ def _textured(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Noise over everything, more of it on the ground than above."""
     size = len(pixels)
-    clouds = _clouds()
-    # Larger pictures than the noise repeat it.
-    rows = (np.arange(size) + int(lots.integers(NOISE_SIDE))) % NOISE_SIDE
-    columns = (np.arange(size) + int(lots.integers(NOISE_SIDE))) % NOISE_SIDE
-    texture = clouds[rows[:, None], columns[None, :]]
+    # Clouds do not meet at the seams of their noise, so that a small picture keeps away from these.
+    row, column = (int(value) for value in lots.integers(0, max(1, NOISE_SIDE - size), 2))
+    texture = window(_clouds(), row, column, size)
     strength = np.where(np.arange(size) < horizon, shares[0], shares[1]).astype(np.int16)[:, None]
-    return np.clip(pixels + (texture * strength // 64)[..., None], 0, 255).astype(np.uint8)
+    return np.clip(pixels + (texture * strength >> 6)[..., None], 0, 255).astype(np.uint8)
 
 
 def _mixed(one: Tone, two: Tone, share: int, whole: int) -> Tone:

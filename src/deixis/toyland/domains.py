@@ -20,6 +20,7 @@ class Style:
     shadow: int = 100  # how dark cast shadows are
     noise: int = 5  # the sensor's, in grey levels
     focus: bool = True  # whether far things are softer
+    softness: int = 0  # of the lens, in tenths of a pixel of a picture of 256
     vignette: int = 0  # how much darker the corners are
     saturation: int = 256
     tone: tuple[int, int, int] = (256, 256, 256)  # red, green and blue are multiplied by this …
@@ -41,20 +42,21 @@ NIGHT = Style(
     noise=9,
     vignette=150,
     saturation=190,
-    tone=(112, 122, 176),
+    tone=(124, 134, 186),
     lift=(4, 6, 18),
 )
 BLUEPRINT = Style(name="blueprint", relief=70, edges=256, shadow=0, noise=3, focus=False, paper="blue")
 PHOTO = Style(
     name="photo",
-    relief=230,
-    edges=20,
-    shadow=140,
-    noise=9,
-    vignette=70,
-    saturation=205,
-    tone=(262, 252, 238),
-    lift=(2, 2, 4),
+    relief=256,
+    edges=0,
+    shadow=150,
+    noise=11,
+    softness=7,
+    vignette=120,
+    saturation=176,
+    tone=(272, 254, 226),
+    lift=(0, 2, 8),
 )
 STYLES: Mapping[str, Style] = {style.name: style for style in (PAINTED, SKETCH, NIGHT, BLUEPRINT, PHOTO)}
 

@@ -6,12 +6,13 @@ more and that no nearer thing covers by half or more; its shadow is not part of 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int, UInt8
 from PIL import Image, ImageFilter
 
-from .backgrounds import NOISE_SIDE, background, grain
+from .backgrounds import NOISE_SIDE, background, grain, window
 from .domains import PAINTED, Style
 from .pen import Form, Pen
 from .scenes import HORIZON, Scene, Thing
@@ -70,7 +71,7 @@ def draw(scene: Scene, style: Style = PAINTED, size: int = 256) -> Picture:
         full.append(int(np.count_nonzero(cutout.cover >= 128)))
         if style.shadow:
             _cast(pixels, scene, thing, cutout, style, light, left, top)
-        _set(pixels, lines, masks, index, cutout, left, top)
+        _set(pixels, lines, masks, index, cutout, left, top, style_draws_lines=style.paper != "none")
     visible = tuple(
         float(np.count_nonzero(mask)) / whole if whole else 0.0 for mask, whole in zip(masks, full, strict=True)
     )
@@ -105,6 +106,8 @@ def _set(
     cutout: Cutout,
     left: int,
     top: int,
+    *,
+    style_draws_lines: bool,
 ) -> None:
     """Lay a thing over the picture, and take what it covers from the masks of those behind."""
     height, width = cutout.cover.shape
@@ -114,10 +117,13 @@ def _set(
     there = (window.rows, window.columns)
     here = (window.patch_rows, window.patch_columns)
     cover = cutout.cover[here].astype(np.uint16)
-    behind = pixels[there].astype(np.uint16)
-    alpha = cover[..., None]
-    pixels[there] = ((behind * (255 - alpha) + cutout.colour[here] * alpha + 127) // 255).astype(np.uint8)
-    lines[there] = np.maximum((lines[there] * (255 - cover) // 255).astype(np.uint8), cutout.lines[here])
+    through = pixels[there] * (255 - cover)[..., None]
+    # Exact division by 255 for all products of two bytes.
+    through = through + 1 + (through >> 8) >> 8
+    pixels[there] = (through + cutout.colour[here]).astype(np.uint8)
+    if style_draws_lines:
+        seen = lines[there] * (255 - cover) >> 8
+        lines[there] = np.maximum(seen, cutout.lines[here])
     solid = cover >= 128
     masks[:index, window.rows, window.columns] &= ~solid
     masks[index, window.rows, window.columns] = solid
@@ -172,30 +178,37 @@ def _developed(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The last step: paper or tone, the lens, and the sensor's noise."""
     size = len(pixels)
-    work = pixels.astype(np.int32)
+    if style.softness:
+        pixels = np.asarray(Image.fromarray(pixels).filter(ImageFilter.BoxBlur(style.softness * size / 2560)))
+    work = pixels.astype(np.int16)
     if style.saturation != 256:
-        grey = (77 * work[..., 0] + 150 * work[..., 1] + 29 * work[..., 2]) >> 8
-        work = grey[..., None] + ((work - grey[..., None]) * style.saturation >> 8)
+        grey = (pixels @ np.array((77, 150, 29), dtype=np.int32) >> 8).astype(np.int16)[..., None]
+        work = grey + ((work - grey) * np.int16(style.saturation // 2) >> 7)
     if style.paper != "none":
-        work = _on_paper(work, lines, style)
+        work = _on_paper(work.astype(np.int32), lines, style)
     if style.tone != (256, 256, 256) or style.lift != (0, 0, 0):
         work = (work * np.array(style.tone, dtype=np.int32) >> 8) + np.array(style.lift, dtype=np.int32)
     if style.vignette:
-        away = np.abs(2 * np.arange(size, dtype=np.int32) - size + 1) * 256 // size
-        work = work * (256 - ((away[:, None] ** 2 + away[None, :] ** 2 >> 9) * style.vignette >> 8))[..., None] >> 8
+        work = work * _vignette(size, style.vignette) >> 8
     if style.noise:
         lots = np.random.default_rng([scene.seed, 40])
-        row, column = (int(value) for value in lots.integers(0, NOISE_SIDE - 256, 2))
-        rows, columns = (np.arange(size) + row) % NOISE_SIDE, (np.arange(size) + column) % NOISE_SIDE
-        work += grain()[rows[:, None], columns[None, :]] * style.noise >> 6
+        row, column = (int(value) for value in lots.integers(0, NOISE_SIDE, 2))
+        work = work + window(grain(style.noise), row, column, size)
     return work.clip(0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _vignette(size: int, strength: int) -> Int[np.ndarray, "h w 1"]:
+    """How bright each pixel stays, in 256ths."""
+    away = np.abs(2 * np.arange(size, dtype=np.int32) - size + 1) * 256 // size
+    return (256 - ((away[:, None] ** 2 + away[None, :] ** 2 >> 9) * strength >> 8))[..., None]
 
 
 def _on_paper(work: np.ndarray, lines: UInt8[np.ndarray, "h w"], style: Style) -> np.ndarray:
     """Pencil and a thin wash on white paper, or white lines on a blue one."""
     ink = (lines.astype(np.int32) * style.edges >> 8)[..., None]
     if style.paper == "white":
-        wash = 250 - ((250 - work) * 150 >> 8)
+        wash = 250 - ((250 - work) * 200 >> 8)
         return wash * (256 - ink) // 256 + 40 * ink // 256
     sheet = np.array((24, 62, 134), dtype=np.int32)
     wash = (sheet * 150 + work * 106) >> 8

@@ -39,6 +39,7 @@ FIXED_PAINTS: Mapping[str, tuple[int, int, int]] = {
     "trousers": (74, 84, 110),
     "flame": (252, 190, 60),
     "blush": (226, 128, 122),
+    "mouth": (164, 72, 68),
     "paper": (244, 238, 222),
     "gold": (214, 168, 62),
     "pot": (178, 98, 64),
@@ -125,7 +126,9 @@ class Pen:
             path.append((s * s * ax + 2 * s * t * bx + t * t * cx, s * s * ay + 2 * s * t * by + t * t * cy))
         self.line(paint, width, *path)
 
-    def wedge(self, paint: str, x: Number, y: Number, across: Number, along: Number, start: Number, end: Number) -> None:
+    def wedge(
+        self, paint: str, x: Number, y: Number, across: Number, along: Number, start: Number, end: Number
+    ) -> None:
         """The slice of an ellipse between two angles, clockwise from the right, in degrees."""
         self._draw.pieslice(
             [*self._at(x - across, y - along), *self._at(x + across, y + along)], start, end, PAINTS[paint]

@@ -40,6 +40,7 @@ PLACES: Mapping[str, tuple[Setting, ...]] = {
     "shapes": (*OUTDOORS, *INDOORS),
     "boat": ("beach",),
     "fish": ("beach", "kitchen"),
+    "horse": OUTDOORS,
     "train": ("street", "meadow", "snow"),
     "umbrella": ("beach", "street", "room"),
     "chair": ("room", "kitchen", "beach"),
@@ -84,18 +85,24 @@ def sample_scene(seed: int, content: Content = EVERYTHING, combinations: Combina
 
     `seen` never shows a held-out pair of kind and colour, `held-out` shows at least one, `all` does not care.
     """
-    lots = np.random.default_rng([seed, 20])
-    setting = content.settings[int(lots.integers(len(content.settings)))]
+    for attempt in range(100):
+        lots = np.random.default_rng([seed, 20, attempt])
+        setting = content.settings[int(lots.integers(len(content.settings)))]
+        things = _things(lots, content, setting, combinations)
+        if combinations != "held-out" or any(is_held_out(thing.kind, thing.colour) for thing in things):
+            return Scene(seed=seed, setting=setting, things=tuple(sorted(things, key=lambda thing: thing.depth)))
+    raise ValueError(f"Content {content.name!r} has no kind with a held-out colour; choose other combinations.")
+
+
+def _things(lots: np.random.Generator, content: Content, setting: Setting, combinations: Combinations) -> list[Thing]:
     weights = {kind: weight for kind, weight in content.weights.items() if weight > 0 and setting in places_of(kind)}
     kinds = _kinds(lots, weights)
-    things: list[Thing] = []
     wanted = int(lots.integers(len(kinds)))
+    things: list[Thing] = []
     for number, kind in enumerate(kinds):
         colour = _colour(lots, kind, combinations, must=number == wanted)
         things.append(_placed(lots, _described(lots, kind, colour, setting), setting, things))
-    if combinations == "held-out" and not any(is_held_out(thing.kind, thing.colour) for thing in things):
-        return sample_scene(seed + 0x5EED_0000, content, combinations)
-    return Scene(seed=seed, setting=setting, things=tuple(sorted(things, key=lambda thing: thing.depth)))
+    return things
 
 
 def places_of(kind: str) -> tuple[Setting, ...]:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8, UInt16, UInt32
 from PIL import Image, ImageFilter
 
 from .domains import Style
@@ -47,54 +47,49 @@ OVERSAMPLING = 2
 class Cutout(NamedTuple):
     """A drawn thing before it is set into a picture."""
 
-    colour: UInt8[np.ndarray, "h w 3"]
+    colour: UInt8[np.ndarray, "h w 3"]  # already multiplied by the cover
     cover: UInt8[np.ndarray, "h w"]  # 255 where the thing is, less at its edge
     lines: UInt8[np.ndarray, "h w"]  # how much of the pixel is an edge between parts
 
 
 @lru_cache(maxsize=8192)
-def _table(thing_colour: Colour, shade: int, skin: int, hair: int) -> UInt8[np.ndarray, "n 3"]:
-    """The colour of every paint, first without and then with the pattern."""
-    table = np.zeros((2, 64, 3), dtype=np.int32)
+def _table(thing_colour: Colour, shade: int, skin: int, hair: int) -> UInt32[np.ndarray, "n"]:
+    """The colour and cover of every paint, first without and then with the pattern."""
+    table = np.zeros((2, 64, 4), dtype=np.int32)
     base = np.array(COLOUR_VALUES[thing_colour]) * (244 + shade) // 256
     over = np.array(PATTERN_VALUES[thing_colour])
+    table[:, 1:, 3] = 255
     for name, (share, lift) in {"body": (256, 0), "dark": (196, 0), "light": (212, 44), "solid": (256, 0)}.items():
-        table[0, PAINTS[name]] = base * share // 256 + lift
-        table[1, PAINTS[name]] = (base if name == "solid" else over) * share // 256 + (0 if name == "solid" else lift)
+        table[0, PAINTS[name], :3] = base * share // 256 + lift
+        table[1, PAINTS[name], :3] = (base if name == "solid" else over) * share // 256 + (
+            0 if name == "solid" else lift
+        )
     for name, value in FIXED_PAINTS.items():
-        table[:, PAINTS[name]] = value
-    table[:, PAINTS["skin"]] = SKINS[skin]
-    table[:, PAINTS["skin_shade"]] = np.array(SKINS[skin]) * 216 // 256
-    table[:, PAINTS["hair"]] = HAIRS[hair]
-    return table.clip(0, 255).astype(np.uint8).reshape(128, 3)
+        table[:, PAINTS[name], :3] = value
+    table[:, PAINTS["skin"], :3] = SKINS[skin]
+    table[:, PAINTS["skin_shade"], :3] = np.array(SKINS[skin]) * 216 // 256
+    table[:, PAINTS["hair"], :3] = HAIRS[hair]
+    return table.clip(0, 255).astype(np.uint8).reshape(128, 4).view(np.uint32)[:, 0]
 
 
 def cut_out(patch: Image.Image, thing: Thing, style: Style, light: int) -> Cutout:
     """Colour and shade a patch of paints; `light` is -1 where light comes from the left and 1 from the right."""
     paints = np.asarray(patch)
-    table = _table(
-        thing.colour, lot(thing.tint, 90, 13), lot(thing.tint, 91, len(SKINS)), lot(thing.tint, 92, len(HAIRS))
-    )
+    skin, hair = lot(thing.tint, 91, len(SKINS)), lot(thing.tint, 92, len(HAIRS))
+    table = _table(thing.colour, lot(thing.tint, 90, 13), skin, hair)
     numbers = paints
     if thing.pattern != "plain":
         numbers = paints + 64 * _pattern(thing.pattern, paints.shape, lot(thing.tint, 93, 8))
-    picture = Image.fromarray(table[numbers])
-    cover = patch.point(_COVER)
-    edges = _edges(paints)
-    small = Image.merge("RGBA", (*picture.split(), cover)).reduce(OVERSAMPLING)
+    height, width = paints.shape
+    coloured = Image.frombuffer("RGBa", (width, height), table[numbers], "raw", "RGBa", 0, 1)
+    small = coloured.reduce(OVERSAMPLING)
     pixels = np.asarray(small)
-    alpha = pixels[..., 3]
-    lines = np.asarray(Image.fromarray(edges).reduce(OVERSAMPLING))
-    # The empty paint is black: what it took from the mean at the edge is given back.
-    whole = np.maximum(alpha, 1).astype(np.int32)[..., None]
-    colour = np.minimum(pixels[..., :3].astype(np.int32) * 255 // whole, 255)
-    colour = colour * _relief(small.getchannel("A"), style.relief, light)[..., None] >> 8
+    lines = np.asarray(Image.fromarray(_edges(paints)).reduce(OVERSAMPLING))
+    brightness = _relief(pixels[..., 3], style.relief, light)
     if style.edges and style.paper == "none":
-        colour = colour * (256 - (lines.astype(np.int32) * style.edges >> 8))[..., None] >> 8
-    return Cutout(np.minimum(colour, 255).astype(np.uint8), alpha, lines)
-
-
-_COVER = [0] + [255] * 255
+        brightness = brightness * (256 - (lines.astype(np.uint16) * np.uint16(style.edges) >> 8)) >> 8
+    colour = pixels[..., :3] * brightness[..., None] >> 7
+    return Cutout(np.minimum(colour, pixels[..., 3:]).astype(np.uint8), pixels[..., 3], lines)
 
 
 def _pattern(pattern: Pattern, shape: tuple[int, ...], phase: int) -> UInt8[np.ndarray, "h w"]:
@@ -113,24 +108,26 @@ def _pattern(pattern: Pattern, shape: tuple[int, ...], phase: int) -> UInt8[np.n
 
 
 def _edges(paints: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """255 where two paints meet, and along the outline."""
+    """255 where two paints meet, and along the outline; a gleam has no edge."""
     edges = np.zeros(paints.shape, dtype=np.uint8)
+    paints = np.where(paints == PAINTS["light"], np.uint8(PAINTS["body"]), paints)
     across, along = paints[:, 1:] != paints[:, :-1], paints[1:] != paints[:-1]
     edges[:, 1:][across] = 255
     edges[1:][along] = 255
     return edges
 
 
-def _relief(cover: Image.Image, strength: int, light: int) -> Int[np.ndarray, "h w"]:
-    """How bright each pixel is, in 256ths: the cover, blurred, is taken for a hill that the light falls on."""
-    radius = max(2, min(cover.size) // 7)
-    # A slope against the light is read from two shifted copies of the hill.
-    hill = np.asarray(cover.filter(ImageFilter.BoxBlur(radius))).astype(np.int32)
+def _relief(cover: UInt8[np.ndarray, "h w"], strength: int, light: int) -> UInt16[np.ndarray, "h w"]:
+    """How bright each pixel is, in 128ths: the cover, blurred, is taken for a hill that the light falls on."""
+    height, width = cover.shape
+    radius = max(2, min(height, width) // 7)
+    hill = np.asarray(Image.fromarray(cover).filter(ImageFilter.BoxBlur(radius)))
+    # A slope against the light is read from shifted copies of the hill.
     step = max(1, radius // 2)
-    padded = np.pad(hill, step, mode="edge")
-    height, width = hill.shape
+    padded = np.pad(hill, step, mode="edge").astype(np.int16)
     left, right = padded[step : step + height, :width], padded[step : step + height, 2 * step :]
     above, below = padded[:height, step : step + width], padded[2 * step :, step : step + width]
     slope = (below - above) + light * (left - right)
-    fall = 20 - np.arange(height, dtype=np.int32)[:, None] * 40 // height
-    return np.clip(256 + ((slope * strength) >> 8) + (fall * strength >> 8), 120, 330)
+    fall = 10 - np.arange(height, dtype=np.int16)[:, None] * 20 // height
+    moulded = ((slope >> 2) * np.int16(strength) >> 7) + (fall * np.int16(strength) >> 8)
+    return (128 + moulded.clip(-68, 37)).astype(np.uint16)

@@ -17,7 +17,7 @@ def cup(pen: Pen, thing: Thing) -> None:
         pen.ellipse("liquid", 45, 19, 35, 10)
     else:
         pen.ellipse("dark", 45, 19, 35, 10)
-        pen.ellipse("bright", 45, 23, 28, 5)
+        pen.ellipse("solid", 45, 24, 26, 4.5)
 
 
 def bottle(pen: Pen, thing: Thing) -> None:
@@ -25,11 +25,11 @@ def bottle(pen: Pen, thing: Thing) -> None:
     pen.box("body", 13, 8, 29, 34, 2)
     pen.polygon("body", (13, 26), (29, 26), (41, 46), (1, 46))
     pen.box("body", 1, 44, 41, 99, 7)
+    # A window in the glass shows how much is in it.
+    pen.box("bright", 8, 54, 34, 92, 4)
+    pen.box("glass" if thing.state == "empty" else "liquid", 10, 58, 32, 90, 3)
     if thing.state == "empty":
-        pen.box("glass", 7, 48, 35, 93, 5)
-    else:
-        pen.box("bright", 1, 58, 41, 82)
-        pen.box("solid", 8, 66, 34, 74)
+        pen.box("liquid", 10, 85, 32, 90, 2)
     pen.line("light", 3, (7, 50), (7, 92))
 
 
@@ -68,12 +68,13 @@ def lamp(pen: Pen, thing: Thing) -> None:
 
 def book(pen: Pen, thing: Thing) -> None:
     if thing.state == "open":
-        pen.polygon("body", (0, 30), (74, 44), (148, 30), (148, 96), (74, 100), (0, 96))
-        pen.polygon("paper", (6, 14), (44, 10), (74, 30), (74, 92), (44, 80), (6, 88))
-        pen.polygon("bright", (142, 14), (104, 10), (74, 30), (74, 92), (104, 80), (142, 88))
-        for y in (28, 42, 56, 70):
-            pen.line("dark_metal", 2, (14, y), (42, y - 2), (66, y + 8))
-            pen.line("dark_metal", 2, (134, y), (106, y - 2), (82, y + 8))
+        pen.polygon("body", (0, 12), (74, 26), (148, 12), (148, 90), (74, 100), (0, 90))
+        pen.polygon("dark", (68, 24), (80, 24), (80, 100), (68, 100))
+        pen.polygon("paper", (15, 14), (46, 8), (74, 24), (74, 84), (46, 72), (15, 78))
+        pen.polygon("bright", (133, 14), (102, 8), (74, 24), (74, 84), (102, 72), (133, 78))
+        for y in (28, 42, 56):
+            pen.line("dark_metal", 2, (22, y), (44, y - 4), (66, y + 8))
+            pen.line("dark_metal", 2, (126, y), (104, y - 4), (82, y + 8))
         return
     pen.box("dark", 2, 4, 76, 99, 4)
     pen.box("paper", 10, 88, 76, 96)

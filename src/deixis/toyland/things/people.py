@@ -18,9 +18,9 @@ def _head(pen: Pen, thing: Thing, x: Number, y: Number, radius: Number) -> None:
         (x - radius * 0.9, y + radius * (0.9 if long_hair else 0.3)),
         (x - radius * 0.4, y - radius * 0.2),
     )
-    pen.circle("eye", x + radius * 0.42, y, max(radius * 0.12, 1))
-    pen.circle("eye", x + radius * 0.8, y, max(radius * 0.12, 1))
-    pen.line("nose", radius * 0.12, (x + radius * 0.4, y + radius * 0.5), (x + radius * 0.8, y + radius * 0.45))
+    pen.circle("eye", x + radius * 0.34, y, radius * 0.11)
+    pen.circle("eye", x + radius * 0.8, y, radius * 0.11)
+    pen.line("mouth", radius * 0.14, (x + radius * 0.45, y + radius * 0.52), (x + radius * 0.78, y + radius * 0.48))
     if "hat" in thing.carried:
         pen.box("dark_wood", x - radius * 0.9, y - radius * 1.75, x + radius * 0.9, y - radius * 0.5, radius * 0.35)
         pen.box("wood", x - radius * 1.5, y - radius * 0.72, x + radius * 1.6, y - radius * 0.45, radius * 0.1)
