@@ -13,6 +13,7 @@ from deixis import masks
 from deixis.data import refcoco
 from deixis.data.broken import Report, whole
 from deixis.data.refcoco import RefCOCO
+from deixis.data.referents import Sentences
 from deixis.errors import DeixisError
 from deixis.records import Sample
 
@@ -81,7 +82,7 @@ def published(dataset: str, split_by: str) -> dict[str, Any]:
 @pytest.mark.parametrize("split", ["train", "val", "test", "testA", "testB"])
 @pytest.mark.parametrize("sentences", ["raw", "sent"])
 def test_every_sentence_and_mask_is_the_published_readers(
-    dataset: str, split_by: str, split: str, sentences: refcoco.Sentences
+    dataset: str, split_by: str, split: str, sentences: Sentences
 ) -> None:
     expected = published(dataset, split_by)[split]
     if not expected["refs"]:
@@ -99,7 +100,7 @@ def test_every_sentence_and_mask_is_the_published_readers(
             str(ref["ref_id"]),
             str(sentence["sent_id"]),
         )
-        assert sample.traits["annotation"] == ref["ann_id"]
+        assert sample.traits["annotations"] == [ref["ann_id"]]
         assert sample.traits["category"] == ref["category"]
         assert sample.visual.size == tuple(ref["rle_nonzero"]["size"])
         assert sample.mask is not None
@@ -126,7 +127,7 @@ def test_the_real_miniature_is_whole() -> None:
     truth = json.loads((MINI / "refcoco" / "instances.json").read_text())
     area = {annotation["id"]: annotation["area"] for annotation in truth["annotations"]}
     for sample in readers["val"]:
-        assert sample.traits["area"] == pytest.approx(area[sample.traits["annotation"]], rel=0.05)
+        assert sample.traits["area"] == pytest.approx(area[sample.traits["annotations"][0]], rel=0.05)
         assert sample.expression
 
 
@@ -155,7 +156,7 @@ def test_test_takes_both_tests(tree: SmallTree) -> None:
 
 def test_facts_for_breakdowns_come_along(tree: SmallTree) -> None:
     sample = RefCOCO(tree.write(), split="train")[0]
-    assert sample.traits == {"annotation": 11, "category": "cup", "same_category_count": 2, "area": 100}
+    assert sample.traits == {"annotations": [11], "category": "cup", "same_category_count": 2, "area": 100}
     assert (sample.dataset, sample.split, sample.expression) == ("refcoco", "train", "Left cup")
 
 

@@ -5,7 +5,6 @@ tenth and half a gigabyte, and a reader needs a few hundred of them at a time. S
 their braces and only their three ids are read at first.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,15 +16,8 @@ import numpy as np
 
 from ..errors import DeixisError
 from .broken import Report
+from .jsonspans import Span, parse, read_bytes, read_span, top_level
 
-_TEXT = rb'"(?:[^"\\]++|\\.)*+"'
-_FLAT = rb"(?:[^{}\"]++|" + _TEXT + rb")*+"
-_NESTED = rb"\{(?:[^{}\"]++|" + _TEXT + rb"|\{(?:[^{}\"]++|" + _TEXT + rb"|\{" + _FLAT + rb"\})*+\})*+\}"
-_OBJECT = re.compile(_NESTED, re.DOTALL)
-_KEY = re.compile(rb"\s*+(" + _TEXT + rb")\s*+:\s*+", re.DOTALL)
-_SCALAR = re.compile(_TEXT + rb"|[^][{}\",\s]++", re.DOTALL)
-_CLOSE = re.compile(rb"\s*+\]")
-_BETWEEN = re.compile(rb"\s*+([,}])\s*+")
 _IDS = re.compile(rb'"(id|image_id|category_id)"\s*+:\s*+(\d{1,18})(?=[\s,}])')
 
 
@@ -45,12 +37,12 @@ class Instances:
         """Raises DeixisError, or reports, where an id is doubled or an annotation's image is absent."""
         self.path = path
         report = Report() if report is None else report
-        data = _read(path)
-        spans, annotations = _top_level(data)
+        data = read_bytes(path)
+        spans, annotations = top_level(data)
         if not {b"images", b"categories"} <= spans.keys():
             images, categories, self._index = self._parsed(data)
         else:
-            images, categories = (_json(data[slice(*spans[key])], path) for key in (b"images", b"categories"))
+            images, categories = (parse(data[slice(*spans[key])], path) for key in (b"images", b"categories"))
             self._index = _Index.of_spans(data, annotations, path)
         self.images = self._pictures(images, report)
         self.categories = {int(category["id"]): str(category.get("name", "")) for category in categories or []}
@@ -86,7 +78,7 @@ class Instances:
 
     def _parsed(self, data: bytes) -> tuple[list[Any], list[Any], "_Index"]:
         """The whole file at once, for files laid out in ways the index does not know."""
-        whole = _json(data, self.path)
+        whole = parse(data, self.path)
         if not isinstance(whole, dict):
             raise DeixisError(f"{self.path} holds a {type(whole).__name__}; an object with 'images' is wanted.")
         records = whole.get("annotations", [])
@@ -134,7 +126,7 @@ class _Index:
     records: list[Any]
 
     @classmethod
-    def of_spans(cls, data: bytes, spans: list[tuple[int, int]], path: Path) -> "_Index":
+    def of_spans(cls, data: bytes, spans: list[Span], path: Path) -> "_Index":
         rows = []
         read_ids = _IDS.findall
         for number, (start, end) in enumerate(spans):
@@ -143,7 +135,7 @@ class _Index:
             if len(found) == 3 and len(facts) == 3:
                 rows.append((int(facts[b"id"]), int(facts[b"image_id"]), int(facts[b"category_id"])))
             else:
-                rows.append(_three_ids(_json(data[start:end], path, f"annotation number {number}"), number, path))
+                rows.append(_three_ids(parse(data[start:end], path, f"annotation number {number}"), number, path))
         return cls(*_columns(rows), np.array(spans, dtype=np.int64), [])
 
     @classmethod
@@ -157,12 +149,7 @@ class _Index:
         if self.records:
             return self.records[position]
         start, end = self.spans[position].tolist()
-        try:
-            with path.open("rb") as file:
-                file.seek(start)
-                return _json(file.read(end - start), path, f"annotation {self.ids[position]}")
-        except OSError as error:
-            raise DeixisError(f"{path} cannot be read any more: {error.strerror}.") from error
+        return read_span(path, (start, end), f"annotation {self.ids[position]}")
 
 
 def _columns(rows: list[tuple[int, int, int]]) -> tuple[list[int], list[int], list[int]]:
@@ -174,74 +161,3 @@ def _three_ids(record: Any, number: int, path: Path) -> tuple[int, int, int]:
         return int(record["id"]), int(record["image_id"]), int(record.get("category_id", -1))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DeixisError(f"{path}: annotation number {number} has no whole id and image_id.") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DeixisError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _json(data: bytes, path: Path, record: str = "") -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        where = f"{path}, {record}," if record else f"{path}"
-        raise DeixisError(f"{where} is no whole JSON ({error}); download it again.") from error
-
-
-def _top_level(data: bytes) -> tuple[dict[bytes, tuple[int, int]], list[tuple[int, int]]]:
-    """Key -> first byte of its value and the byte after the last, and the same of every annotation.
-
-    Both are empty where the layout is another than COCO's: an object of lists of objects, and of smaller things.
-    """
-    spans: dict[bytes, tuple[int, int]] = {}
-    annotations: list[tuple[int, int]] = []
-    start = len(data) - len(data.lstrip())
-    position = start + 1
-    while data[start : start + 1] == b"{" and (key := _KEY.match(data, position)):
-        value, name = key.end(), key[1][1:-1]
-        if data[value : value + 1] == b"[":
-            objects = _objects(data, value)
-            end = _past(_CLOSE, data, objects[-1][1] if objects else value + 1)
-            annotations = objects if name == b"annotations" else annotations
-        else:
-            end = _past(_OBJECT if data[value : value + 1] == b"{" else _SCALAR, data, value)
-        between = _BETWEEN.match(data, end) if end else None
-        if between is None or name in spans:
-            break
-        spans[name] = (value, end)
-        if between[1] == b"}":
-            if between.end() == len(data):
-                return spans, annotations
-            break
-        position = between.end()
-    return {}, []
-
-
-def _past(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:
-    """The byte after the match at `start`, or 0."""
-    match = pattern.match(data, start)
-    return match.end() if match else 0
-
-
-def _objects(data: bytes, start: int) -> list[tuple[int, int]]:
-    """The spans of the objects of the list that starts at `start`, up to the first thing that is none."""
-    spans: list[tuple[int, int]] = []
-    add, find, count = spans.append, data.find, data.count
-    has_escapes = b"\\" in data
-    position = start + 1
-    first = find(b"{", position)
-    while first >= 0 and not data[position:first].strip(b" \t\r\n,"):
-        end = find(b"}", first) + 1
-        following = find(b"{", first + 1)
-        # An object without inner braces, and whose quotes are even and unescaped, ends at its first closing brace.
-        if has_escapes or 0 < following < end or not end or count(b'"', first, end) % 2:
-            end = _past(_OBJECT, data, first)
-            if not end:
-                return spans
-            following = find(b"{", end)
-        add((first, end))
-        position, first = end, following
-    return spans

@@ -1,0 +1,107 @@
+"""The places of objects in a large JSON file, found by their braces, so that each can be parsed when it is wanted."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from ..errors import DeixisError
+
+Span = tuple[int, int]  # the first byte, and the byte after the last
+
+_TEXT = rb'"(?:[^"\\]++|\\.)*+"'
+_DEPTH = 8  # objects within objects that the patterns follow
+
+
+def _nested(depth: int) -> bytes:
+    inner = rb"|" + _nested(depth - 1) if depth else b""
+    return rb"\{(?:[^{}\"]++|" + _TEXT + inner + rb")*+\}"
+
+
+_OBJECT = re.compile(_nested(_DEPTH), re.DOTALL)
+_KEY = re.compile(rb"\s*+(" + _TEXT + rb")\s*+:\s*+", re.DOTALL)
+_SCALAR = re.compile(_TEXT + rb"|[^][{}\",\s]++", re.DOTALL)
+_CLOSE = re.compile(rb"\s*+\]")
+_BETWEEN = re.compile(rb"\s*+([,}])\s*+")
+
+
+def read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DeixisError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def parse(data: bytes, path: Path, record: str = "") -> Any:
+    """The JSON value; errors name the file, and the record where one is given."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        where = f"{path}, {record}," if record else f"{path}"
+        raise DeixisError(f"{where} is no whole JSON ({error}); download it again.") from error
+
+
+def read_span(path: Path, span: Span, record: str) -> Any:
+    """The JSON value that lies there now."""
+    try:
+        with path.open("rb") as file:
+            file.seek(span[0])
+            return parse(file.read(span[1] - span[0]), path, record)
+    except OSError as error:
+        raise DeixisError(f"{path} cannot be read any more: {error.strerror}.") from error
+
+
+def top_level(data: bytes) -> tuple[dict[bytes, Span], list[Span]]:
+    """Key -> first byte of its value and the byte after the last, and the same of every annotation.
+
+    Both are empty where the layout is another than COCO's: an object of lists of objects, and of smaller things.
+    """
+    spans: dict[bytes, Span] = {}
+    annotations: list[Span] = []
+    start = len(data) - len(data.lstrip())
+    position = start + 1
+    while data[start : start + 1] == b"{" and (key := _KEY.match(data, position)):
+        value, name = key.end(), key[1][1:-1]
+        if data[value : value + 1] == b"[":
+            listed = objects(data, value)
+            end = _past(_CLOSE, data, listed[-1][1] if listed else value + 1)
+            annotations = listed if name == b"annotations" else annotations
+        else:
+            end = _past(_OBJECT if data[value : value + 1] == b"{" else _SCALAR, data, value)
+        between = _BETWEEN.match(data, end) if end else None
+        if between is None or name in spans:
+            break
+        spans[name] = (value, end)
+        if between[1] == b"}":
+            if between.end() == len(data):
+                return spans, annotations
+            break
+        position = between.end()
+    return {}, []
+
+
+def _past(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:
+    """The byte after the match at `start`, or 0."""
+    match = pattern.match(data, start)
+    return match.end() if match else 0
+
+
+def objects(data: bytes, start: int) -> list[Span]:
+    """The spans of the objects of the list that starts at `start`, up to the first thing that is none."""
+    spans: list[Span] = []
+    add, find, count = spans.append, data.find, data.count
+    has_escapes = b"\\" in data
+    position = start + 1
+    first = find(b"{", position)
+    while first >= 0 and not data[position:first].strip(b" \t\r\n,"):
+        end = find(b"}", first) + 1
+        following = find(b"{", first + 1)
+        # An object without inner braces, and whose quotes are even and unescaped, ends at its first closing brace.
+        if has_escapes or 0 < following < end or not end or count(b'"', first, end) % 2:
+            end = _past(_OBJECT, data, first)
+            if not end:
+                return spans
+            following = find(b"{", end)
+        add((first, end))
+        position, first = end, following
+    return spans
