@@ -1,0 +1,232 @@
+"""`deixis segment`: what is a photo and what a sentence, what is printed and written, and how it fails."""
+
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deixis import masks
+from deixis.checkpoints import native
+from deixis.checkpoints.configs import to_dict
+from deixis.cli import main
+from deixis.data.transforms import Preprocess
+from deixis.models.vega import VEGAConfig
+from deixis.recipes.systems import build
+from deixis.text.bert import BertConfig
+from deixis.vision.swin import SwinConfig
+
+VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "blue", "cup")
+CONFIG = VEGAConfig(
+    vision=SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1), window=4),
+    text=BertConfig(layers=1, width=8, heads=1, feed_forward=16, vocabulary=len(VOCABULARY), positions=16),
+    width=8,
+    heads=1,
+    decoder_widths=(8, 8, 8),
+)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    torch.manual_seed(0)
+    weights = build("vega", CONFIG).state_dict()
+    weights["mask.bias"] += 1.0  # so that something is found in a picture of noise
+    preprocess = Preprocess(image_size=64, max_words=8)
+    native.save(folder, weights, native.Card(system="vega", config=to_dict(CONFIG), preprocess=preprocess), VOCABULARY)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with photos, where the command is run."""
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(5).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    for name in ("photo.jpg", "other photo.png", "folder/a.png", "folder/b.webp"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.fromarray(noise).save(name)
+    (tmp_path / "folder" / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str], str]:
+    """Exit code, lines of stdout, stderr."""
+    code = main(["segment", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out.splitlines(), captured.err
+
+
+def test_a_photo_and_a_sentence_give_a_line_an_overlay_and_a_mask(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    code, lines, complaints = run(capsys, "photo.jpg", "the red cup", "--model", model)
+    assert code == 0
+    assert complaints == ""
+    assert len(lines) == 1
+    assert lines[0].startswith("photo.jpg  'the red cup'  score 0.")
+    assert lines[0].endswith("  -> photo-the-red-cup-overlay.png, photo-the-red-cup-mask.png")
+    with Image.open("photo-the-red-cup-mask.png") as mask, Image.open("photo-the-red-cup-overlay.png") as overlay:
+        assert mask.size == overlay.size == (64, 48)
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+
+
+def test_json_is_one_object_for_each_image_and_sentence(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    before = sorted(here.iterdir())
+    code, lines, complaints = run(capsys, "photo.jpg", "red", "--json", "other photo.png", "blue cup", "--model", model)
+    assert (code, complaints) == (0, "")
+    records = [json.loads(line) for line in lines]
+    assert [(record["image"], record["expression"]) for record in records] == [
+        ("photo.jpg", "red"),
+        ("photo.jpg", "blue cup"),
+        ("other photo.png", "red"),
+        ("other photo.png", "blue cup"),
+    ]
+    for record in records:
+        assert list(record) == ["image", "expression", "score", "box", "size", "rle", "model", "files"]
+        assert record["size"] == [48, 64]
+        assert record["model"] == model
+        assert record["files"] == {}
+        assert record["box"] is None or tuple(record["box"]) == masks.box(record["rle"])
+    assert sorted(here.iterdir()) == before
+
+
+def test_json_with_a_folder_writes_the_pictures_it_names(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    _, lines, _ = run(capsys, "photo.jpg", "red", "--json", "--out", "new/out", "--model", model)
+    files = json.loads(lines[0])["files"]
+    assert files == {"overlay": "new/out/photo-red-overlay.png", "mask": "new/out/photo-red-mask.png"}
+    record = json.loads(lines[0])
+    with Image.open(files["mask"]) as mask:
+        assert (np.asarray(mask).astype(bool) == masks.decode(record["rle"])).all()
+
+
+def test_explain_draws_the_evidence(capsys: pytest.CaptureFixture[str], model: str, here: Path) -> None:
+    code, lines, _ = run(capsys, "photo.jpg", "the red cup", "--explain", "--out", "out", "--model", model)
+    assert code == 0
+    assert lines[0].endswith("out/photo-the-red-cup-evidence.png")
+    with Image.open("out/photo-the-red-cup-evidence.png") as evidence:
+        assert evidence.width > 500
+        assert len(evidence.getcolors(1_000_000) or ()) > 1000
+
+
+def test_a_folder_stands_for_its_images_and_names_are_never_used_twice(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    code, lines, _ = run(capsys, "folder", "folder/a.png", "red", "Red!", "--out", "out", "--model", model)
+    assert code == 0
+    assert len(lines) == 6
+    written = sorted(path.name for path in Path("out").glob("*-mask.png"))
+    assert written == [
+        "a-red-2-mask.png",
+        "a-red-3-mask.png",
+        "a-red-4-mask.png",
+        "a-red-mask.png",
+        "b-red-2-mask.png",
+        "b-red-mask.png",
+    ]
+
+
+def test_explicit_options_overrule_the_guess(capsys: pytest.CaptureFixture[str], model: str, here: Path) -> None:
+    Path("photo.jpg").rename("picture")
+    code, lines, _ = run(capsys, "--image", "picture", "--text", "folder", "--json", "--model", model)
+    assert code == 0
+    assert (json.loads(lines[0])["image"], json.loads(lines[0])["expression"]) == ("picture", "folder")
+
+
+def test_a_bad_photo_among_good_ones_is_reported_and_the_rest_is_done(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    Path("broken.png").write_bytes(Path("other photo.png").read_bytes()[:900])
+    code, lines, complaints = run(
+        capsys, "photo.jpg", "broken.png", "absent.png", "other photo.png", "red", "--json", "--model", model
+    )
+    assert code == 1
+    assert [json.loads(line)["image"] for line in lines] == ["photo.jpg", "other photo.png"]
+    assert len(complaints.splitlines()) == 2
+    assert "deixis: broken.png is a broken or truncated image" in complaints
+    assert "deixis: There is no file absent.png" in complaints
+
+
+def test_where_no_photo_can_be_read_the_exit_code_is_two(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    Path("one.png").write_bytes(b"no image")
+    Path("two.png").write_bytes(b"")
+    code, lines, complaints = run(capsys, "one.png", "two.png", "red", "--model", model)
+    assert (code, lines) == (2, [])
+    assert len(complaints.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["absent.jpg", "red"], "There is no file 'absent.jpg'"),
+        (["red"], "No image came"),
+        (["photo.jpg"], "No sentence came"),
+        ([], "No image came"),
+        (["photo.jpg", "  "], "A sentence is empty"),
+        (["photo.jpg", "red", "--threshold", "1.5"], "The threshold is 1.5"),
+        (["photo.jpg", "red", "--threshold", "high"], "invalid float value: 'high'"),
+        (["photo.jpg", "red", "--explane"], "no option '--explane'. Did you mean '--explain'?"),
+        (["photo.jpg", "red", "--model", "embeded"], "no model 'embeded'. Did you mean 'embedded'?"),
+        (["photo.jpg", "red", "--model", "folder"], "holds no model.safetensors"),
+        (["photo.jpg", "red", "--model", "photo.jpg"], "no safetensors file"),
+        (["photo.jpg", "red", "--device", "gpu"], "The device 'gpu' cannot be used"),
+        (["photo.jpg", "red", "--dtype", "half"], "no dtype 'half'"),
+        (["folder/notes.txt", "red"], "not an image"),
+        (["empty", "red"], "The folder 'empty' holds no image"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_two(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path, arguments: list[str], complaint: str
+) -> None:
+    Path("empty").mkdir()
+    code, lines, complaints = run(capsys, "--model", model, *arguments)
+    assert (code, lines) == (2, [])
+    assert complaints.startswith("deixis: ")
+    assert complaint in complaints
+    assert len(complaints.splitlines()) == 1
+
+
+def test_a_decompression_bomb_is_refused(capsys: pytest.CaptureFixture[str], model: str, here: Path) -> None:
+    size = b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    header = struct.pack(">I", 13) + size + struct.pack(">I", zlib.crc32(size))
+    Path("bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + Path("other photo.png").read_bytes()[33:])
+    code, _, complaints = run(capsys, "bomb.png", "red", "--model", model)
+    assert code == 2
+    assert "40000x40000 pixels" in complaints
+    assert len(complaints.splitlines()) == 1
+
+
+def test_long_and_foreign_sentences_are_answered_and_told_about_once(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    long = "the red cup " * 500
+    code, lines, complaints = run(capsys, "photo.jpg", "other photo.png", long, "茶 cup", "--json", "--model", model)
+    assert code == 0
+    assert [json.loads(line)["expression"] for line in lines] == [long, "茶 cup"] * 2
+    assert len(complaints.splitlines()) == 2
+    assert "Only the first 7 words" in complaints
+    assert "does not know 1 of the words of '茶 cup'" in complaints
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    code, _, complaints = run(capsys, "photo.jpg", "red", "--out", "photo.jpg", "--model", model)
+    assert code == 2
+    assert "cannot be written" in complaints
+
+
+def test_help_explains_the_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["segment", "--help"])
+    assert not stopped.value.code
+    assert "everything else is a sentence" in capsys.readouterr().out

@@ -1,0 +1,39 @@
+"""The command itself: fast help, its version, and the nearest name for a mistyped verb."""
+
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+
+import pytest
+
+from deixis.cli import VERBS, main
+
+
+def test_help_is_there_before_one_gets_impatient() -> None:
+    """0.7 s is promised on an idle machine; the limit here leaves room for a busy one."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        told = subprocess.run(
+            [sys.executable, "-m", "deixis.cli", "--help"], capture_output=True, text=True, check=True
+        )
+        times.append(time.perf_counter() - start)
+    assert all(verb in told.stdout for verb in VERBS)
+    assert told.stderr == ""
+    assert min(times) < 1.5
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"deixis {version('deixis')}\n"
+
+
+def test_a_mistyped_verb_gets_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segmnt", "photo.jpg"]) == 2
+    assert capsys.readouterr().err == "deixis: There is no command 'segmnt'. Did you mean 'segment'?\n"
+
+
+def test_no_verb_is_a_question_for_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert capsys.readouterr().out.startswith("usage: deixis COMMAND")
