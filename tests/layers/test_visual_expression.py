@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deixis.layers.attention import MASKED
-from deixis.layers.visual_expression import Similarity, VisualExpression, select, weigh
+from deixis.layers.visual_expression import VisualExpression, select, weigh
 
 literal = runpy.run_path(str(Path(__file__).with_name("literal_vis.py")))["literal"]
 
@@ -25,11 +25,13 @@ def build(width: int = 32, heads: int = 4, **options: object) -> VisualExpressio
     return VisualExpression(width, heads, **options)
 
 
-@pytest.mark.parametrize(("words", "pixels", "width", "heads"), [(6, 40, 32, 4), (21, 225, 64, 8), (5, 400, 128, 2)])
+@pytest.mark.parametrize(("words", "pixels", "width", "heads"), [(6, 40, 32, 4), (21, 225, 64, 8), (5, 400, 48, 1)])
 def test_it_is_algorithm_1(words: int, pixels: int, width: int, heads: int) -> None:
     layer, (features, tokens, mask) = build(width, heads), draw(words, pixels, width)
-    found = layer(features, tokens, mask)
-    torch.testing.assert_close(found.tokens, literal(layer, features, tokens, mask), rtol=0, atol=1e-5)
+    expected = literal(layer, features, tokens, mask)
+    torch.testing.assert_close(layer(features, tokens, mask).tokens, expected, rtol=0, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(features, tokens, mask).tokens, expected, rtol=0, atol=1e-5)
 
 
 def test_its_gradients_are_those_of_algorithm_1() -> None:
@@ -80,27 +82,6 @@ def test_padding_words_change_nothing() -> None:
         torch.testing.assert_close(after.tokens[:, :kept][before.mask], before.tokens[before.mask], rtol=0, atol=2e-6)
         assert torch.equal(after.mask[:, :kept], before.mask)
         assert not after.mask[:, kept:].any()
-
-
-def test_similarities_are_cosines_in_the_joint_space() -> None:
-    torch.manual_seed(0)
-    layer, (features, tokens, _) = Similarity(32), draw()
-    expected = torch.nn.functional.cosine_similarity(
-        layer.words(tokens)[:, :, None], layer.pixels(features)[:, None], dim=-1
-    )
-    torch.testing.assert_close(layer(features, tokens), expected, rtol=0, atol=1e-6)
-    pixels, words = layer.embed(features, tokens)
-    torch.testing.assert_close(words @ pixels.mT, expected, rtol=0, atol=1e-6)
-
-
-def test_a_pixel_without_features_is_similar_to_nothing_and_breaks_nothing() -> None:
-    layer = Similarity(8)
-    torch.nn.init.zeros_(layer.pixels.bias)
-    features = torch.zeros(1, 3, 8, requires_grad=True)
-    similarity = layer(features, torch.randn(1, 2, 8))
-    assert torch.equal(similarity, torch.zeros(1, 2, 3))
-    similarity.sum().backward()
-    assert features.grad.isfinite().all()
 
 
 SCORES = torch.tensor([[[0.9, -0.5, 0.1, 0.4, -0.2], [-0.9, -0.5, -0.1, -0.4, -0.2]]])

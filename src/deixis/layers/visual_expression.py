@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .attention import MASKED, CrossAttention, SelfAttention
+from .similarity import Similarity
 
 # Which words select pixels (Table 3b): the first token, [CLS], is global, the others are local. With none, one learned
 # token takes the words' place.
@@ -31,27 +31,6 @@ class VisualTokens:
     mask: Bool[Tensor, "b l"]  # True where the token stands for a cue in use
     similarity: Float[Tensor, "b l n"]
     selected: Bool[Tensor, "b l n"]
-
-
-class Similarity(nn.Module):
-    """Cosine similarity of words and pixels in a joint space (Eq. 1)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.pixels = nn.Linear(width, width)
-        self.words = nn.Linear(width, width)
-
-    def forward(self, pixels: Float[Tensor, "b n d"], words: Float[Tensor, "b l d"]) -> Float[Tensor, "b l n"]:
-        joint = self.pixels(pixels)
-        norms = torch.linalg.vector_norm(joint, dim=-1, dtype=torch.float32).clamp_min(1e-12)
-        # Dividing the products by the pixels' norms saves the normalised copy of the pixels.
-        return (F.normalize(self.words(words), dim=-1) @ joint.mT).float() / norms[:, None]
-
-    def embed(
-        self, pixels: Float[Tensor, "b n d"], words: Float[Tensor, "b l d"]
-    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b l d"]]:
-        """The joint space itself: unit vectors of pixels and of words."""
-        return F.normalize(self.pixels(pixels), dim=-1), F.normalize(self.words(words), dim=-1)
 
 
 class VisualExpression(nn.Module):

@@ -24,7 +24,8 @@ from .. import losses
 from ..errors import DeixisError, did_you_mean
 from ..layers.attention import CrossAttention
 from ..layers.early_fusion import EarlyFusion
-from ..layers.visual_expression import Cues, Normalise, Selection, Similarity, VisualExpression, select
+from ..layers.similarity import Similarity
+from ..layers.visual_expression import Cues, Normalise, Selection, VisualExpression, select
 from ..records import Batch, Output
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
