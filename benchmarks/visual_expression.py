@@ -1,0 +1,113 @@
+"""VIS against the literal pseudocode, time and peak memory: `python -m benchmarks.visual_expression`.
+
+Four sentences of 21 words, 512 channels, 8 heads, fp32; forward, and forward with backward to weights and both
+inputs. The literal version is the one the tests hold ours against: it repeats the pixels for every word. Ours and
+the literal one run in turns in one process a cell, so that their ratio sees the same machine; the peak over what was
+resident before the call is taken in a fresh process for each, because a process never forgets its peak.
+"""
+
+import argparse
+import itertools
+import json
+import runpy
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .measure import fresh, peak_megabytes, write
+
+WORDS, WIDTH, HEADS, BATCH = 21, 512, 8, 4
+PIXELS = (225, 900, 3600, 14400)
+MODES = ("forward", "forward+backward")
+VERSIONS = ("ours", "literal")
+LITERAL = Path(__file__).parents[1] / "tests" / "layers" / "literal_vis.py"
+
+
+def prepare(version: str, mode: str, pixels: int) -> Callable[[], None]:
+    """One call of a version, its inputs made."""
+    import torch
+
+    from deixis.layers.visual_expression import VisualExpression
+
+    torch.manual_seed(0)
+    layer = VisualExpression(WIDTH, HEADS)
+    features = torch.randn(BATCH, pixels, WIDTH)
+    words, mask = torch.randn(BATCH, WORDS, WIDTH), torch.ones(BATCH, WORDS, dtype=torch.bool)
+    literal = runpy.run_path(str(LITERAL))["literal"]
+
+    def forward() -> Any:
+        return layer(features, words, mask).tokens if version == "ours" else literal(layer, features, words, mask)
+
+    def run() -> None:
+        if mode == "forward":
+            with torch.inference_mode():
+                forward()
+            return
+        for tensor in (features, words, *layer.parameters()):
+            tensor.requires_grad_(True).grad = None
+        forward().sum().backward()
+
+    return run
+
+
+def times(mode: str, pixels: int, repeats: int) -> dict[str, Any]:
+    """Seconds of both versions, called in turns."""
+    runs = {version: prepare(version, mode, pixels) for version in VERSIONS}
+    taken: dict[str, list[float]] = {version: [] for version in VERSIONS}
+    for turn in range(repeats + 1):
+        for version, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if turn:  # the first turn warms up
+                taken[version].append(time.perf_counter() - start)
+    return {
+        version: {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds), "runs": repeats}
+        for version, seconds in taken.items()
+    }
+
+
+def memory(version: str, mode: str, pixels: int) -> float:
+    """Megabytes that one call needs beyond what was resident before; needs a fresh process."""
+    run = prepare(version, mode, pixels)
+    before = peak_megabytes()
+    run()
+    return peak_megabytes() - before
+
+
+def cell(mode: str, pixels: int, repeats: int) -> dict[str, Any]:
+    """Both versions' times and memory, and how many times ours is faster and smaller."""
+    name = ("benchmarks.visual_expression", "--mode", mode, "--pixels", str(pixels))
+    seconds = fresh(*name, "--what", "times", "--repeats", str(repeats))
+    extra = {version: fresh(*name, "--what", version).get("megabytes") for version in VERSIONS}
+    row: dict[str, Any] = {"mode": mode, "pixels": pixels, "seconds": seconds, "extra_megabytes": extra}
+    if "ours" in seconds:
+        row["times_faster"] = seconds["literal"]["median"] / seconds["ours"]["median"]
+    if all(extra.values()):
+        row["times_less_memory"] = extra["literal"] / extra["ours"]
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--what", choices=("table", "times", *VERSIONS), default="table")
+    parser.add_argument("--mode", choices=MODES)
+    parser.add_argument("--pixels", type=int)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    if arguments.what == "times":
+        print(json.dumps(times(arguments.mode, arguments.pixels, arguments.repeats)))
+    elif arguments.what in VERSIONS:
+        print(json.dumps({"megabytes": memory(arguments.what, arguments.mode, arguments.pixels)}))
+    else:
+        rows = []
+        for mode, pixels in itertools.product(MODES, PIXELS):
+            rows.append(cell(mode, pixels, arguments.repeats))
+            print(json.dumps(rows[-1]), flush=True)
+        sizes = {"batch": BATCH, "words": WORDS, "width": WIDTH, "heads": HEADS, "ratio": 0.3}
+        write("visual_expression", {"command": "python -m benchmarks.visual_expression", **sizes, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
