@@ -63,18 +63,21 @@ class Form:
 
 
 class Pen:
-    """Shapes in a thing's own coordinates, on a patch of `height` pixels with a margin around the box."""
+    """Shapes in a thing's own coordinates, on a sheet with room around the box for a hat or a raised hand."""
 
-    def __init__(self, height: Number, aspect: Number, margin: int) -> None:
+    def __init__(self, height: Number, aspect: Number) -> None:
         self.unit = height / 100
-        self.width = 100 * aspect
-        self.margin = margin
-        size = (math.ceil(height * aspect) + 2 * margin, math.ceil(height) + 2 * margin)
-        self.patch = Image.new("L", size)
-        self._draw = ImageDraw.Draw(self.patch)
+        room = math.ceil(height * 0.3) + 2
+        half = math.ceil(height * aspect / 2) + room
+        # The middle of the foot stands on the line between two pixels, so that a mirrored thing is its mirror image.
+        self.foot = (half, room + math.ceil(height))
+        self._left = half - height * aspect / 2
+        self._top = self.foot[1] - height
+        self.sheet = Image.new("L", (2 * half, self.foot[1] + room))
+        self._draw = ImageDraw.Draw(self.sheet)
 
     def _at(self, x: Number, y: Number) -> tuple[int, int]:
-        return round(x * self.unit) + self.margin, round(y * self.unit) + self.margin
+        return round(x * self.unit + self._left), round(y * self.unit + self._top)
 
     def polygon(self, paint: str, *points: tuple[Number, Number]) -> None:
         self._draw.polygon([self._at(x, y) for x, y in points], fill=PAINTS[paint])
