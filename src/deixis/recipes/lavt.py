@@ -6,9 +6,10 @@ from ..data.transforms import Preprocess
 from ..models.lavt import LAVTConfig
 from ..train.optim import Optimiser
 from ..train.schedule import Schedule
+from .parsing import TOYLAND_VISION
 from .run import LEARNED, Run
 from .sources import RefCOCOData, ToylandData
-from .vega import NO_DECAY, TOY_OPTIMISER, TOY_SCHEDULE, TOY_TEXT, TOY_VISION
+from .vega import NO_DECAY, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT
 
 # The published code gave its optimiser BERT's first ten layers only.
 FROZEN = ("text.bert.embeddings.*", "text.bert.encoder.layer.10.*", "text.bert.encoder.layer.11.*")
@@ -73,10 +74,11 @@ def lavt_toyland() -> Run:
     """
     return Run(
         data=ToylandData(),
-        system=LAVTConfig(vision=TOY_VISION, text=TOY_TEXT),
+        system=LAVTConfig(vision=TOYLAND_VISION, text=TOY_TEXT),
         preprocess=Preprocess(image_size=256, max_words=32),
         optimiser=TOY_OPTIMISER,
         schedule=TOY_SCHEDULE,
         vocabulary=LEARNED,
+        start_from=TOY_START,
         description="A small LAVT, trained on Toyland's drawings.",
     )

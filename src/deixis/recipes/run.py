@@ -30,7 +30,7 @@ from .systems import build, name_of
 
 LEARNED = "learned"
 RUN_FILE = "run.json"
-_FREE_TO_CHANGE = {"workers"}  # it changes no number
+_FREE_TO_CHANGE = {"workers", "packers"}  # they change no number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +65,11 @@ def read_run(folder: Path) -> Run | None:
 def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -> Result:
     """Train the run in its folder. A folder of another run, or of this one without `resume`, is refused."""
     _claim(run, out, resume)
-    training, held = run.data.readers()
-    tokenizer = _tokenizer(run, training, out)
     torch.manual_seed(run.seed)
     system = build(name_of(run.system), run.system)
     start(system, run.start_from)
+    training, held = run.data.readers()
+    tokenizer = _tokenizer(run, training, out)
     return train(
         system,  # type: ignore[arg-type]  # every entry of SYSTEMS is a System; `nn.Module` does not say so
         Batches(

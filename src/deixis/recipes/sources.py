@@ -4,10 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from accelerate import PartialState
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
 from ..data.batches import Joined
 from ..errors import DeixisError
 from ..records import Reader
+from ..toyland.packed import PackedToyland, pack
 from ..toyland.phrases import Register
+from ..toyland.world import Toyland
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +43,9 @@ class RefCOCOData:
 
 @dataclass(frozen=True, kw_only=True)
 class ToylandData:
-    """Our own world; scenes are drawn as they are needed, or read from where they were packed.
+    """Our own world: drawn once into the folder `packed`, as `train/` and `val/`, and read from there ever after.
 
-    `packed` is a folder with the packed splits `train/` and `val/`; what is in them rules over the numbers of scenes.
+    What is packed rules over the numbers of scenes. Without `packed` scenes are drawn whenever they are looked at.
     """
 
     registers: tuple[Register, ...] = ("toyland", "toyland+", "toyland-g")
@@ -50,7 +56,8 @@ class ToylandData:
     sentences_per_object: int = 3
     sentences_per_image: int = 4
     every_sentence: bool = False
-    packed: str | None = None
+    packed: str | None = "runs/packed"
+    packers: int = 2  # processes that draw
 
     def __post_init__(self) -> None:
         if not self.registers:
@@ -61,11 +68,6 @@ class ToylandData:
         return self._split("train", self.num_scenes), self._split("val", self.validation_scenes)
 
     def _split(self, split: Literal["train", "val"], num_scenes: int) -> Reader:
-        from ..toyland.packed import PackedToyland
-        from ..toyland.world import Toyland
-
-        if self.packed is not None:
-            return PackedToyland(Path(self.packed) / split, self.registers)
         worlds = tuple(
             Toyland(
                 split=split,
@@ -76,7 +78,21 @@ class ToylandData:
             )
             for register in self.registers
         )
-        return worlds[0] if len(worlds) == 1 else Joined(worlds)
+        if self.packed is None:
+            return worlds[0] if len(worlds) == 1 else Joined(worlds)
+        place = Path(self.packed) / split
+        with PartialState().main_process_first():
+            if not place.exists():
+                _draw(place, worlds, self.packers)
+        return PackedToyland(place, self.registers)
+
+
+def _draw(place: Path, worlds: tuple[Toyland, ...], workers: int) -> None:
+    """Pack the worlds, with a bar for who waits."""
+    console = Console(stderr=True)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress:
+        task = progress.add_task(f"drawing {place}", total=worlds[0].num_scenes)
+        pack(place, worlds, workers=workers, progress=lambda done: progress.update(task, completed=done))
 
 
 Data = ToylandData | RefCOCOData

@@ -7,7 +7,8 @@ from ..models.vega import VEGAConfig
 from ..text.bert import BertConfig
 from ..train.optim import Optimiser
 from ..train.schedule import Schedule
-from ..vision.swin import SwinConfig
+from .parsing import TOYLAND_VISION
+from .pretrained import StartFrom
 from .run import LEARNED, Run
 from .sources import RefCOCOData, ToylandData
 
@@ -69,12 +70,12 @@ def vega_gref_google() -> Run:
 def vega_toyland() -> Run:
     """`deixis train vega-toyland`: a small VEGA on all three registers of Toyland, without any download.
 
-    Time and score: not measured yet.
+    `python examples/pretrain_vision.py runs/parsing` comes first. Time and score: not measured yet.
     """
     return Run(
         data=ToylandData(),
         system=VEGAConfig(
-            vision=TOY_VISION,
+            vision=TOYLAND_VISION,
             text=TOY_TEXT,
             width=128,
             heads=4,
@@ -85,13 +86,11 @@ def vega_toyland() -> Run:
         optimiser=TOY_OPTIMISER,
         schedule=TOY_SCHEDULE,
         vocabulary=LEARNED,
+        start_from=TOY_START,
         description="A small VEGA, trained on Toyland's drawings.",
     )
 
 
-TOY_VISION = SwinConfig(
-    embed_dim=32, depths=(2, 2, 4, 2), heads=(1, 2, 4, 8), window=8, drop_path=0.05, coordinates=True
-)
 TOY_TEXT = BertConfig(layers=3, width=128, heads=4, feed_forward=384, vocabulary=1200, positions=40, dropout=0.1)
 # From scratch: a warm-up, a high rate, clipped gradients, and the average of the weights is what is kept.
 TOY_OPTIMISER = Optimiser(
@@ -104,3 +103,4 @@ TOY_OPTIMISER = Optimiser(
 TOY_SCHEDULE = Schedule(
     steps=20_000, batch_size=16, warm_up=500, power=0.9, log_every=50, validate_every=1000, save_every=250
 )
+TOY_START = StartFrom(checkpoint="runs/parsing/vision.safetensors", put="fusion.")
