@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+
 from deixis.models.parsing import Parsing, ParsingConfig
 from deixis.vision.swin import SwinConfig
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from deixis.recipes.parsing import ATTRIBUTES, Parsed, Pretraining, pretrain
 from deixis.toyland.packed import NOTHING, PackedToyland, pack
 from deixis.toyland.world import Toyland
 from deixis.vision.swin import Swin, SwinConfig
-from safetensors.torch import load_file
 
 VISION = SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0, coordinates=True)
 
