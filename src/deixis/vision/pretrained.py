@@ -1,0 +1,141 @@
+"""Swin weights that others published: the original `.pth` and transformers' safetensors, under our names."""
+
+import math
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import DeixisError
+from .swin import Swin
+
+Weights = dict[str, Tensor]
+
+BLOCK = r"layers\.(\d)\.blocks\.(\d+)\."
+OURS = r"stages.\1.\2."
+# Published name -> ours; None for what an encoder of maps does not need. q, k and v come apart in transformers.
+NAMES: tuple[tuple[str, str | None], ...] = (
+    (r"patch_embed\.proj\.(weight|bias)", r"patches.projection.\1"),
+    (r"patch_embed\.norm\.(weight|bias)", r"patches.norm.\1"),
+    (BLOCK + r"norm1\.(.+)", OURS + r"attention_norm.\3"),
+    (BLOCK + r"norm2\.(.+)", OURS + r"mlp_norm.\3"),
+    (BLOCK + r"attn\.qkv\.(.+)", OURS + r"attention.qkv.\3"),
+    (BLOCK + r"attn\.proj\.(.+)", OURS + r"attention.projection.\3"),
+    (BLOCK + r"attn\.relative_position_bias_table", OURS + r"attention.position_bias"),
+    (BLOCK + r"(attn\.relative_position_index|attn_mask)", None),
+    (BLOCK + r"mlp\.fc1\.(.+)", OURS + r"mlp.0.\3"),
+    (BLOCK + r"mlp\.fc2\.(.+)", OURS + r"mlp.2.\3"),
+    (r"layers\.(\d)\.downsample\.(.+)", r"mergers.\1.\2"),
+    (r"(norm|head)\.(weight|bias)", None),
+    (r"embeddings\.patch_embeddings\.projection\.(weight|bias)", r"patches.projection.\1"),
+    (r"embeddings\.norm\.(weight|bias)", r"patches.norm.\1"),
+    (r"embeddings\.mask_token", None),
+    (BLOCK + r"layernorm_before\.(.+)", OURS + r"attention_norm.\3"),
+    (BLOCK + r"layernorm_after\.(.+)", OURS + r"mlp_norm.\3"),
+    (BLOCK + r"attention\.(?:self\.(query|key|value)|([qkv])_proj)\.(weight|bias)", OURS + r"attention.\3\4.\5"),
+    (BLOCK + r"attention\.(?:output\.dense|o_proj)\.(.+)", OURS + r"attention.projection.\3"),
+    (
+        BLOCK + r"attention\.(?:self|relative_position_bias)\.relative_position_bias_table",
+        OURS + "attention.position_bias",
+    ),
+    (BLOCK + r"attention\.(?:self|relative_position_bias)\.relative_position_index", None),
+    (BLOCK + r"intermediate\.dense\.(.+)", OURS + r"mlp.0.\3"),
+    (BLOCK + r"output\.dense\.(.+)", OURS + r"mlp.2.\3"),
+    (r"(layernorm|classifier)\.(weight|bias)", None),
+)
+
+
+def load_pretrained(swin: Swin, path: str | Path) -> None:
+    """Fill `swin` from a published file; position biases are stretched where the windows differ.
+
+    Coordinates, which no published model has, stay as they are. Raises DeixisError naming what is missing, unexpected
+    or of another shape.
+    """
+    weights = read_pretrained(path)
+    wanted = {name: tensor for name, tensor in swin.state_dict().items() if not name.startswith("patches.coordinates.")}
+    missing, unexpected = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
+    if missing or unexpected:
+        raise DeixisError(
+            f"{path} does not fit this Swin (depths {swin.config.depths}): missing {_some(missing)}; "
+            f"unexpected {_some(unexpected)}; take the weights of the same Swin."
+        )
+    for name, tensor in weights.items():
+        if name.endswith("position_bias"):
+            weights[name] = tensor = stretch_position_bias(tensor, swin.config.window)
+        if tensor.shape != wanted[name].shape:
+            raise DeixisError(
+                f"{path} has {name} of shape {list(tensor.shape)}, and this Swin wants {list(wanted[name].shape)}; "
+                "take the weights of the same size."
+            )
+    swin.load_state_dict(weights, strict=False)
+
+
+def read_pretrained(path: str | Path) -> Weights:
+    """The file's weights under our names. Raises DeixisError for what is no file of Swin weights."""
+    file = Path(path)
+    if not file.is_file():
+        raise DeixisError(f"There are no weights at {path}; give a published Swin's .pth or model.safetensors.")
+    try:
+        raw: Any = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DeixisError(f"{path} is truncated or holds no weights ({reason}); download it again.") from None
+    raw = raw.get("model", raw) if isinstance(raw, Mapping) else {}
+    tensors = {str(name): tensor for name, tensor in raw.items() if isinstance(tensor, Tensor)}
+    ours, unknown = _rename(tensors)
+    if not any(name.startswith("stages.") for name in ours) or unknown:
+        raise DeixisError(f"{path} is no Swin: it has {_some(unknown)}; give a published Swin's weights.")
+    return ours
+
+
+def stretch_position_bias(table: Tensor, window: int) -> Tensor:
+    """A table for another window: the bias as a picture over relative positions, resized bicubically."""
+    side, wanted = math.isqrt(table.shape[0]), 2 * window - 1
+    if side == wanted:
+        return table
+    picture = rearrange(table, "(y x) heads -> 1 heads y x", y=side)
+    picture = F.interpolate(picture.float(), size=(wanted, wanted), mode="bicubic", align_corners=False)
+    return rearrange(picture, "1 heads y x -> (y x) heads").to(table.dtype)
+
+
+def _rename(published: Weights) -> tuple[Weights, list[str]]:
+    ours: Weights = {}
+    unknown: list[str] = []
+    for name, tensor in published.items():
+        plain = re.sub(r"^(module\.)?(swin\.)?(encoder\.)?", "", name)
+        for pattern, target in NAMES:
+            if match := re.fullmatch(pattern, plain):
+                if target is not None:
+                    ours[match.expand(target)] = tensor.flatten(1) if tensor.ndim == 4 else tensor
+                break
+        else:
+            unknown.append(name)
+    return _join_qkv(ours), unknown
+
+
+def _join_qkv(weights: Weights) -> Weights:
+    """Queries, keys and values that came apart become the one layer that makes them all."""
+    joined: Weights = {}
+    for name, tensor in weights.items():
+        match = re.fullmatch(r"(.+\.attention)\.(q|k|v|query|key|value)\.(weight|bias)", name)
+        if match is None:
+            joined[name] = tensor
+        elif match[2][0] == "q":
+            parts = ("query", "key", "value") if len(match[2]) > 1 else ("q", "k", "v")
+            names = [f"{match[1]}.{part}.{match[3]}" for part in parts]
+            if all(part in weights for part in names):
+                joined[f"{match[1]}.qkv.{match[3]}"] = torch.cat([weights[part] for part in names])
+    return joined
+
+
+def _some(names: list[str], limit: int = 4) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return (", ".join(names[:limit]) or "nothing") + more
