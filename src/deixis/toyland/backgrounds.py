@@ -63,6 +63,11 @@ def _textured(
     return np.clip(pixels + (texture * strength >> 6)[..., None], 0, 255).astype(np.uint8)
 
 
+def _part(lots: np.random.Generator, size: int, least: float = 0.0, most: float = 1.0) -> int:
+    """A length by lot between two shares of `size`: the same setting, only finer, in a larger picture."""
+    return int(size * (least + (most - least) * lots.random()))
+
+
 def _mixed(one: Tone, two: Tone, share: int, whole: int) -> Tone:
     red, green, blue = ((a * (whole - share) + b * share) // whole for a, b in zip(one, two, strict=True))
     return red, green, blue
@@ -83,10 +88,10 @@ def _fade(draw: ImageDraw.ImageDraw, top: int, bottom: int, one: Tone, two: Tone
 def _sky(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int, tone: Tone, low: Tone) -> None:
     _fade(draw, 0, horizon + 2, _varied(lots, tone), _varied(lots, low, 6), size)
     for _ in range(int(lots.integers(2, 5))):
-        x, y = int(lots.integers(size)), int(lots.integers(max(1, horizon * 2 // 3)))
+        x, y = _part(lots, size), _part(lots, horizon * 2 // 3)
         for _ in range(4):
-            dx, dy = int(lots.integers(-size // 10, size // 10)), int(lots.integers(-size // 60, size // 60 + 1))
-            wide, high = int(lots.integers(size // 16, size // 8)), int(lots.integers(size // 50, size // 26))
+            dx, dy = _part(lots, size, -0.1, 0.1), _part(lots, size, -0.016, 0.016)
+            wide, high = _part(lots, size, 0.06, 0.12), _part(lots, size, 0.02, 0.04)
             draw.ellipse(
                 (x + dx - wide, y + dy - high, x + dx + wide, y + dy + high), fill=_mixed(tone, (255, 255, 255), 5, 8)
             )
@@ -96,15 +101,15 @@ def _hills(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, hori
     for row in range(3):
         shade = _mixed(tone, (196, 212, 222), 2 - row, 4)
         for _ in range(4):
-            x, wide = int(lots.integers(size)), int(lots.integers(size // 4, size // 2))
-            high = int(lots.integers(size // 24, size // 9)) * (4 - row) // 4
+            x, wide = _part(lots, size), _part(lots, size, 0.25, 0.5)
+            high = _part(lots, size, 0.04, 0.11) * (4 - row) // 4
             draw.ellipse((x - wide, horizon - high, x + wide, horizon + high), fill=shade)
 
 
 def _tufts(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int, tone: Tone) -> None:
     """Blades, shorter and denser with distance."""
     for x, near, shade in zip(
-        lots.integers(size, size=150), lots.integers(1000, size=150), lots.integers(12, size=150), strict=True
+        lots.integers(1000, size=150), lots.integers(1000, size=150), lots.integers(12, size=150), strict=True
     ):
         y = horizon + (size - horizon) * int(near) // 1000
         tall = 1 + size * (200 + int(near)) // 40000
@@ -127,8 +132,8 @@ def _snow(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horiz
     snow = _varied(lots, (216, 224, 234), 6)
     _fade(draw, horizon, size, _mixed(snow, (196, 208, 224), 1, 2), snow, size)
     for _ in range(14):
-        x, y = int(lots.integers(size)), int(lots.integers(horizon, size))
-        wide, high = int(lots.integers(size // 12, size // 4)), int(lots.integers(2, 3 + size // 50))
+        x, y = _part(lots, size), horizon + _part(lots, size - horizon)
+        wide, high = _part(lots, size, 0.08, 0.25), _part(lots, size, 0.008, 0.03)
         draw.ellipse(
             (x - wide, y - high, x + wide, y + high), fill=_varied(lots, _mixed(snow, (176, 194, 220), 1, 3), 5)
         )
@@ -139,22 +144,22 @@ def _beach(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, hori
     shore = round(WATERLINE * size)
     _fade(draw, horizon, shore + 2, (54, 118, 158), (116, 184, 190), size)
     for _ in range(40):
-        x, y = int(lots.integers(size)), int(lots.integers(horizon + 1, shore))
+        x, y = _part(lots, size), horizon + 1 + _part(lots, shore - horizon - 1)
         wide = (y - horizon) // 3 + 2
         draw.line((x - wide, y, x + wide, y), fill=_mixed((116, 184, 200), (240, 250, 250), int(lots.integers(6)), 8))
     sand = _varied(lots, (222, 200, 154))
     _fade(draw, shore, size, _mixed(sand, (170, 150, 116), 1, 3), sand, size)
     for x in range(-size // 10, size, size // 10):
-        dip = int(lots.integers(size // 80, size // 30))
+        dip = _part(lots, size, 0.012, 0.035)
         draw.ellipse((x, shore - dip, x + size // 5, shore + dip), fill=(150, 198, 198))
         draw.arc((x, shore - dip, x + size // 5, shore + dip), 0, 180, fill=(246, 250, 248), width=max(1, size // 128))
 
 
 def _street(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horizon: int) -> None:
     _sky(draw, lots, size, horizon, (168, 196, 216), (224, 228, 226))
-    x = -int(lots.integers(size // 8))
+    x = -_part(lots, size, 0.0, 0.12)
     while x < size:
-        wide, high = int(lots.integers(size // 9, size // 4)), int(lots.integers(horizon // 3, horizon * 9 // 10))
+        wide, high = _part(lots, size, 0.11, 0.25), _part(lots, horizon, 0.33, 0.9)
         wall = _varied(
             lots, ((176, 150, 136), (160, 160, 164), (190, 178, 154), (146, 130, 126))[int(lots.integers(4))]
         )
@@ -163,13 +168,13 @@ def _street(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, hor
         for left in range(x + step // 2, x + wide - pane, step):
             for top in range(horizon - high + step // 2, horizon - pane, step):
                 draw.rectangle((left, top, left + pane, top + pane), fill=_mixed(wall, (60, 74, 92), 3, 5))
-        x += wide + int(lots.integers(3))
+        x += wide + _part(lots, size, 0.0, 0.012)
     pavement = horizon + (size - horizon) // 6
     _fade(draw, horizon, pavement, (172, 168, 162), (186, 182, 176), size)
     _fade(draw, pavement, size, (112, 114, 118), (134, 134, 136), size)
     draw.rectangle((0, pavement, size, pavement + max(1, size // 100)), fill=(206, 202, 196))
     middle, dash = pavement + (size - pavement) // 2, size // 7
-    for x in range(int(lots.integers(-dash, 0)), size, dash * 2):
+    for x in range(-_part(lots, dash), size, dash * 2):
         draw.polygon(
             ((x, middle), (x + dash, middle), (x + dash - 4, middle + size // 50), (x - 4, middle + size // 50)),
             fill=(222, 220, 208),
@@ -180,15 +185,19 @@ def _room(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, horiz
     wall = _varied(lots, ((206, 196, 172), (178, 194, 196), (202, 184, 184), (186, 196, 172))[int(lots.integers(4))])
     _fade(draw, 0, horizon, _mixed(wall, (255, 255, 255), 1, 6), wall, size)
     step = size // int(lots.integers(9, 16))
-    for x in range(int(lots.integers(step)), size, step):
+    for x in range(_part(lots, step), size, step):
         draw.line((x, 0, x, horizon), fill=_mixed(wall, (120, 104, 96), 1, 7), width=max(1, step // 5))
     floor = _varied(lots, (172, 132, 92))
     _fade(draw, horizon, size, _mixed(floor, (70, 50, 36), 1, 4), floor, size)
     centre = size // 2
     for x in range(-2 * size, 3 * size, size // 5):
-        draw.line((centre + (x - centre) // 3, horizon, x, size), fill=_mixed(floor, (80, 54, 34), 2, 5))
+        draw.line(
+            (centre + (x - centre) // 3, horizon, x, size),
+            fill=_mixed(floor, (70, 46, 30), 1, 2),
+            width=max(1, size // 128),
+        )
     draw.rectangle((0, horizon - size // 32, size, horizon), fill=_mixed(wall, (255, 252, 244), 3, 4))
-    left = int(lots.integers(size // 12, size * 2 // 3))
+    left = _part(lots, size, 0.08, 0.66)
     draw.rectangle((left, size // 14, left + size // 4, horizon - size // 7), fill=(240, 236, 226))
     inner = (
         left + size // 50,
@@ -215,9 +224,9 @@ def _kitchen(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, ho
     _fade(draw, horizon, size, _mixed(top, (84, 64, 48), 1, 3), _mixed(top, (250, 240, 220), 1, 8), size)
     for _ in range(26):
         x, y, wide = (
-            int(lots.integers(size)),
-            int(lots.integers(horizon, size)),
-            int(lots.integers(size // 8, size // 2)),
+            _part(lots, size),
+            horizon + _part(lots, size - horizon),
+            _part(lots, size, 0.12, 0.5),
         )
         draw.line((x - wide, y, x + wide, y), fill=_varied(lots, _mixed(top, (92, 66, 46), 1, 5), 5))
     draw.rectangle((0, horizon - 1, size, horizon + size // 90), fill=_mixed(top, (60, 44, 34), 1, 2))
@@ -226,10 +235,10 @@ def _kitchen(draw: ImageDraw.ImageDraw, lots: np.random.Generator, size: int, ho
 SETTINGS = {"meadow": _meadow, "beach": _beach, "street": _street, "room": _room, "kitchen": _kitchen, "snow": _snow}
 # How strong the texture is above the horizon and below it.
 GRAIN = {
-    "meadow": (10, 44),
+    "meadow": (10, 34),
     "beach": (10, 30),
-    "street": (16, 36),
-    "room": (12, 22),
-    "kitchen": (10, 24),
+    "street": (14, 26),
+    "room": (8, 14),
+    "kitchen": (8, 14),
     "snow": (10, 22),
 }

@@ -15,7 +15,7 @@ class Style:
     """How a scene is made a picture. Shares are in 256ths, so that nothing depends on a machine's rounding."""
 
     name: str
-    relief: int = 150  # how much the light moulds things
+    relief: int = 130  # how much the light moulds things
     edges: int = 70  # how dark the lines between parts are
     shadow: int = 100  # how dark cast shadows are
     noise: int = 5  # the sensor's, in grey levels

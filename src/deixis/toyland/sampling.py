@@ -1,7 +1,8 @@
 """Scenes by lot: a few crowded kinds and some loners, each where such a thing may be."""
 
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from dataclasses import replace
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,18 @@ from .things import FORMS
 
 Combinations = Literal["seen", "held-out", "all"]
 Choice = TypeVar("Choice")
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+class Place(NamedTuple):
+    """Where a thing may stand, as `Thing` says it, and the box that it then fills."""
+
+    x: float
+    y: float
+    scale: float
+    depth: float
+    box: Box
+
 
 OUTDOORS: tuple[Setting, ...] = ("meadow", "beach", "street", "snow")
 INDOORS: tuple[Setting, ...] = ("room", "kitchen")
@@ -99,9 +112,12 @@ def _things(lots: np.random.Generator, content: Content, setting: Setting, combi
     kinds = _kinds(lots, weights)
     wanted = int(lots.integers(len(kinds)))
     things: list[Thing] = []
+    boxes: list[Box] = []
     for number, kind in enumerate(kinds):
-        colour = _colour(lots, kind, combinations, must=number == wanted)
-        things.append(_placed(lots, _described(lots, kind, colour, setting), setting, things))
+        described = _described(lots, kind, _colour(lots, kind, combinations, must=number == wanted), setting)
+        place = _placed(lots, described, setting, boxes)
+        things.append(replace(described, x=place.x, y=place.y, scale=place.scale, depth=place.depth))
+        boxes.append(place.box)
     return things
 
 
@@ -180,42 +196,40 @@ def _described(lots: np.random.Generator, kind: str, colour: Colour, setting: Se
     )
 
 
-def _placed(lots: np.random.Generator, thing: Thing, setting: Setting, others: list[Thing]) -> Thing:
-    """The thing at the least crowded of a few places; some crowding is left in, for occlusion."""
+def _placed(lots: np.random.Generator, thing: Thing, setting: Setting, others: list[Box]) -> Place:
+    """The least crowded of a few places; some crowding is left in, for occlusion."""
     tolerance = 0.12 + 0.4 * lots.random()
-    best, least = thing, float("inf")
+    aspect = FORMS[thing.kind].aspect_of(thing)
+    best, least = None, 2.0
     for _ in range(TRIES):
-        tried = _somewhere(lots, thing, setting)
-        overlap = max((_overlap(tried, other) for other in others), default=0.0)
-        if overlap < least:
+        tried = _somewhere(lots, thing, setting, aspect)
+        overlap = max((_overlap(tried.box, other) for other in others), default=0.0)
+        if best is None or overlap < least:
             best, least = tried, overlap
         if overlap <= tolerance:
             break
+    assert best is not None
     return best
 
 
-def _somewhere(lots: np.random.Generator, thing: Thing, setting: Setting) -> Thing:
+def _somewhere(lots: np.random.Generator, thing: Thing, setting: Setting, aspect: float) -> Place:
     horizon = HORIZON[setting]
     across, near = lots.random(), lots.random()
     flies = thing.kind == "plane" or thing.state == "flying"
     if flies:
         depth = 0.1 + 0.8 * near
-        scale = HEIGHTS[thing.kind] * GROWTH[thing.size] * perspective(depth)
-        y = scale + (horizon + 0.08 - scale) * lots.random()
     elif setting == "beach":
         shore = (WATERLINE - horizon) / (1 - horizon)
         depth = 0.06 + (shore - 0.06) * near if thing.kind in WATER_KINDS else shore + 0.04 + (0.96 - shore) * near
-        scale = HEIGHTS[thing.kind] * GROWTH[thing.size] * perspective(depth)
-        y = horizon + (1 - horizon) * depth
     else:
         depth = 0.1 + 0.9 * near
-        scale = HEIGHTS[thing.kind] * GROWTH[thing.size] * perspective(depth)
-        y = horizon + (1.01 - horizon) * depth
-    half = scale * FORMS[thing.kind].aspect_of(thing) / 2
+    scale = HEIGHTS[thing.kind] * GROWTH[thing.size] * perspective(depth)
+    y = scale + (horizon + 0.08 - scale) * lots.random() if flies else horizon + (1 - horizon) * depth
+    half = scale * aspect / 2
     # One thing in eight may be cut by the border, by up to half of itself.
     margin = 0.0 if lots.random() < 0.125 else min(half, 0.45)
     x = margin + (1 - 2 * margin) * across
-    return _moved(thing, x=x, y=y, scale=scale, depth=depth)
+    return Place(round(x, 4), round(y, 4), round(scale, 4), round(depth, 4), (x - half, y - scale, x + half, y))
 
 
 def perspective(depth: float) -> float:
@@ -223,32 +237,9 @@ def perspective(depth: float) -> float:
     return 0.64 + 0.72 * depth
 
 
-def _moved(thing: Thing, *, x: float, y: float, scale: float, depth: float) -> Thing:
-    return Thing(
-        kind=thing.kind,
-        colour=thing.colour,
-        size=thing.size,
-        pattern=thing.pattern,
-        facing=thing.facing,
-        state=thing.state,
-        carried=thing.carried,
-        x=round(x, 4),
-        y=round(y, 4),
-        scale=round(scale, 4),
-        depth=round(depth, 4),
-        tint=thing.tint,
-    )
-
-
-def _overlap(one: Thing, two: Thing) -> float:
+def _overlap(one: Box, two: Box) -> float:
     """The part of the smaller box that lies in the other box."""
-    (left, top, right, bottom), (left2, top2, right2, bottom2) = _box(one), _box(two)
-    wide, high = min(right, right2) - max(left, left2), min(bottom, bottom2) - max(top, top2)
+    wide, high = min(one[2], two[2]) - max(one[0], two[0]), min(one[3], two[3]) - max(one[1], two[1])
     if wide <= 0 or high <= 0:
         return 0.0
-    return wide * high / min((right - left) * (bottom - top), (right2 - left2) * (bottom2 - top2))
-
-
-def _box(thing: Thing) -> tuple[float, float, float, float]:
-    half = thing.scale * FORMS[thing.kind].aspect_of(thing) / 2
-    return thing.x - half, thing.y - thing.scale, thing.x + half, thing.y
+    return wide * high / min((one[2] - one[0]) * (one[3] - one[1]), (two[2] - two[0]) * (two[3] - two[1]))

@@ -22,7 +22,7 @@ COLOUR_VALUES: Mapping[Colour, tuple[int, int, int]] = {
     "pink": (252, 142, 186),
     "brown": (122, 72, 34),
     "black": (38, 36, 42),
-    "white": (244, 244, 242),
+    "white": (250, 250, 248),
     "grey": (138, 142, 146),
 }
 # What a pattern is drawn with: nothing that could be taken for the colour of another thing.
@@ -130,4 +130,4 @@ def _relief(cover: UInt8[np.ndarray, "h w"], strength: int, light: int) -> UInt1
     slope = (below - above) + light * (left - right)
     fall = 10 - np.arange(height, dtype=np.int16)[:, None] * 20 // height
     moulded = ((slope >> 2) * np.int16(strength) >> 7) + (fall * np.int16(strength) >> 8)
-    return (128 + moulded.clip(-68, 37)).astype(np.uint16)
+    return (128 + moulded.clip(-48, 37)).astype(np.uint16)

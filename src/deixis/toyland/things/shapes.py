@@ -26,7 +26,7 @@ def star(pen: Pen, thing: Thing) -> None:
         points.append((50 + reach * math.sin(turn), 54 - reach * math.cos(turn)))
     pen.polygon("body", *points)
     for step in range(0, 10, 2):
-        pen.polygon("dark", (50, 54), points[step], points[step + 1])
+        pen.polygon("light", (50, 54), points[step], points[step + 1])
 
 
 def heart(pen: Pen, thing: Thing) -> None:
