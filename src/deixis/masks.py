@@ -62,6 +62,30 @@ def intersection_and_union(prediction: Any, target: Any) -> tuple[int, int]:
     return both, int(coco.area(first)) + int(coco.area(second)) - both
 
 
+def check_counts(counts: str, pixels: int) -> None:
+    """COCO's compressed run lengths must fill the mask exactly; raises ValueError.
+
+    The C code that reads them trusts them, so they are unpacked here first: five bits a character, each run after
+    the second as the difference to the run before the last.
+    """
+    codes = np.frombuffer(counts.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64) - 48
+    if codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:
+        raise ValueError("The run lengths are no COCO run lengths.")
+    last = np.flatnonzero((codes & 0x20) == 0)  # the closing character of every run
+    first = np.concatenate([[0], last[:-1] + 1])
+    if (last - first).max() > 7:
+        raise ValueError("The run lengths are no COCO run lengths: a run is too long.")
+    place = np.arange(codes.size) - np.repeat(first, last - first + 1)
+    values = np.add.reduceat((codes & 0x1F) << (5 * place), first)
+    values -= np.where(codes[last] & 0x10, np.int64(1) << (5 * (last - first + 1)), 0)
+    # From the third run on each is a difference, so the odd and the even runs are two running sums.
+    if values.size > 2:
+        values[1::2] = np.cumsum(values[1::2])
+        values[2::2] = np.cumsum(values[2::2])
+    if values.min() < 0 or values.sum() != pixels:
+        raise ValueError(f"The run lengths do not fill the mask's {pixels:,} pixels.")
+
+
 def resize(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> Bool[np.ndarray, "height width"]:
     """Nearest-neighbour resizing, as Pillow does it."""
     picture = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)

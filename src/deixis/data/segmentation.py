@@ -60,29 +60,5 @@ def _run_lengths(rle: Mapping[str, Any], height: int, width: int) -> RLE:
         if not all(isinstance(count, int) and count >= 0 for count in counts):
             raise ValueError("Uncompressed run lengths are whole numbers from 0.")
         return cast(RLE, masks.from_uncompressed(counts, height, width))
-    check_counts(counts, height * width)
+    masks.check_counts(counts, height * width)
     return {"size": [height, width], "counts": counts}
-
-
-def check_counts(counts: str, pixels: int) -> None:
-    """COCO's compressed run lengths must fill the mask exactly; raises ValueError.
-
-    The C code that reads them trusts them, so they are unpacked here first: five bits a character, each run after
-    the second as the difference to the run before the last.
-    """
-    codes = np.frombuffer(counts.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64) - 48
-    if codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:
-        raise ValueError("The run lengths are no COCO run lengths.")
-    last = np.flatnonzero((codes & 0x20) == 0)  # the closing character of every run
-    first = np.concatenate([[0], last[:-1] + 1])
-    if (last - first).max() > 7:
-        raise ValueError("The run lengths are no COCO run lengths: a run is too long.")
-    place = np.arange(codes.size) - np.repeat(first, last - first + 1)
-    values = np.add.reduceat((codes & 0x1F) << (5 * place), first)
-    values -= np.where(codes[last] & 0x10, np.int64(1) << (5 * (last - first + 1)), 0)
-    # From the third run on each is a difference, so the odd and the even runs are two running sums.
-    if values.size > 2:
-        values[1::2] = np.cumsum(values[1::2])
-        values[2::2] = np.cumsum(values[2::2])
-    if values.min() < 0 or values.sum() != pixels:
-        raise ValueError(f"The run lengths do not fill the mask's {pixels:,} pixels.")
