@@ -99,7 +99,7 @@ class Totals:
     def add(self, scored: Scored) -> None:
         self.overall.add(scored)
         for axis, group in scored.groups.items():
-            self.groups.setdefault(axis, {}).setdefault(group, Tally(self.rules)).add(scored)
+            self._group(axis, group).add(scored)
         if self.detections is not None:
             self.detections.add(scored)
 
@@ -112,6 +112,12 @@ class Totals:
         self.overall.merge(other.overall)
         for axis, groups in other.groups.items():
             for group, tally in groups.items():
-                self.groups.setdefault(axis, {}).setdefault(group, Tally(self.rules)).merge(tally)
+                self._group(axis, group).merge(tally)
         if self.detections is not None and other.detections is not None:
             self.detections.merge(other.detections)
+
+    def _group(self, axis: str, group: str) -> Tally:
+        groups = self.groups.setdefault(axis, {})
+        if group not in groups:
+            groups[group] = Tally(self.rules)
+        return groups[group]

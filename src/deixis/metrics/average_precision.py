@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from .bootstrap import image_weights
 from .scored import Scored
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 AREAS = {"": (0.0, 1e10), " S": (0.0, 32.0**2), " M": (32.0**2, 96.0**2), " L": (96.0**2, 1e10)}
+RANKING_WORK = 50_000_000  # answers x draws that are ranked again for an interval
 MOST_ANSWERS = 100  # COCO's largest number of detections an image
 NAMES = ("mAP[.5:.95]", "AP@0.5", "AP@0.75", "mAP[.5:.95] S", "mAP[.5:.95] M", "mAP[.5:.95] L")
 
@@ -78,6 +80,21 @@ class Ranking:
         every = np.stack(curves[""], axis=1)  # draws thresholds recalls
         sizes = [np.stack(curves[name], axis=1).mean(axis=(1, 2)) for name in (" S", " M", " L")]
         return np.stack([every.mean(axis=(1, 2)), every[:, 0].mean(axis=1), every[:, 5].mean(axis=1), *sizes], axis=1)
+
+    def affordable_draws(self, draws: int) -> int:
+        """A ranking is walked anew for every draw: with very many answers fewer draws must do."""
+        return min(draws, max(100, RANKING_WORK // len(self.owner)))
+
+    def resampled(self, num_images: int, *, draws: int, seed: int) -> Float[np.ndarray, "draws 6"]:
+        """COCO's six numbers in every draw of images."""
+        step = max(1, (1 << 22) // len(self.owner))
+        return np.concatenate(
+            [
+                self.average_precisions(weights[start : start + step])
+                for weights in image_weights(num_images, draws=draws, seed=seed)
+                for start in range(0, len(weights), step)
+            ]
+        )
 
     def _curves(self) -> Iterator[tuple[str, Bool[np.ndarray, "_"], Bool[np.ndarray, "_"], Bool[np.ndarray, "_"]]]:
         """For each size and threshold: hits, misses (the rest is ignored), and the targets that count."""

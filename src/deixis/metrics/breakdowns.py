@@ -7,7 +7,7 @@ from typing import Any
 SMALL, MEDIUM = 32 * 32, 96 * 96  # COCO's bounds on a target's area in pixels of the original image
 LENGTHS = ((2, "1-2"), (3, "3"), (5, "4-5"), (10, "6-10"))  # words of an expression, upper bound and name
 KIN = ((1, "1"), (2, "2"), (4, "3-4"))  # objects of the target's category in the image
-SAME_CATEGORY = "same_category"  # the trait a reader states the number of same-category objects in, target included
+SAME_CATEGORY = ("same_category_count", "same_kind")  # traits that count an image's objects of the target's category
 
 LOCATION = re.compile(
     r"\b(left|right|top|bottom|middle|cent(er|re)|upper|lower|corner|front|back|far|(left|right)most|first|second|third"
@@ -30,9 +30,11 @@ def groups_of(expression: str, target_area: int, traits: Mapping[str, Any] | Non
         "location words": "with" if LOCATION.search(lowered) else "without",
         "relation words": "with" if RELATION.search(lowered) else "without",
     }
-    kin = (traits or {}).get(SAME_CATEGORY)
-    if isinstance(kin, int):
+    traits = traits or {}
+    kin = next((traits[name] for name in SAME_CATEGORY if name in traits), None)
+    if isinstance(kin, int) and kin > 0:
         groups["same-category objects"] = _named(kin, KIN, "5+")
+    groups.update((f"asks for {feature}", "with") for feature in traits.get("features", ()))
     return groups
 
 

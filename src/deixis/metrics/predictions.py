@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from .. import masks
 from ..errors import DeixisError
 from ..records import RLE, Reader
 from .protocols import ScoringProtocol
@@ -88,6 +89,10 @@ class Predictions:
         rle = fields.get("rle")
         if not isinstance(rle, dict) or not _is_size(rle.get("size")) or not isinstance(rle.get("counts"), str):
             raise self._error(number, "no mask; 'rle': {'size': [height, width], 'counts': text} is wanted")
+        try:
+            masks.check_counts(rle["counts"], rle["size"][0] * rle["size"][1])
+        except ValueError as error:
+            raise self._error(number, str(error).rstrip(".")) from None
         score = fields.get("score", 1.0)
         if isinstance(score, bool) or not isinstance(score, int | float) or score != score:
             raise self._error(number, f"the score {score!r} is no number")

@@ -25,9 +25,7 @@ class RecordWriter:
         self.path, self.header, self.rules = path, header, rules
 
     def __enter__(self) -> Self:
-        if self.path.exists():
-            _cut_torn_line(self.path)
-        fresh = not self.path.exists() or self.path.stat().st_size == 0
+        fresh = not (self.path.exists() and mend(self.path))
         self._file = self.path.open("a", encoding="utf-8")
         if fresh:
             self._file.write(json.dumps({"header": self.header}) + "\n")
@@ -78,7 +76,7 @@ def merge_shards(shards: Sequence[Path], out: Path, header: Header, order: Seque
     """
     places: dict[str, tuple[int, int]] = {}
     for number, shard in enumerate(shards):
-        _cut_torn_line(shard)
+        mend(shard)
         with shard.open("rb") as file:
             offset = len(file.readline())
             for line_number, line in enumerate(file, start=2):
@@ -102,6 +100,22 @@ def merge_shards(shards: Sequence[Path], out: Path, header: Header, order: Seque
     return [sentence for sentence in order if sentence not in places]
 
 
+def mend(path: Path) -> bool:
+    """Cut a file after its last whole line, as a process that died while writing needs; whether anything is left."""
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 4096)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                file.truncate(start + newline + 1)
+                return True
+            end = start
+        file.truncate(0)
+    return False
+
+
 def _header(path: Path, line: str) -> Header:
     try:
         return json.loads(line)["header"]
@@ -114,18 +128,3 @@ def _record(path: Path, number: int, line: str) -> Scored:
         return from_fields(json.loads(line))
     except (ValueError, TypeError, KeyError):
         raise DeixisError(f"{path}, line {number}: no record of a scored expression; score it again.") from None
-
-
-def _cut_torn_line(path: Path) -> None:
-    """A process that died while writing leaves half a line: cut the file after its last whole one."""
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 4096)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                file.truncate(start + newline + 1)
-                return
-            end = start
-        file.truncate(0)

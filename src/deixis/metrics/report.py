@@ -14,12 +14,11 @@ from ..errors import DeixisError
 from ..records import Ids
 from .accumulators import Tally, Totals
 from .average_precision import NAMES
-from .bootstrap import DRAWS, image_weights, interval, ratio, resampled_sums
+from .bootstrap import DRAWS, interval, ratio, resampled_sums
 from .breakdowns import in_order
 from .protocols import ScoringProtocol
 
 FORMAT = 1
-RANKING_WORK = 50_000_000  # answers x draws that average precision ranks again for its interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +133,8 @@ def _ratios(tally: Tally, sums: Float[np.ndarray, "draws columns"]) -> dict[str,
 def _average_precisions(totals: Totals, images: list[str], draws: int, seed: int) -> dict[str, Estimate]:
     assert totals.detections is not None
     ranking = totals.detections.ranked(images)
-    # A ranking is walked anew for every draw: with very many answers fewer draws must do, and the result says so.
-    draws = max(100, min(draws, RANKING_WORK // len(ranking.owner)))
     values = 100 * ranking.average_precisions(np.ones((1, len(images))))[0]
-    chunks = image_weights(len(images), draws=draws, seed=seed)
-    cells = max(1, (1 << 22) // len(ranking.owner))
-    parts = (weights[start : start + cells] for weights in chunks for start in range(0, len(weights), cells))
-    drawn = 100 * np.concatenate([ranking.average_precisions(part) for part in parts])
+    drawn = 100 * ranking.resampled(len(images), draws=ranking.affordable_draws(draws), seed=seed)
     return {
         name: _estimate(None if np.isnan(value) else float(value), drawn[:, place])
         for place, (name, value) in enumerate(zip(NAMES, values, strict=True))

@@ -1,0 +1,67 @@
+"""`deixis compare A.json B.json`: two results side by side, with a paired bootstrap of the difference."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from ..errors import DeixisError
+
+if TYPE_CHECKING:
+    from ..metrics.report import Result
+
+EPILOG = "Both results must come from one protocol over the same expressions; the records beside them are read."
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise DeixisError(f"{message[:1].upper()}{message[1:]}; `deixis compare --help` shows what is understood.")
+
+
+def main(arguments: list[str]) -> int:
+    parser = _Parser(prog="deixis compare", description="Set two results side by side.", epilog=EPILOG)
+    parser.add_argument("first", type=Path, help="a result of `deixis evaluate`")
+    parser.add_argument("second", type=Path, help="another, on the same expressions")
+    parser.add_argument("--draws", type=int, default=10_000, help="draws of the bootstrap (default: 10000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args(arguments)
+    if options.draws < 1:
+        raise DeixisError(f"The number of draws is {options.draws}; at least one is wanted.")
+
+    from rich.console import Console
+
+    from ..metrics.accumulators import Totals
+    from ..metrics.comparison import compare_totals
+    from ..metrics.protocols import protocol_named
+    from ..metrics.record_files import check_header, read_records
+    from ..metrics.report import Result
+    from .results import show_differences
+
+    results = [Result.read(path) for path in (options.first, options.second)]
+    _check_comparable(results[0], results[1])
+    rules = protocol_named(results[0].protocol)
+    totals = []
+    for path, result in zip((options.first, options.second), results, strict=True):
+        records = path.parent / result.records
+        if not records.is_file():
+            raise DeixisError(f"The records {records} are missing; they belong beside {path}.")
+        check_header(records, {"ids_hash": result.ids_hash, "protocol": result.protocol, "model": result.model})
+        totals.append(Totals(rules).add_all(read_records(records)))
+    differences = compare_totals(totals[0], totals[1], draws=options.draws, seed=options.seed)
+    if options.json:
+        print(json.dumps({name: asdict(difference) for name, difference in differences.items()}))
+        return 0
+    show_differences(options.first.stem, options.second.stem, differences, Console())
+    return 0
+
+
+def _check_comparable(first: "Result", second: "Result") -> None:
+    for what in ("protocol", "ids_hash"):
+        one, other = getattr(first, what), getattr(second, what)
+        if one != other:
+            described = "the protocols" if what == "protocol" else "the expressions"
+            raise DeixisError(
+                f"The results cannot be compared: {described} differ ({one[:16]}, {other[:16]}); evaluate both alike."
+            )

@@ -1,0 +1,192 @@
+"""`deixis evaluate`: score a model, or anybody's masks, on a split under a named protocol."""
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..errors import DeixisError, did_you_mean
+
+if TYPE_CHECKING:
+    from ..predict.evaluation import Evaluation
+    from ..records import Reader
+
+REGISTERS = ("toyland", "toyland+", "toyland-g")
+EPILOG = """\
+A predictions file has one JSON object a line: {"id": sentence id, "rle": {"size", "counts"}, "score": 0.9}.
+DATA is a data set's folder, or our generated world as toyland:val, toyland+:testA, toyland-g:testB.
+Beside the result lie the per-expression records; an interrupted evaluation goes on with --resume.
+Many processes: accelerate launch -m deixis.cli evaluate MODEL ...
+
+  deixis evaluate embedded --data toyland:val
+  deixis evaluate runs/vega/best --data data --dataset refcoco --split testA --protocol lavt-480 --out testA.json
+  deixis evaluate --predictions masks.jsonl --data data --dataset refcoco --split val
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise DeixisError(f"{message[:1].upper()}{message[1:]}; `deixis evaluate --help` shows what is understood.")
+
+
+def main(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    if (options.model is None) == (options.predictions is None):
+        raise DeixisError("Give either a MODEL or --predictions FILE, and not both; one of them is scored.")
+    started = time.perf_counter()
+
+    from ..metrics.protocols import protocol_named
+    from ..predict.evaluation import Evaluation
+    from ..predict.scoring import limited
+
+    rules = protocol_named(options.protocol)
+    if options.draws < 1:
+        raise DeixisError(f"The number of draws is {options.draws}; at least one is wanted.")
+    reader, dataset, split = _open(options)
+    reader = limited(reader, options.limit)
+    out = options.out or Path(f"{dataset}-{split}-{rules.name}.json")
+    if out.suffix != ".json":
+        raise DeixisError(f"The result {out} is JSON; give --out a name that ends in .json.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    evaluation = Evaluation(
+        reader=reader, rules=rules, dataset=dataset, split=split, out=out, draws=options.draws, seed=options.seed
+    )
+    finished = (_predictions if options.predictions is not None else _system)(evaluation, options, started)
+    return 0 if finished else 1
+
+
+def _predictions(evaluation: "Evaluation", options: argparse.Namespace, started: float) -> bool:
+    path: Path = options.predictions
+    header = evaluation.header(path.name, None, None)
+    with _progress(evaluation, 0, options.quiet) as followed:
+        missing = followed.score_predictions(path, header, allow_missing=options.allow_missing)
+    return _show(followed, header, options, run=None, started=started, num_missing=missing)
+
+
+def _system(evaluation: "Evaluation", options: argparse.Namespace, started: float) -> bool:
+    from ..predict.scoring import Scoring
+    from ..recipes.loading import find, load
+
+    rank, ranks, wait = _processes(options.device)
+    segmenter = load(options.model, device=options.device, dtype=options.dtype)
+    weights = find(options.model)
+    scoring = Scoring(
+        batch_size=options.batch_size, workers=options.workers, threshold=options.threshold, rank=rank, ranks=ranks
+    )
+    header = evaluation.header(segmenter.name, _hash(weights), options.threshold, options.dtype)
+    done = evaluation.done(header, resume=options.resume)
+    wait()  # nobody writes before everybody has read what is done
+    with _progress(evaluation, len(done), options.quiet or rank > 0) as followed:
+        followed.score_system(segmenter, scoring, header, done)
+    wait()
+    run = getattr(segmenter.card, "run", None)
+    return rank > 0 or _show(followed, header, options, run=run, started=started, num_missing=0)
+
+
+def _show(
+    evaluation: "Evaluation",
+    header: dict[str, Any],
+    options: argparse.Namespace,
+    *,
+    run: dict[str, Any] | None,
+    started: float,
+    num_missing: int,
+) -> bool:
+    from rich.console import Console
+
+    from .results import show_result
+
+    result = evaluation.finish(header, run=run, started=started, num_missing=num_missing)
+    if options.json:
+        print(evaluation.out.read_text(encoding="utf-8"), end="")
+    else:
+        show_result(result, Console())
+        print(f"{evaluation.out}  {evaluation.records}")
+    return True
+
+
+def _open(options: argparse.Namespace) -> "tuple[Reader, str, str]":
+    """The reader, and the names of its data set and split."""
+    name, _, split = options.data.partition(":")
+    if name in REGISTERS and not Path(options.data).exists():
+        from ..toyland.world import Toyland
+
+        split = split or options.split
+        return Toyland(split=split, register=name, num_scenes=options.scenes), name, split
+    if name.startswith("toyland") and not Path(options.data).exists():
+        raise DeixisError(f"There is no data set {name!r}. {did_you_mean(name, REGISTERS)}")
+
+    from ..data.opening import open_data
+
+    reader = open_data(options.data, split=options.split, dataset=options.dataset, split_by=options.split_by)
+    dataset = options.dataset or (reader[0].dataset if len(reader) else Path(options.data).name)
+    return reader, dataset, options.split
+
+
+def _processes(device: str | None) -> tuple[int, int, Callable[[], None]]:
+    """This process among all of them, and how to wait for the others; one process needs no accelerate."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return 0, 1, lambda: None
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device == "cpu")
+    return state.process_index, state.num_processes, state.wait_for_everyone
+
+
+def _hash(place: Path) -> str:
+    """SHA-256 of the weights' file, as `sha256sum` prints it."""
+    from ..checkpoints.native import WEIGHTS
+
+    with (place / WEIGHTS if place.is_dir() else place).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _progress(evaluation: "Evaluation", done: int, quiet: bool) -> "Iterator[Evaluation]":
+    from dataclasses import replace
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as progress:
+        task = progress.add_task("expressions", total=len(evaluation.reader), completed=done)
+        yield replace(evaluation, advance=lambda count: progress.advance(task, count))
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="deixis evaluate",
+        description="Score a model, or anybody's masks, on a split under a named protocol.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="embedded, or a checkpoint's or run's folder")
+    parser.add_argument("--predictions", type=Path, metavar="FILE", help="anybody's masks as JSON lines")
+    parser.add_argument("--allow-missing", action="store_true", help="count expressions without a mask as empty")
+    parser.add_argument("--data", required=True, help="a data set's folder, or toyland:val")
+    parser.add_argument("--split", default="val", help="default: val")
+    parser.add_argument("--dataset", help="refcoco, refcoco+, refcocog …, where the folder holds several")
+    parser.add_argument("--split-by", help="unc, umd or google")
+    parser.add_argument("--scenes", type=int, default=500, help="scenes of our generated world (default: 500)")
+    parser.add_argument(
+        "--protocol", default="full", help="full (default), lavt-480, weak, a2d-best, a2d-all, grefcoco"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="default: DATASET-SPLIT-PROTOCOL.json")
+    parser.add_argument("--batch-size", type=int, default=8, help="expressions at a time (default: 8)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read images (default: 0, this one)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the fastest at hand)")
+    parser.add_argument("--dtype", default="float32", help="float32 (default), bfloat16 or float16")
+    parser.add_argument("--threshold", type=float, default=0.5, help="a pixel's probability must exceed it")
+    parser.add_argument("--limit", type=int, help="score this many expressions, evenly spread")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted evaluation")
+    parser.add_argument("--draws", type=int, default=10_000, help="draws of the bootstrap (default: 10000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--json", action="store_true", help="print the result's JSON instead of a table")
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    return parser

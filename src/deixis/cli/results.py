@@ -1,0 +1,62 @@
+"""Results as tables for a terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+from ..metrics.comparison import Difference
+from ..metrics.report import Estimate, Result
+
+
+def show_result(result: Result, console: Console, *, breakdowns: bool = True) -> None:
+    """What was scored and how, every total with its interval, and where the score comes from."""
+    table = Table(title=f"{result.model} on {result.dataset} {result.split}, protocol {result.protocol}")
+    table.add_column("measure")
+    table.add_column("%", justify="right")
+    table.add_column("95% interval", justify="right")
+    for name, estimate in result.measures.items():
+        table.add_row(name, _number(estimate.value), _interval(estimate))
+    missing = f", {result.num_missing:,} without a mask counted as empty" if result.num_missing else ""
+    table.caption = (
+        f"{result.num_expressions:,} expressions of {result.num_objects:,} objects in {result.num_images:,} images"
+        f"{missing}; {result.wall_seconds:,.1f} s"
+    )
+    console.print(table)
+    if breakdowns and result.breakdowns:
+        console.print(_breakdown_table(result))
+
+
+def show_differences(first: str, second: str, differences: dict[str, Difference], console: Console) -> None:
+    table = Table(title=f"{second} minus {first}", caption="paired bootstrap over images")
+    for heading in ("measure", first, second, "difference", "95% interval", "p"):
+        table.add_column(heading, justify="left" if heading == "measure" else "right")
+    for name, one in differences.items():
+        span = f"{one.low:+.2f} … {one.high:+.2f}" if one.low is not None and one.high is not None else "-"
+        signed = f"{one.difference:+.2f}" if one.difference is not None else "-"
+        p = "-" if one.p is None else f"{one.p:.4f}"
+        table.add_row(name, _number(one.first), _number(one.second), signed, span, p)
+    console.print(table)
+
+
+def _breakdown_table(result: Result) -> Table:
+    table = Table(title="broken down")
+    table.add_column("by")
+    table.add_column("group")
+    table.add_column("expressions", justify="right")
+    shown = list(result.measures)[:3]  # overall, mean and the first threshold: a terminal is not wide
+    for name in shown:
+        table.add_column(name, justify="right")
+    for axis, groups in result.breakdowns.items():
+        for place, (name, group) in enumerate(groups.items()):
+            numbers = [_number(group.measures[measure].value) for measure in shown]
+            table.add_row(axis if place == 0 else "", name, f"{group.num_expressions:,}", *numbers)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return "-"
+    return f"{estimate.low:.2f} … {estimate.high:.2f}"

@@ -1,0 +1,136 @@
+"""A Segmenter over a reader's split: batched, in several workers and processes, and never the same expression twice."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from .. import masks
+from ..data.batches import Tokenizer, collate
+from ..data.transforms import Preprocess
+from ..errors import DeixisError
+from ..metrics.protocols import ScoringProtocol
+from ..metrics.scored import Scored, score_expression
+from ..records import Batch, Ids, Reader, Sample
+from .segmenter import Segmenter, _resize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How a split is gone through; none of it but `threshold` changes a score."""
+
+    batch_size: int = 8
+    workers: int = 0
+    threshold: float = 0.5
+    rank: int = 0
+    ranks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.workers < 0:
+            raise DeixisError(
+                f"Batches of {self.batch_size} in {self.workers} workers cannot be made; give a batch size of 1 or "
+                "more and 0 or more workers."
+            )
+        if not 0 < self.threshold < 1:
+            raise DeixisError(f"The threshold is {self.threshold}; a probability between 0 and 1 is wanted.")
+        if not 0 <= self.rank < self.ranks:
+            raise ValueError(f"There is no process {self.rank} among {self.ranks}.")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some positions of a reader, as a reader."""
+
+    reader: Reader
+    positions: tuple[int, ...]
+
+    @cached_property
+    def ids(self) -> tuple[Ids, ...]:
+        known = self.reader.ids
+        return tuple(known[position] for position in self.positions)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, position: int) -> Sample:
+        return self.reader[self.positions[position]]
+
+
+def limited(reader: Reader, limit: int | None) -> Reader:
+    """At most `limit` expressions, evenly spread over the split."""
+    if limit is None or limit >= len(reader):
+        return reader
+    if limit < 1:
+        raise DeixisError(f"The limit is {limit}; at least one expression is wanted.")
+    return Part(reader, tuple(np.linspace(0, len(reader) - 1, limit).round().astype(int).tolist()))
+
+
+def score_system(
+    segmenter: Segmenter, reader: Reader, rules: ScoringProtocol, scoring: Scoring, done: frozenset[str] = frozenset()
+) -> Iterator[list[Scored]]:
+    """This process's share of the split, a batch at a time, without the sentences that are `done`."""
+    plan = [
+        [position for position in positions if reader.ids[position].sentence not in done]
+        for positions in shares(reader.ids, scoring.batch_size)[scoring.rank :: scoring.ranks]
+    ]
+    work = _Batches(reader, [positions for positions in plan if positions], segmenter.tokenizer, segmenter.preprocess)
+    for batch, samples in DataLoader(work, batch_size=None, num_workers=scoring.workers):
+        yield _score(segmenter, batch, samples, rules, scoring.threshold)
+
+
+def shares(ids: Sequence[Ids], batch_size: int) -> list[list[int]]:
+    """Positions in batches, the sentences of one image together: what is said of a picture alone is computed once."""
+    by_image: dict[str, list[int]] = {}
+    for position, one in enumerate(ids):
+        by_image.setdefault(one.image, []).append(position)
+    batches: list[list[int]] = [[]]
+    for positions in by_image.values():
+        for start in range(0, len(positions), batch_size):
+            chunk = positions[start : start + batch_size]
+            if len(batches[-1]) + len(chunk) > batch_size:
+                batches.append([])
+            batches[-1] += chunk
+    return [batch for batch in batches if batch]
+
+
+@dataclass(frozen=True)
+class _Batches(Dataset[tuple[Batch, list[Sample]]]):
+    """Reading, resizing and spelling, which workers do."""
+
+    reader: Reader
+    plan: list[list[int]]
+    tokenizer: Tokenizer
+    preprocess: Preprocess
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, number: int) -> tuple[Batch, list[Sample]]:
+        samples = [self.reader[position] for position in self.plan[number]]
+        unlabelled = [replace(sample, mask=None) for sample in samples]  # targets are compared at their own size
+        return collate(unlabelled, self.tokenizer, self.preprocess), samples
+
+
+@torch.inference_mode()
+def _score(
+    segmenter: Segmenter, batch: Batch, samples: list[Sample], rules: ScoringProtocol, threshold: float
+) -> list[Scored]:
+    placed = replace(batch, images=batch.images.to(segmenter.dtype)).to(segmenter.device)
+    logits = segmenter.system(placed).logits.float()
+    if not logits.isfinite().all():
+        raise DeixisError(
+            f"The model {segmenter.name!r} answers sentence {samples[0].ids.sentence!r} or one beside it with numbers "
+            "that are not finite; its weights are broken or its dtype is too small."
+        )
+    scored = []
+    for sample, answer, size in zip(samples, logits.sigmoid(), batch.sizes, strict=True):
+        height, width = (rules.size, rules.size) if rules.size else size
+        # The map, not the mask, is brought to the compared size, and the threshold comes last.
+        probability = _resize(answer, height, width)
+        mask = probability > threshold
+        score = float(probability[mask].mean(dtype=np.float64)) if mask.any() else 0.0
+        scored.append(score_expression(sample, [(masks.encode(mask), score)], rules))  # type: ignore[list-item]
+    return scored
