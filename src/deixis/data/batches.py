@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -74,7 +75,7 @@ class Batches:
             count = _epoch_length(self.reader.ids, self.every_sentence)
             raise DeixisError(f"An epoch has {count} expressions, too few for one batch of {self.batch_size}.")
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         return _epoch_length(self.reader.ids, self.every_sentence) // self.batch_size
 
@@ -115,7 +116,7 @@ class Joined:
 
     readers: tuple[Reader, ...]
 
-    @property
+    @cached_property
     def ids(self) -> tuple[Ids, ...]:
         return tuple(ids for reader in self.readers for ids in reader.ids)
 

@@ -29,6 +29,7 @@ from .sources import Data
 from .systems import build, name_of
 
 LEARNED = "learned"
+LEARNED_FROM = 20_000  # sentences at least, evenly spread, where there are as many; a grammar has no more to say
 RUN_FILE = "run.json"
 _FREE_TO_CHANGE = {"workers", "packers"}  # they change no number
 
@@ -158,7 +159,8 @@ def _tokenizer(run: Run, training: Reader, out: Path) -> Tokenizer:
         kept = out / native.VOCABULARY
         with PartialState().main_process_first():
             if not kept.exists():
-                sentences = (training[position].expression for position in range(len(training)))
+                every = max(1, len(training) // LEARNED_FROM)
+                sentences = (training[position].expression for position in range(0, len(training), every))
                 beside = kept.with_suffix(".writing")
                 Tokenizer.learn(sentences, run.system.text.vocabulary).save(beside)
                 os.replace(beside, kept)
