@@ -76,6 +76,15 @@ class Instances:
             raise DeixisError(f"{self.path} has changed since it was opened: annotation {annotation} has moved.")
         return record
 
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """Every whole record, in the order of the file."""
+        data = b"" if self._index.records else read_bytes(self.path)
+        for annotation, position in self._position.items():
+            if self._index.records:
+                yield self._index.records[position]
+            else:
+                yield parse(data[slice(*self._index.spans[position])], self.path, f"annotation {annotation}")
+
     def _parsed(self, data: bytes) -> tuple[list[Any], list[Any], "_Index"]:
         """The whole file at once, for files laid out in ways the index does not know."""
         whole = parse(data, self.path)

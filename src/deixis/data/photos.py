@@ -1,6 +1,6 @@
 """The photo that a record names: found inside the data set's own folder, and held to the size it should have."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -60,3 +60,17 @@ class Photo:
                 f"{self.path} is {came} pixels (height x width), but {self.record} says {self.height}x{self.width}."
             )
         return pixels
+
+
+def photo(root: Path, name: object, size: tuple[int, int] | None, record: str) -> Photo:
+    """The photo `name` under `root`; where its record tells no size, the file's header does and must be there."""
+    confined(root, name, record)
+    height, width = size or (0, 0)
+    named = Photo(root, str(name), height, width, record)
+    if size:
+        return named
+    try:
+        height, width = ImageFile(named.path).size
+    except DeixisError as error:
+        raise DeixisError(str(error) if record in str(error) else f"{record}: {error}") from error
+    return replace(named, height=height, width=width)

@@ -7,13 +7,12 @@ from typing import Any
 
 from .. import masks
 from ..errors import DeixisError
-from ..records import Ids, Sample, Visual
+from ..records import Ids, Sample
 from .broken import Report
 from .jsonspans import Span, objects, parse, read_bytes, read_span
-from .photos import Photo, confined
+from .photos import Photo, photo
 from .referents import required, unknown_split
 from .segmentation import as_rle
-from .visuals import ImageFile
 
 PAGE = "https://github.com/ChenyunWu/PhraseCutDataset"
 SPLITS = ("train", "val", "test", "miniv")
@@ -90,14 +89,10 @@ class PhraseCut:
     def __iter__(self) -> Iterator[Sample]:
         return (self[position] for position in range(len(self)))
 
-    def _visual(self, image: int, where: str) -> Visual:
-        folder, name = self.root / "images", f"{image}.jpg"
-        if image in self.genome:
-            return Photo(folder, name, self.genome[image].height, self.genome[image].width, where)
-        path = confined(folder, name, where)
-        if not path.is_file():
-            raise DeixisError(f"{path} is missing, but {where} names it; download the images as {PAGE} says.")
-        return ImageFile(path)
+    def _visual(self, image: int, where: str) -> Photo:
+        facts = self.genome.get(image)
+        size = (facts.height, facts.width) if facts else None
+        return photo(self.root / "images", f"{image}.jpg", size, where)
 
 
 def known_splits(root: Path) -> tuple[str, ...]:

@@ -60,6 +60,12 @@ class RefCOCO:
             reader._open(tree, split)
         return readers
 
+    def sibling(self, split: str) -> "RefCOCO":
+        """Another split of the same tree, which is not read again."""
+        reader = type(self).__new__(type(self))
+        reader._open(self.tree, split)
+        return reader
+
     def _open(self, tree: Tree, split: str) -> None:
         self.tree = tree
         self.split = split

@@ -1,0 +1,117 @@
+"""COCO JSON with captions per annotation: `{"image_id", "segmentation", "captions": […]}`, or `caption` alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import masks
+from ..errors import DeixisError
+from ..records import Ids, Sample
+from .broken import Report
+from .folder import WHOLE
+from .instances import Instances
+from .photos import Photo
+from .referents import unknown_split
+from .segmentation import as_rle
+
+_KEYS = ("captions", "caption", "expressions", "expression", "sentences", "sentence")
+_FILES = ("data.json", "annotations.json", "instances.json", "annotations/instances.json")
+_NAMED_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One caption of one annotation."""
+
+    annotation: int
+    text: str
+    split: str
+    ids: Ids
+
+
+class CaptionedInstances:
+    """The captions of one split, or of all where none is named."""
+
+    def __init__(self, path: str | Path, split: str | None = None, report: Report | None = None) -> None:
+        file = find_file(Path(path))
+        if file is None:
+            raise DeixisError(f"{path} holds no COCO JSON; one of {', '.join(_FILES)} is wanted.")
+        self.instances = Instances(file, report)
+        self.root = file.parent / "images" if (file.parent / "images").is_dir() else file.parent
+        captions = list(_captions(self.instances, file.stem if file.stem in _NAMED_SPLITS else WHOLE))
+        if not captions:
+            raise DeixisError(f"{file} has no captions; its annotations need 'caption', or 'captions' with a list.")
+        self._choose(captions, split)
+
+    @classmethod
+    def every_split(cls, path: str | Path, report: Report | None = None) -> dict[str, "CaptionedInstances"]:
+        """All splits, read once."""
+        whole = cls(path, None, report)
+        readers = {}
+        for split in dict.fromkeys(caption.split for caption in whole.captions):
+            reader = readers[split] = cls.__new__(cls)
+            reader.instances, reader.root = whole.instances, whole.root
+            reader._choose(whole.captions, split)
+        return readers
+
+    def _choose(self, captions: list[Caption], split: str | None) -> None:
+        known = {caption.split for caption in captions}
+        if split is not None and split not in known:
+            raise unknown_split(split, known, f"{self.instances.path}")
+        self.captions = [caption for caption in captions if split in (None, caption.split)]
+        self.ids = tuple(caption.ids for caption in self.captions)
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, position: int) -> Sample:
+        caption, instances = self.captions[position], self.instances
+        record = instances.annotation(caption.annotation)
+        image = instances.image_of(caption.annotation)
+        picture = instances.images[image]
+        where = f"{instances.path}: annotation {caption.annotation}"
+        segmentation = record.get("segmentation")
+        mask = None if segmentation is None else as_rle(segmentation, picture.height, picture.width, where)
+        traits = dict(record["traits"]) if isinstance(record.get("traits"), dict) else self._facts(caption.annotation)
+        return Sample(
+            visual=Photo(self.root, picture.name, picture.height, picture.width, f"{instances.path} (image {image})"),
+            expression=caption.text,
+            mask=mask,
+            ids=caption.ids,
+            dataset=str(record.get("dataset") or instances.path.parent.name),
+            split=caption.split,
+            traits=traits if mask is None else {**traits, "area": masks.area(mask)},
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[position] for position in range(len(self)))
+
+    def _facts(self, annotation: int) -> dict[str, Any]:
+        image, category = self.instances.image_of(annotation), self.instances.category_of(annotation)
+        count = self.instances.same_category(image, category)
+        return {"category": self.instances.categories.get(category, ""), "same_category_count": count}
+
+
+def find_file(path: Path) -> Path | None:
+    """The COCO JSON that `path` is or holds; None where there is none."""
+    if path.suffix == ".json":
+        return path if path.is_file() else None
+    named = (*_FILES, *(f"{split}.json" for split in _NAMED_SPLITS))
+    return next((path / name for name in named if (path / name).is_file()), None)
+
+
+def _captions(instances: Instances, split: str) -> Iterator[Caption]:
+    for record in instances.records():
+        key = next((key for key in _KEYS if record.get(key)), None)
+        if key is None:
+            continue  # an object that nobody speaks about
+        texts = record[key] if isinstance(record[key], list) else [record[key]]
+        ids = record["ids"] if isinstance(record.get("ids"), Mapping) else {}
+        sentences = ids.get("sentences") or [f"{record['id']}_{number}" for number in range(len(texts))]
+        if len(sentences) != len(texts) or not all(isinstance(text, str) for text in texts):
+            raise DeixisError(f"{instances.path}: annotation {record['id']} needs texts as captions, each with one id.")
+        image, thing = str(ids.get("image", record["image_id"])), str(ids.get("object", record["id"]))
+        for text, sentence in zip(texts, sentences, strict=True):
+            who = Ids(image, thing, str(sentence))
+            yield Caption(int(record["id"]), text, str(record.get("split") or split), who)
