@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
+from typing import cast
 
 from . import templates, vocabulary
 from .phrases import Paraphrases, Phrase, Register, Voice, attributes_of, noun_phrase, plural
@@ -29,25 +30,25 @@ from .programs import (
     Side,
     holds,
 )
-from .scenes import COLOURS, Colour, Thing
+from .scenes import COLOURS, FAMILY_OF, Colour, Thing
 from .view import View
 
 # How many words people use, as shares of 1, 2, 3 … : RefCOCO's mean is 3.5 and RefCOCOg's is 8.4.
 LENGTHS: dict[Register, tuple[float, ...]] = {
-    "toyland": (0.08, 0.24, 0.24, 0.18, 0.12, 0.08, 0.04, 0.02),
-    "toyland+": (0.08, 0.24, 0.24, 0.18, 0.12, 0.08, 0.04, 0.02),
-    "toyland-g": (0, 0, 0.02, 0.05, 0.09, 0.13, 0.14, 0.14, 0.12, 0.1, 0.08, 0.06, 0.04, 0.03),
+    "toyland": (0.09, 0.26, 0.24, 0.17, 0.11, 0.07, 0.04, 0.02),
+    "toyland+": (0.04, 0.18, 0.25, 0.2, 0.15, 0.1, 0.06, 0.02),
+    "toyland-g": (0, 0, 0.02, 0.04, 0.07, 0.11, 0.14, 0.14, 0.13, 0.11, 0.1, 0.07, 0.04, 0.03),
 }
 SHAPES: dict[Register, dict[str, float]] = {
     "toyland": {
         "plain": 6,
         "side": 5,
         "order": 3,
-        "ordinal": 1.5,
+        "ordinal": 3,
         "middle": 1,
         "corner": 1.5,
         "size": 1.5,
-        "related": 3,
+        "related": 5,
         "closest": 0.5,
         "hidden": 0.3,
         "negation": 0.3,
@@ -57,16 +58,16 @@ SHAPES: dict[Register, dict[str, float]] = {
         "plain": 4,
         "side": 2,
         "order": 1.5,
-        "ordinal": 1.5,
+        "ordinal": 3,
         "middle": 0.7,
         "size": 1.5,
         "related": 6,
-        "closest": 1,
-        "hidden": 0.7,
-        "negation": 0.7,
+        "closest": 1.5,
+        "hidden": 1.2,
+        "negation": 1.2,
     },
 }
-ATTEMPTS, ENOUGH = 24, 5
+ATTEMPTS, ENOUGH = 24, 4
 RELATIONS: tuple[Relation, ...] = (
     "left_of",
     "right_of",
@@ -192,9 +193,10 @@ class Speaker:
         attributes: set[str] = set()
         while len(attributes) < number:
             attributes.add(self.chance.choices(spoken, [weights[name] for name in spoken])[0])
-        noun = self.chance.choices(("kind", "family", "one"), (12, 2, 1 if attributes and not self.full else 0))[0]
-        if thing.kind in ("adult", "baby") and noun == "kind" and self.chance.random() < 0.4:
-            noun = "family"
+        # People are nobody's "red one": their clothes have a colour, they have not.
+        is_person = FAMILY_OF[thing.kind] == "people"
+        one = 1 if attributes and not self.full and not is_person else 0
+        noun = self.chance.choices(("kind", "family", "one"), (12, 8 if is_person else 2, one))[0]
         return noun_phrase(self.voice, thing, attributes, noun)
 
     def _may_say(self, attribute: str) -> bool:
@@ -235,7 +237,9 @@ class Speaker:
         side: Side = "left" if self.view.seen[self.referent].x < 0.5 else "right"
         several = len(head.program.find(self.view).maybe) > 1
         if several and self.chance.random() < 0.5:
-            order: Order = self.chance.choice(("leftmost", "rightmost"))
+            # "The left dog" may stand in the right half; "the dog on the far left of the picture" may not.
+            named = side if self.full else self.chance.choice(("left", "right"))
+            order: Order = "leftmost" if named == "left" else "rightmost"
             words = {"side": order.removesuffix("most")}
             return self._fill("side_most", head, Rank(head.program, order), **words, **self._counted(head))
         edge: Order = "leftmost" if side == "left" else "rightmost"
@@ -244,7 +248,8 @@ class Speaker:
 
     def _order(self) -> Phrase | None:
         head = self._head(1)
-        orders: tuple[Order, ...] = ("topmost", "bottommost", "nearest", "farthest")
+        vertical: Order = "topmost" if self.view.seen[self.referent].y < 0.5 else "bottommost"
+        orders: tuple[Order, ...] = (vertical, "nearest", "farthest")
         order = self.chance.choice(orders)
         several = len(head.program.find(self.view).maybe) > 1
         return self._fill(order, head, Rank(head.program, order)) if several else None
@@ -295,17 +300,26 @@ class Speaker:
             return Phrase(f"{'the' if _single(found) else 'a'} {name.text}", name.program)
         return Phrase(f"the {name.text}" if self.chance.random() < 0.25 else name.text, name.program)
 
+    def _relations(self) -> list[tuple[Relation, int]]:
+        """How the referent surely stands to other things."""
+        question = ("relations", self.referent)
+        if question not in self.view.memory:
+            self.view.memory[question] = [
+                (relation, other)
+                for relation in RELATIONS
+                for other in sorted(self.view.sure - {self.referent})
+                if holds(self.view, self.referent, relation, other)[0]
+            ]
+        return cast(list[tuple[Relation, int]], self.view.memory[question])
+
     def _related(self) -> Phrase | None:
-        options = [
-            (relation, other)
-            for relation in RELATIONS
-            for other in sorted(self.view.sure - {self.referent})
-            if holds(self.view, self.referent, relation, other)[0]
-        ]
+        options = self._relations()
         if not options:
             return None
         relation, index = self.chance.choice(options)
         head, other = self._head(1), self._other(index)
+        if not self.full and not _single(other.program.find(self.view)):
+            return None  # "left of the cat" where there are two cats
         words = {"relation": self.voice.say(vocabulary.RELATION_WORDS[relation]), "other": other.text}
         return self._fill("related", head, Related(head.program, relation, other.program), **words)
 

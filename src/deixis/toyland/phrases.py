@@ -130,8 +130,10 @@ def _clothes(voice: Voice, thing: Thing, attributes: Collection[str]) -> str:
 
 
 def _before_noun(voice: Voice, words: Words) -> str:
-    """A word that can stand before a noun, even where the paraphrase chosen cannot."""
+    """A word that can stand before "shirt", even where the paraphrase chosen cannot."""
     word = voice.say(words)
+    if word.endswith("ish"):
+        return words.training[0]  # nobody says "in a bluish shirt"
     return words.held_out[0] if word.startswith(AFTER_THE_NOUN) else word
 
 

@@ -64,7 +64,7 @@ FULL: dict[str, Words] = {
         "there is just one {np}|please find the {np}",
     ),
     "side_most": _ways(
-        "the {np} that is farthest to the {side}|the {side} most of all the {plural}|"
+        "the {np} that is farthest to the {side}|the {side}most of all the {plural}|"
         "the {np} on the far {side} of the picture",
         "the {np} you find when you go all the way to the {side}",
     ),

@@ -50,7 +50,7 @@ KIND_WORDS: dict[str, Words] = {
     "clock": _words("clock|alarm clock", "timepiece"),
     "umbrella": _words("umbrella|parasol", "brolly|sunshade"),
     "sofa": _words("sofa|couch", "settee|loveseat"),
-    "adult": _words("adult|grown-up|grownup", "grown person|big person"),
+    "adult": _words("adult|grown-up|grownup", "grown person|mature person"),
     "baby": _words("baby|toddler|infant", "newborn|tot"),
     "tree": _words("tree", "leafy tree|oak"),
     "flower": _words("flower|blossom", "bloom|daisy"),
@@ -58,7 +58,7 @@ KIND_WORDS: dict[str, Words] = {
     "cactus": _words("cactus", "succulent|prickly cactus"),
     "bush": _words("bush|shrub", "hedge|shrubbery"),
     "ball": _words("ball", "sphere|round ball"),
-    "cube": _words("cube|block|box", "dice|brick"),
+    "cube": _words("cube|block|box", "cuboid|brick"),
     "star": _words("star", "star shape"),
     "heart": _words("heart", "heart shape|valentine"),
     "ring": _words("ring|hoop", "circle|torus"),
@@ -69,7 +69,7 @@ FAMILY_WORDS: dict[str, Words] = {
     "animals": _words("animal|creature", "critter|beast"),
     "vehicles": _words("vehicle", "means of transport"),
     "food": _words("food|piece of food", "snack|edible thing"),
-    "people": _words("person|human", "individual|somebody"),
+    "people": _words("person|human", "individual|figure"),
     "shapes": _words("shape|toy", "geometric shape"),
 }
 
@@ -149,12 +149,12 @@ SIZE_WORDS: dict[str, Words] = {
 }
 
 RELATION_WORDS: dict[str, Words] = {
-    "left_of": _words("left of|to left of|to the left of", "on the left-hand side of"),
-    "right_of": _words("right of|to right of|to the right of", "on the right-hand side of"),
+    "left_of": _words("left of|to the left of|on the left of", "on the left-hand side of"),
+    "right_of": _words("right of|to the right of|on the right of", "on the right-hand side of"),
     "above": _words("above|over", "higher than"),
     "below": _words("below|under", "beneath|lower than"),
     "behind": _words("behind|in back of", "at the rear of"),
-    "in_front_of": _words("in front of|before", "ahead of"),
+    "in_front_of": _words("in front of", "ahead of"),
     "next_to": _words("next to|by|beside|near", "alongside|adjacent to"),
     "hidden_by": _words("behind|hidden by|partly hidden by|blocked by", "obscured by|covered by"),
 }
