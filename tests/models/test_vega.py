@@ -326,3 +326,15 @@ def test_a_wrong_option_is_named_with_what_it_may_be(name: str, value: object, h
     object.__setattr__(config, name, value)  # past the tests' own type checks, as a command line's text would come
     with pytest.raises(DeixisError, match=hint):
         config.__post_init__()
+
+
+def test_autocast_keeps_the_answer_and_its_gradients_finite() -> None:
+    model, batch = build().train(), make_batch(height=64, width=64)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(batch)
+        terms = model.loss(batch, output)
+    assert all(term.dtype == torch.float32 for term in terms.values())
+    sum(terms.values()).backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters())
+    full = answer(model.eval(), batch).logits
+    torch.testing.assert_close(output.logits.float(), full, rtol=0, atol=0.1)

@@ -68,7 +68,10 @@ class Attention(nn.Module):
         *,
         order: Order | None = None,
     ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b k"]]:
-        """The same output, and the attention each context token got, averaged over heads and queries (sums to 1)."""
+        """The same output, and the attention each context token got, averaged over heads and queries (sums to 1).
+
+        Queries are never folded here; where that were cheapest, everything is projected.
+        """
         order = order or self.cheapest(queries.shape[1], context.shape[1])
         if order == "fold-context":
             output, weights = self._fold_context(queries, context, mask)
