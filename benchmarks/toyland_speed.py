@@ -14,7 +14,7 @@ import time
 from .measure import write
 
 ROUNDS, SCENES, SIZES = 5, 60, (128, 256, 480)
-STYLES = ("sketch", "night", "blueprint", "photo")
+OTHER_STYLES = ("sketch", "night", "blueprint", "photo")
 
 
 def rate(first_seed: int, scenes: int, size: int, style: str) -> dict[str, float]:
