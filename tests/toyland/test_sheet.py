@@ -13,12 +13,13 @@ def grey_panel(caption: str, marked: bool = True) -> Panel:
     return Panel(np.full((64, 64, 3), 90, dtype=np.uint8), caption, mask if marked else None)
 
 
-def test_panels_fill_rows_from_the_left_and_only_the_referent_is_tinted() -> None:
+def test_panels_fill_rows_from_the_left_and_only_the_referent_is_outlined() -> None:
     sheet = np.asarray(contact_sheet([grey_panel("a"), grey_panel("b", marked=False), grey_panel("c")], 2, 64))
     assert sheet.shape[1] == 2 * (64 + GAP) + GAP
     first, second = sheet[GAP : GAP + 64, GAP : GAP + 64], sheet[GAP : GAP + 64, GAP * 2 + 64 : GAP * 2 + 128]
     assert tuple(first[20, 30]) == REFERENT
     assert (first[5, 5] == 90).all()
+    assert (first[30, 30] == 90).all()  # the referent keeps its own colour
     assert (second == 90).all()
     below = sheet[sheet.shape[0] // 2 :, : GAP + 64]
     assert (below == REFERENT).all(axis=-1).any()

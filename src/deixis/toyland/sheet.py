@@ -68,4 +68,7 @@ def _clipped(line: str, font: Font, width: int) -> str:
 def _outlined(panel: Panel) -> Image.Image:
     if panel.mask is None:
         return Image.fromarray(panel.pixels)
-    return Image.fromarray(masks.paint(panel.pixels, panel.mask, REFERENT, strength=0.3))
+    # Only an outline: a tint would change the colour that the caption may speak of.
+    marked = panel.pixels.copy()
+    marked[masks.outline(panel.mask, max(1, len(marked) // 128))] = REFERENT
+    return Image.fromarray(marked)
