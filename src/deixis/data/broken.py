@@ -58,17 +58,18 @@ def whole(reader: Reader, report: Report, advance: Callable[[], None] = lambda: 
 
     The first broken one raises, unless `report.skip`; `advance` is called after every sample.
     """
-    images: dict[str, str] = {}  # image -> what is wrong with it, or nothing
+    images: dict[tuple[str, tuple[int, int]], str] = {}  # image and the size it should have -> what is wrong, if any
     kept = []
     for position in range(len(reader)):
         try:
             sample = reader[position]
-            if sample.ids.image not in images:
-                images[sample.ids.image] = _wrong_with_image(sample)
-            if images[sample.ids.image]:
-                report.refuse(images[sample.ids.image])
-            elif sample.mask is not None and sum(masks.decode(sample.mask).shape) != sum(sample.visual.size):
-                report.refuse(f"The mask of {sample.ids} is not of its image's size.")
+            image = (sample.ids.image, sample.visual.size)
+            if image not in images:
+                images[image] = _wrong_with_image(sample)
+            if images[image]:
+                report.refuse(images[image])
+            elif sample.mask is not None and masks.decode(sample.mask).shape != sample.visual.size:
+                report.refuse(f"The mask of {sample.ids} is not of its image's size, {sample.visual.size}.")
             else:
                 kept.append(position)
         except DeixisError as error:

@@ -29,7 +29,7 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 4) -> UInt8[np.ndarr
         left = GAP + number % columns * (CELL + GAP)
         top = GAP + number // columns * (CELL + CAPTION + GAP)
         picture = _painted(sample)
-        sheet.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
+        sheet.paste(picture, (left + (CELL - picture.width) // 2, top + CELL - picture.height))
         lines = textwrap.wrap(sample.expression, 34) or ["(no words)"]
         if len(lines) > 2:
             lines = [lines[0], lines[1][:31] + " …"]
