@@ -115,16 +115,6 @@ def test_it_learns_one_scene_by_heart(batch: Batch) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_the_published_runs_leave_the_last_bert_layers_alone() -> None:
-    assert list(LAVT(TINY).untrained()) == []
-    deep = LAVTConfig(vision=TINY.vision, text=BertConfig(layers=12, width=16, heads=2, feed_forward=32, vocabulary=30))
-    model = LAVT(deep)
-    left = {id(weight) for weight in model.untrained()}
-    names = {name for name, weight in model.named_parameters() if id(weight) in left}
-    assert {name.split(".")[4] for name in names} == {"10", "11"}
-    assert len(names) == 2 * 16
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

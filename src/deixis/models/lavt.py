@@ -10,7 +10,7 @@
   two classes' scores become one logit, their difference, whose cross-entropy is the same number
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,8 +24,6 @@ from ..layers.early_fusion import EarlyFusion
 from ..records import Batch, Output
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
-
-TRAINED_BERT_LAYERS = 10  # of twelve, in the published runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +80,3 @@ class LAVT(nn.Module):
         weights = torch.where(batch.masks, target, background)
         signed = torch.where(batch.masks, -output.logits, output.logits).float()
         return {"mask": (weights * F.softplus(signed)).sum() / weights.sum()}
-
-    def untrained(self) -> Iterator[nn.Parameter]:
-        """What the published runs did not train: BERT's layers after the tenth."""
-        for layer in list(self.text.bert.encoder.layer)[TRAINED_BERT_LAYERS:]:
-            yield from layer.parameters()
