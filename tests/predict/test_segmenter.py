@@ -223,3 +223,13 @@ def test_nothing_is_kept_for_a_backward_pass() -> None:
     prediction = one(photo(), "red")
     assert one.system.gain.grad is None
     assert isinstance(prediction.evidence["similarity"], np.ndarray)
+
+
+def test_the_batch_that_a_system_sees_can_be_had() -> None:
+    one = segmenter()
+    batch = one.batch(photo(), ["red", "the blue thing"])
+    assert batch.images.shape == (1, 1, 3, 32, 32)
+    assert batch.expressions == ("red", "the blue thing")
+    assert batch.sizes == ((60, 90), (60, 90))
+    logits = one.system(batch).logits
+    assert ((logits[0] > 0).float().mean().item()) == pytest.approx(one(photo(), "red").mask.mean(), abs=0.02)

@@ -67,6 +67,12 @@ class Segmenter:
             predictions += self._answers(batch, picture, threshold)
         return predictions[0] if isinstance(expression, str) else predictions
 
+    def batch(self, image: Source, expressions: Expressions) -> Batch:
+        """What the system sees of an image and expressions: for who wants more of the system than masks."""
+        words, word_mask = self._encode(list(expressions))
+        picture = open_image(image)
+        return self._batch(self.preprocess.image(picture), words, word_mask, list(expressions), picture.shape[:2])
+
     def _encode(self, expressions: list[Any]) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
         limit = self.preprocess.max_words
         for expression in expressions:
@@ -112,9 +118,9 @@ class Segmenter:
         output = self.system(batch)
         logits = output.logits.float()
         if not logits.isfinite().all():
+            narrow = "" if self.dtype == torch.float32 else f", or {str(self.dtype)[6:]} is too narrow: try float32"
             raise DeixisError(
-                f"The model {self.name!r} answers with numbers that are not finite: its weights are broken, or "
-                f"{str(self.dtype).removeprefix('torch.')} is too small for them; float32 or another model will do."
+                f"The model {self.name!r} answers with numbers that are not finite: its weights are broken{narrow}."
             )
         evidence = {name: _numbers(maps) for name, maps in output.evidence.items()}
         height, width = picture.shape[:2]
