@@ -56,19 +56,19 @@ def main(arguments: list[str]) -> int:
     evaluation = Evaluation(
         reader=reader, rules=rules, dataset=dataset, split=split, out=out, draws=options.draws, seed=options.seed
     )
-    finished = (_predictions if options.predictions is not None else _system)(evaluation, options, started)
-    return 0 if finished else 1
+    (_predictions if options.predictions is not None else _system)(evaluation, options, started)
+    return 0
 
 
-def _predictions(evaluation: "Evaluation", options: argparse.Namespace, started: float) -> bool:
+def _predictions(evaluation: "Evaluation", options: argparse.Namespace, started: float) -> None:
     path: Path = options.predictions
     header = evaluation.header(path.name, None, None)
     with _progress(evaluation, 0, options.quiet) as followed:
         missing = followed.score_predictions(path, header, allow_missing=options.allow_missing)
-    return _show(followed, header, options, run=None, started=started, num_missing=missing)
+    _show(followed, header, options, run=None, started=started, num_missing=missing)
 
 
-def _system(evaluation: "Evaluation", options: argparse.Namespace, started: float) -> bool:
+def _system(evaluation: "Evaluation", options: argparse.Namespace, started: float) -> None:
     from ..predict.scoring import Scoring
     from ..recipes.loading import find, load
 
@@ -84,8 +84,9 @@ def _system(evaluation: "Evaluation", options: argparse.Namespace, started: floa
     with _progress(evaluation, len(done), options.quiet or rank > 0) as followed:
         followed.score_system(segmenter, scoring, header, done)
     wait()
-    run = getattr(segmenter.card, "run", None)
-    return rank > 0 or _show(followed, header, options, run=run, started=started, num_missing=0)
+    if rank == 0:
+        run = getattr(segmenter.card, "run", None)
+        _show(followed, header, options, run=run, started=started, num_missing=0)
 
 
 def _show(
@@ -96,7 +97,7 @@ def _show(
     run: dict[str, Any] | None,
     started: float,
     num_missing: int,
-) -> bool:
+) -> None:
     from rich.console import Console
 
     from .results import show_result
@@ -107,7 +108,6 @@ def _show(
     else:
         show_result(result, Console())
         print(f"{evaluation.out}  {evaluation.records}")
-    return True
 
 
 def _open(options: argparse.Namespace) -> "tuple[Reader, str, str]":
@@ -116,16 +116,18 @@ def _open(options: argparse.Namespace) -> "tuple[Reader, str, str]":
     if name in REGISTERS and not Path(options.data).exists():
         from ..toyland.world import Toyland
 
-        split = split or options.split
+        split = split or options.split or "val"
         return Toyland(split=split, register=name, num_scenes=options.scenes), name, split
-    if name.startswith("toyland") and not Path(options.data).exists():
+    if (split or name.startswith("toyland")) and "/" not in name and not Path(options.data).exists():
         raise DeixisError(f"There is no data set {name!r}. {did_you_mean(name, REGISTERS)}")
 
     from ..data.opening import open_data
 
     reader = open_data(options.data, split=options.split, dataset=options.dataset, split_by=options.split_by)
-    dataset = options.dataset or (reader[0].dataset if len(reader) else Path(options.data).name)
-    return reader, dataset, options.split
+    if not len(reader):
+        raise DeixisError(f"{options.data} has no expressions in split {options.split or 'val'}; choose another split.")
+    first = reader[0]
+    return reader, options.dataset or first.dataset, options.split or first.split
 
 
 def _processes(device: str | None) -> tuple[int, int, Callable[[], None]]:
@@ -170,7 +172,7 @@ def _parser() -> _Parser:
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="anybody's masks as JSON lines")
     parser.add_argument("--allow-missing", action="store_true", help="count expressions without a mask as empty")
     parser.add_argument("--data", required=True, help="a data set's folder, or toyland:val")
-    parser.add_argument("--split", default="val", help="default: val")
+    parser.add_argument("--split", help="default: val, or the only one there is")
     parser.add_argument("--dataset", help="refcoco, refcoco+, refcocog …, where the folder holds several")
     parser.add_argument("--split-by", help="unc, umd or google")
     parser.add_argument("--scenes", type=int, default=500, help="scenes of our generated world (default: 500)")

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 DRAWS = 10_000
 LEVEL = 0.95
-CHUNK_CELLS = 1 << 22  # weights held at once: draws x images
+CHUNK_CELLS = 1 << 20  # weights held at once: draws x images
 
 
 def image_weights(num_images: int, *, draws: int = DRAWS, seed: int = 0) -> Iterator[Float[np.ndarray, "_ images"]]:

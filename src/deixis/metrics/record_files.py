@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ..errors import DeixisError
 from .protocols import ScoringProtocol
@@ -24,7 +24,7 @@ class RecordWriter:
     def __init__(self, path: Path, header: Header, rules: ScoringProtocol) -> None:
         self.path, self.header, self.rules = path, header, rules
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RecordWriter":
         fresh = not (self.path.exists() and mend(self.path))
         self._file = self.path.open("a", encoding="utf-8")
         if fresh:
