@@ -30,6 +30,9 @@ LAYOUTS: dict[str, list[dict[str, Any]]] = {
     "quotes in text": [annotation(5, caption='say "cup" \\ '), annotation(6, caption='"id": 99, "image_id": 2}')],
     "nested facts": [annotation(5, attributes={"id": 1000, "more": {"id": 2000}}), annotation(6)],
     "deeply nested facts": [annotation(5, attributes={"a": {"b": {"c": {"id": 3}}}}), annotation(6)],
+    "two objects within": [annotation(5, a={"x": 1}, b={"y": 2}), annotation(6)],
+    "an opening brace in text": [annotation(5, caption="{", after=1), annotation(6), annotation(7, caption="{")],
+    "braces in text within": [annotation(5, inner={"text": "}"}, after="{"), annotation(6, inner={"a": "{"})],
     "nested beyond the patterns": [annotation(5, attributes=json.loads('{"a":' * 12 + "1" + "}" * 12)), annotation(6)],
     "ids as numbers with a point": [{**annotation(5), "image_id": 1.0}, annotation(6)],
 }

@@ -218,7 +218,7 @@ def _show_facts(path: Path, name: str, facts: "Mapping[str, SplitFacts]", told: 
         counts = (f"{number:,}" for number in (one.images, one.objects, one.expressions))
         share = 100 / max(1, one.looked_at)
         rest = (f"{one.with_empty_mask * share:.0f}%", f"{one.without_mask * share:.0f}%")
-        table.add_row(split, *counts, _spread(one.words, 1, 0), _spread(one.mask_shares, 100, 1), *rest)
+        table.add_row(split, *counts, _spread(one.words, 1.0, 0), _spread(one.mask_shares, 100.0, 1), *rest)
     Console().print(table)
 
 

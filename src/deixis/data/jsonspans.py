@@ -89,19 +89,32 @@ def _past(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:
 def objects(data: bytes, start: int) -> list[Span]:
     """The spans of the objects of the list that starts at `start`, up to the first thing that is none."""
     spans: list[Span] = []
-    add, find, count = spans.append, data.find, data.count
-    has_escapes = b"\\" in data
+    has_escaped_quotes = b'\\"' in data
     position = start + 1
-    first = find(b"{", position)
+    first = data.find(b"{", position)
     while first >= 0 and not data[position:first].strip(b" \t\r\n,"):
-        end = find(b"}", first) + 1
-        following = find(b"{", first + 1)
-        # An object without inner braces, and whose quotes are even and unescaped, ends at its first closing brace.
-        if has_escapes or 0 < following < end or not end or count(b'"', first, end) % 2:
-            end = _past(_OBJECT, data, first)
-            if not end:
-                return spans
-            following = find(b"{", end)
-        add((first, end))
-        position, first = end, following
+        end = 0 if has_escaped_quotes else _past_plain(data, first)
+        end = end or _past(_OBJECT, data, first)
+        if not end:
+            return spans
+        spans.append((first, end))
+        position, first = end, data.find(b"{", end)
     return spans
+
+
+def _past_plain(data: bytes, first: int) -> int:
+    """The byte after an object that holds one object at most, by counting; 0 where braces may be part of a text.
+
+    A brace is outside of any text where the quotes before it are even in number, given that none is escaped.
+    """
+    find, count = data.find, data.count
+    end = find(b"}", first) + 1
+    inner = find(b"{", first + 1, end)
+    if inner >= 0:
+        if count(b'"', first, inner) % 2 or count(b'"', inner, end) % 2:
+            return 0
+        closed, end = end, find(b"}", end) + 1
+        if find(b"{", inner + 1, end) >= 0 or count(b'"', closed, end) % 2:
+            return 0
+        return end
+    return end if count(b'"', first, end) % 2 == 0 else 0
