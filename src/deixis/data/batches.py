@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from .. import masks
 from ..errors import DeixisError
 from ..records import Batch, Ids, Reader, Sample
 from .transforms import Preprocess
+
+_ERROR = f"{DeixisError.__module__}.{DeixisError.__qualname__}"  # as tracebacks name it
 
 
 @runtime_checkable
@@ -30,8 +32,9 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preproc
     first: dict[str, int] = {}
     index = [first.setdefault(sample.ids.image, len(first)) for sample in samples]
     owners = [samples[index.index(position)] for position in range(len(first))]
-    clips = [torch.stack([preprocess.image(frame) for frame in sample.visual.read()]) for sample in owners]
-    sizes = [sample.visual.size for sample in owners]
+    frames = [sample.visual.read() for sample in owners]
+    clips = [torch.stack([preprocess.image(frame) for frame in clip]) for clip in frames]
+    sizes = [(clip.shape[1], clip.shape[2]) for clip in frames]
     words, word_mask = tokenizer.encode([sample.expression for sample in samples], preprocess.max_words)
     labels = [_label(sample, sizes[image], preprocess) for sample, image in zip(samples, index, strict=True)]
     return Batch(
@@ -87,7 +90,7 @@ class Batches:
                 f"choose a multiple of {ranks * parts}."
             )
         plan = _Plan(self, start, stop, rank, ranks, parts)
-        return iter(_loader(self, plan))
+        return _read(_loader(self, plan))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,7 @@ class InOrder:
         if self.limit is not None and self.limit < len(positions):
             positions = positions[np.linspace(0, len(positions) - 1, self.limit).round().astype(int)]
         cuts = [positions[at : at + self.batch_size].tolist() for at in range(0, len(positions), self.batch_size)]
-        return iter(_loader(self, cuts[rank::ranks]))
+        return _read(_loader(self, cuts[rank::ranks]))
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,14 @@ def _loader(source: Batches | InOrder, plan: _Plan | list[list[int]]) -> DataLoa
         collate_fn=_Collate(source.tokenizer, source.preprocess),
         worker_init_fn=_leave_interrupts_to_the_main_process,
     )
+
+
+def _read(loader: DataLoader[Sample]) -> Iterator[Batch]:
+    try:
+        yield from cast(Iterator[Batch], iter(loader))
+    except DeixisError as error:
+        # A worker's error arrives with the worker's traceback before it; the sentence is its last line.
+        raise DeixisError(str(error).strip().splitlines()[-1].removeprefix(f"{_ERROR}: ")) from error
 
 
 def _leave_interrupts_to_the_main_process(_: int) -> None:

@@ -32,7 +32,8 @@ class ImageFile:
     def size(self) -> tuple[int, int]:
         with _reading(f"{self.path}"), _header(Path(self.path)) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5
+            # The plain method: PNG's own looks behind the pixels too, and would decode them all.
+            turned = Image.Image.getexif(image).get(_ORIENTATION, 1) >= 5
         return (width, height) if turned else (height, width)
 
     def read(self) -> UInt8[np.ndarray, "1 h w 3"]:

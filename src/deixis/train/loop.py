@@ -83,17 +83,17 @@ def train(
             parts = list(islice(stream, schedule.accumulate))
             engine.step(parts, step - 1, schedule.factor(step - 1, total))
             stopping = engine.agree(stop, step, every=schedule.log_every)
-            last = step == total or stopping
+            last, fresh = step == total or stopping, None
             if step % schedule.log_every == 0 or last:
                 diary.losses(step, step / batches.steps_per_epoch, schedule.batch_size)
             diary.advance(step)
             if validation is not None and (step % validate_every == 0 or step == total):
                 diary.drain(step)
-                scores = keeper.validate(step)
+                scores = fresh = keeper.validate(step)
                 diary.scores(step, scores)
             if step % save_every == 0 or last:
                 diary.drain(step)
-                keeper.save(step, scores)
+                keeper.save(step, fresh)
             if stopping:
                 break
     return Result(step=step, finished=step == total, scores=scores, best=engine.best)

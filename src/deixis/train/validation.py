@@ -38,7 +38,7 @@ def tally(logits: Float[Tensor, "b h w"], target: Bool[Tensor, "b h w"]) -> Floa
     return torch.stack([count, iou.sum(), intersection.sum(), union.sum(), (iou >= 0.5).double().sum()])
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: what a system caches here may serve a training step
 def validate(
     system: nn.Module,
     batches: Iterable[Batch],
@@ -53,7 +53,7 @@ def validate(
     for batch in batches:
         placed = batch.to(device)
         if placed.masks is None:
-            raise DeixisError(f"Validation needs masks, but {batch.ids[0]} has none; choose another split.")
+            raise DeixisError("Validation needs masks, but a sample of the split has none; choose another split.")
         output = system(placed)
         total += tally(output.logits.float(), placed.masks)
         show(placed, output)
