@@ -1,22 +1,38 @@
-"""Weights to start from: another checkpoint's, or some of them, under the names they have in the new system."""
+"""Weights to start from: the published encoders', or some of another checkpoint's under new names."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import DeixisError
+from ..layers.early_fusion import EarlyFusion
+from ..text.bert import Bert
+from ..text.pretrained import load_pretrained as load_bert
+from ..vision.pretrained import load_pretrained as load_swin
+from ..vision.swin import Swin
+
+
+class Encoded(Protocol):
+    """A system with the two encoders that published weights exist for."""
+
+    text: Bert
+    fusion: EarlyFusion
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartFrom:
-    """Take the weights whose names begin with `take` from a checkpoint, and `put` them under another beginning.
+    """Published weights of the encoders, and a checkpoint from which those that begin with `take` are taken.
 
-    `checkpoint` is a run's `best/` or `last/` folder, or any safetensors file; empty beginnings mean everything.
+    `swin` and `bert` are files as their authors publish them. `checkpoint` is a run's `best/` or `last/` folder, or
+    any safetensors file; `put` stands where `take` stood, and empty beginnings mean everything.
     """
 
+    swin: str | None = None
+    bert: str | None = None
     checkpoint: str | None = None
     take: str = ""
     put: str = ""
@@ -24,6 +40,11 @@ class StartFrom:
 
 def start(system: nn.Module, origin: StartFrom) -> None:
     """Fill the system's weights. Raises DeixisError where nothing is taken, or something that does not fit."""
+    encoded = cast(Encoded, system)
+    if origin.swin is not None:
+        load_swin(cast(Swin, encoded.fusion.vision), origin.swin)
+    if origin.bert is not None:
+        load_bert(encoded.text, origin.bert)
     if origin.checkpoint is None:
         return
     wanted = system.state_dict()

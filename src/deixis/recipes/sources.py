@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from ..data.batches import Joined
+from ..data.refcoco import RefCOCO
+from ..data.segmentation import Overlaps
 from ..errors import DeixisError
 from ..records import Reader
 from ..toyland.packed import PackedToyland, pack
@@ -26,16 +28,15 @@ class RefCOCOData:
     train_split: str = "train"
     validation_split: str = "val"
     sentences_per_image: int = 1
+    overlaps: Overlaps = "published"  # pixels where parts of one object overlap are dropped, as the published code does
     every_sentence: bool = False  # published: each epoch draws one sentence of every object
     validation_limit: int | None = None
 
     def readers(self) -> tuple[Reader, Reader]:
         """Training and validation."""
-        from ..data.refcoco import RefCOCO
-
         root = Path(self.root)
         train, held = (
-            RefCOCO(root, dataset=self.dataset, split_by=self.split_by, split=split)
+            RefCOCO(root, self.dataset, self.split_by, split, overlaps=self.overlaps)
             for split in (self.train_split, self.validation_split)
         )
         return train, held
