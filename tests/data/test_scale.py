@@ -1,0 +1,34 @@
+"""RefCOCO at its published size opens in seconds and little memory."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deixis.toyland.full_size import write_full_size
+
+OPEN = """
+import json, resource, sys, time
+from deixis.data.refcoco import RefCOCO
+started = time.process_time()
+reader = RefCOCO(sys.argv[1], split="train")
+seconds = time.process_time() - started
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+area = sum(reader[position].traits["area"] for position in range(0, len(reader), 10_000))
+print(json.dumps([seconds, peak, len(reader), reader.tree.counts(), area]))
+"""
+
+
+@pytest.mark.slow
+def test_the_published_size_opens_in_three_seconds_and_a_gigabyte_and_a_half(tmp_path: Path) -> None:
+    write_full_size(tmp_path / "full")
+    command = [sys.executable, "-c", OPEN, str(tmp_path / "full")]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    seconds, gigabytes, sentences, counts, area = json.loads(told.stdout)
+    assert (sentences, counts) == (120_623, [142_209, 50_000, 19_994])
+    assert area > 0
+    # Seconds of the processor: what else the machine does is not the reader's.
+    assert seconds < 3
+    assert gigabytes < 1.5
