@@ -147,7 +147,9 @@ class PackedToyland:
         return cast(dict[str, Any], json.loads(line))
 
     def _sample(self, scene: int, spoken: dict[str, Any], instances: UInt8[np.ndarray, "h w"]) -> Sample:
-        meant = np.isin(instances, spoken["traits"]["targets"])
+        is_target = np.zeros(256, dtype=bool)
+        is_target[spoken["traits"]["targets"]] = True
+        meant = is_target[instances]
         return Sample(
             visual=PackedScene(self.path, scene),
             expression=spoken["text"],

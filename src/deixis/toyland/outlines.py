@@ -1,0 +1,66 @@
+"""Masks as COCO segmentations that decode to the very same pixels: polygons where they can, run lengths else."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from .. import masks
+
+Corner = tuple[int, int]
+
+
+def segmentation(mask: Bool[np.ndarray, "h w"]) -> list[list[float]] | dict[str, Any]:
+    """Polygons along the edges of the mask's pixels, or run lengths where polygons would lose a hole or a corner."""
+    exact = masks.encode(mask)
+    polygons = outlines(mask)
+    if polygons and masks.from_polygons(polygons, *mask.shape) == exact:
+        return polygons
+    return exact
+
+
+def outlines(mask: Bool[np.ndarray, "h w"]) -> list[list[float]]:
+    """Closed walks around the mask's pixels with the mask on the right hand, as `[x0, y0, x1, y1, …]`."""
+    leaving = _edges(mask)
+    polygons = []
+    while leaving:
+        start = next(iter(leaving))
+        corner, heading, walk = start, (0, 0), []
+        while True:
+            following = _turn(leaving, corner, heading)
+            step = (following[0] - corner[0], following[1] - corner[1])
+            if step != heading:
+                walk += [float(corner[0]), float(corner[1])]
+            corner, heading = following, step
+            if corner == start:
+                break
+        polygons.append(walk)
+    return polygons
+
+
+def _edges(mask: Bool[np.ndarray, "h w"]) -> dict[Corner, list[Corner]]:
+    """From each corner of a pixel to the next along the mask's border, clockwise around the mask."""
+    padded = np.pad(mask, 1)
+    inside = padded[1:-1, 1:-1]
+    sides = (
+        (inside & ~padded[:-2, 1:-1], (0, 0), (1, 0)),  # above: to the right
+        (inside & ~padded[1:-1, 2:], (1, 0), (1, 1)),  # right: downward
+        (inside & ~padded[2:, 1:-1], (1, 1), (0, 1)),  # below: to the left
+        (inside & ~padded[1:-1, :-2], (0, 1), (0, 0)),  # left: upward
+    )
+    leaving: dict[Corner, list[Corner]] = {}
+    for border, start, end in sides:
+        for y, x in zip(*(index.tolist() for index in np.nonzero(border)), strict=True):
+            leaving.setdefault((x + start[0], y + start[1]), []).append((x + end[0], y + end[1]))
+    return leaving
+
+
+def _turn(leaving: dict[Corner, list[Corner]], corner: Corner, heading: Corner) -> Corner:
+    """Take the next edge; where two pixels meet at a corner only, turn right and stay with the same pixel."""
+    options = leaving[corner]
+    right = (corner[0] - heading[1], corner[1] + heading[0])
+    following = right if right in options else options[0]
+    options.remove(following)
+    if not options:
+        del leaving[corner]
+    return following
