@@ -76,7 +76,7 @@ def lavt_toyland() -> Run:
     """
     return Run(
         data=ToylandData(),
-        system=LAVTConfig(vision=TOYLAND_VISION, text=TOY_TEXT),
+        system=LAVTConfig(vision=TOYLAND_VISION, text=TOY_TEXT, decoder_width=64),
         preprocess=Preprocess(image_size=256, max_words=32),
         optimiser=TOY_OPTIMISER,
         schedule=TOY_SCHEDULE,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
@@ -39,6 +39,7 @@ class Pretraining:
     weight_decay: float = 0.05
     workers: int = 0
     seed: int = 0
+    start: str = ""  # an earlier `vision.safetensors` to go on from
 
 
 class Parsed(Dataset[tuple[Tensor, dict[str, Tensor]]]):
@@ -77,6 +78,8 @@ def pretrain(settings: Pretraining, packed: Path, out: Path, report: Callable[[i
     torch.manual_seed(settings.seed)
     attributes = tuple((name, len(values)) for name, values in ATTRIBUTES.items())
     parser = Parsing(ParsingConfig(vision=settings.vision, attributes=attributes))
+    if settings.start:
+        parser.load_state_dict(load_file(settings.start), strict=False)
     optimiser = torch.optim.AdamW(parser.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=settings.steps, pct_start=0.05)
     out.mkdir(parents=True, exist_ok=True)
