@@ -1,0 +1,95 @@
+"""Configs survive the way through JSON, and every mistake in one is named."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import pytest
+
+from deixis.checkpoints.configs import from_dict, to_dict
+from deixis.errors import DeixisError
+
+
+class Way(StrEnum):
+    TOP = "top"
+    ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    size: int = 3
+    rate: float = 0.5
+    name: str = "leaf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stone:
+    weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    leaf: Leaf = field(default_factory=Leaf)
+    thing: Leaf | Stone = field(default_factory=Leaf)
+    depths: Sequence[int] = (1, 2)
+    pair: tuple[int, float] = (1, 2.0)
+    names: tuple[str, ...] = ()
+    limit: int | None = None
+    way: Way = Way.TOP
+    kind: Literal["a", "b"] = "a"
+    open: bool = True
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+TREES = [
+    Tree(),
+    Tree(thing=Stone(weight=2.5), depths=(3,), names=("x", "y"), limit=4, way=Way.ALL, kind="b", open=False),
+    Tree(leaf=Leaf(size=9), notes={"scores": {"val": 0.5}}),
+]
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_a_config_comes_back_through_json(tree: Tree) -> None:
+    back = from_dict(Tree, json.loads(json.dumps(to_dict(tree))))
+    assert back == tree
+    assert isinstance(back.way, Way)
+    assert isinstance(back.depths, tuple)
+
+
+def test_fields_left_out_have_their_defaults() -> None:
+    assert from_dict(Tree, {"leaf": {"size": 4}}) == Tree(leaf=Leaf(size=4))
+
+
+def test_whole_numbers_may_stand_for_real_ones() -> None:
+    assert from_dict(Leaf, {"rate": 1}).rate == 1.0
+    assert isinstance(from_dict(Leaf, {"rate": 1}).rate, float)
+
+
+@pytest.mark.parametrize(
+    ("plain", "sentence"),
+    [
+        ([1], "an object with the fields of Tree is wanted"),
+        ({"leav": {}}, "has no field 'leav'. Did you mean 'leaf'?"),
+        ({"leaf": {"siz": 1}}, "card: leaf has no field 'siz'. Did you mean 'size'?"),
+        ({"leaf": {"size": "3"}}, "card: leaf: size is '3'; int is wanted"),
+        ({"leaf": {"size": True}}, "size is True; int is wanted"),
+        ({"leaf": {"size": 1.5}}, "size is 1.5; int is wanted"),
+        ({"leaf": 3}, "leaf is 3; an object"),
+        ({"thing": {"type": "Stnoe", "weight": 1}}, "is of type 'Stnoe'. Did you mean 'Stone'?"),
+        ({"thing": {"type": "Stone"}}, "thing is incomplete"),
+        ({"depths": [1, "2"]}, "depths[1] is '2'"),
+        ({"depths": 4}, "depths is 4"),
+        ({"pair": [1]}, "pair has 1 values; 2 are wanted"),
+        ({"limit": "many"}, "limit is 'many'"),
+        ({"way": "tpo"}, "way is 'tpo'. Did you mean 'top'?"),
+        ({"kind": "c"}, "kind is 'c'. Choose one of: a, b."),
+        ({"open": 1}, "open is 1; bool is wanted"),
+        ({"notes": []}, "notes is []"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(plain: Any, sentence: str) -> None:
+    with pytest.raises(DeixisError) as error:
+        from_dict(Tree, plain, "card")
+    assert sentence in str(error.value)

@@ -1,0 +1,157 @@
+"""Our checkpoint: what is saved is what is read, whole or not at all, and every fault is one sentence."""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from deixis.checkpoints import native
+from deixis.checkpoints.native import Card, config_of, fill, read, read_card, save, write_card
+from deixis.data.transforms import Preprocess
+from deixis.errors import DeixisError
+
+WORDS = ("[PAD]", "[UNK]", "ünïcode", "cup")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    width: int = 4
+
+
+CARD = Card(
+    system="linear", config={"width": 4}, preprocess=Preprocess(image_size=64, max_words=9), description="tiny ☺"
+)
+
+
+def weights(seed: int = 0) -> dict[str, Tensor]:
+    torch.manual_seed(seed)
+    return {"weight": torch.randn(3, 4).t(), "bias": torch.randn(4), "count": torch.tensor(7)}
+
+
+def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
+    save(tmp_path / "model", weights(), CARD, WORDS)
+    back = read(tmp_path / "model")
+    assert back.card == CARD
+    assert back.vocabulary == WORDS
+    assert back.weights.keys() == weights().keys()
+    assert all(torch.equal(back.weights[name], tensor) for name, tensor in weights().items())
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "card.json",
+        "model.safetensors",
+        "vocab.txt",
+    ]
+    assert (tmp_path / "model/vocab.txt").read_text(encoding="utf-8").splitlines() == list(WORDS)
+    assert json.loads((tmp_path / "model/card.json").read_text(encoding="utf-8"))["preprocess"]["image_size"] == 64
+    modes = {path.stat().st_mode for path in (tmp_path / "model").iterdir()}
+    assert len(modes) == 1  # whoever may read the card may read the weights
+
+
+def test_the_weights_file_alone_is_a_checkpoint(tmp_path: Path) -> None:
+    save(tmp_path, weights(), CARD, WORDS)
+    alone = tmp_path / "elsewhere.safetensors"
+    (tmp_path / "model.safetensors").rename(alone)
+    assert read(alone).card == CARD
+    assert read(alone).vocabulary == WORDS
+
+
+def test_halves_come_back_as_floats_and_too_large_values_stay_finite(tmp_path: Path) -> None:
+    large = weights() | {"bias": torch.tensor([1e6, -1e6, 0.1, 2.0])}
+    save(tmp_path, large, CARD, WORDS, half=True)
+    assert load_file(tmp_path / "model.safetensors")["weight"].dtype == torch.float16
+    back = read(tmp_path).weights
+    assert back["bias"].dtype == torch.float32
+    assert back["count"].dtype == torch.int64
+    torch.testing.assert_close(back["weight"], weights()["weight"], rtol=1e-3, atol=1e-4)
+    assert back["bias"].tolist() == pytest.approx([65504.0, -65504.0, 0.1, 2.0], rel=1e-3)
+
+
+def test_a_card_can_be_written_anew(tmp_path: Path) -> None:
+    save(tmp_path, weights(), CARD, WORDS, half=True)
+    scored = replace(CARD, scores={"full": {"val": {"miou": 0.75}}})
+    before = read(tmp_path).weights
+    write_card(tmp_path, scored)
+    assert read_card(tmp_path) == scored == read_card(tmp_path / "model.safetensors")
+    assert load_file(tmp_path / "model.safetensors")["weight"].dtype == torch.float16
+    assert all(torch.equal(before[name], tensor) for name, tensor in read(tmp_path).weights.items())
+
+
+@pytest.mark.parametrize("dies_at", ["vocab.txt", "model.safetensors", "card.json"])
+def test_a_kill_while_saving_leaves_a_whole_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    save(tmp_path, weights(0), CARD, WORDS)
+    rename = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(target).name == dies_at:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, weights(1), CARD, WORDS)
+    found = read(tmp_path).weights
+    written = 1 if dies_at == "card.json" else 0
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights(written).items())
+
+
+def test_weights_that_are_no_numbers_are_neither_saved_nor_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = weights() | {"bias": torch.tensor([0.0, float("nan"), 0.0, 0.0])}
+    with pytest.raises(DeixisError, match="'bias' holds values that are no numbers"):
+        save(tmp_path, broken, CARD, WORDS)
+    assert not list(tmp_path.iterdir())
+    save(tmp_path, weights(), CARD, WORDS)
+    kept, header = native._tensors(tmp_path / "model.safetensors")
+    native.save_file(kept | {"bias": broken["bias"]}, str(tmp_path / "model.safetensors"), metadata=header)
+    with pytest.raises(DeixisError, match="a weight 'bias' with values that are no numbers"):
+        read(tmp_path)
+
+
+def test_faults_of_a_checkpoint_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DeixisError, match="There is no checkpoint at"):
+        read(tmp_path)
+    save(tmp_path, weights(), CARD, WORDS)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    for kept in (0, 4, 100, len(whole) - 1):
+        (tmp_path / "model.safetensors").write_bytes(whole[:kept])
+        with pytest.raises(DeixisError, match="no safetensors file, or a truncated one"):
+            read(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(whole)
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(DeixisError, match="is no JSON"):
+        read(tmp_path)
+    (tmp_path / "card.json").write_text(json.dumps({"system": "linear", "config": {}, "format": 99}))
+    with pytest.raises(DeixisError, match="has format 99"):
+        read(tmp_path)
+    native.save_file(weights() | {"weight": weights()["bias"]}, str(tmp_path / "bare.safetensors"))
+    with pytest.raises(DeixisError, match="deixis did not write it"):
+        read(tmp_path / "bare.safetensors")
+
+
+def test_the_config_is_built_from_the_card() -> None:
+    systems = {"linear": (Config, nn.Linear)}
+    assert config_of(CARD, systems) == Config(width=4)
+    with pytest.raises(DeixisError, match=r"a system 'liner'\. Did you mean 'linear'"):
+        config_of(replace(CARD, system="liner"), systems)
+    with pytest.raises(DeixisError, match=r"no field 'widht'\. Did you mean 'width'"):
+        config_of(replace(CARD, config={"widht": 4}), systems)
+
+
+def test_weights_that_do_not_fit_are_named() -> None:
+    system = nn.Linear(3, 4)
+    good = {"weight": torch.ones(4, 3), "bias": torch.ones(4)}
+    fill(system, good, "The checkpoint x")
+    assert (system.weight == 1).all()
+    with pytest.raises(DeixisError, match=r"x lacks 1 weights \(bias\)"):
+        fill(system, {"weight": good["weight"]}, "The checkpoint x")
+    with pytest.raises(DeixisError, match=r"has 1 that the system does not know \(extra\)"):
+        fill(system, good | {"extra": good["bias"]}, "The checkpoint x")
+    with pytest.raises(DeixisError, match=r"'bias' of shape \[5\], but the system wants \[4\]"):
+        fill(system, good | {"bias": torch.ones(5)}, "The checkpoint x")

@@ -1,0 +1,55 @@
+"""Starting from other weights: what is taken, under which names, and what does not fit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from deixis.errors import DeixisError
+from deixis.recipes.pretrained import StartFrom, start
+
+
+def system() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.ModuleDict({"fusion": nn.ModuleDict({"vision": nn.Linear(2, 3)}), "head": nn.Linear(3, 1)})
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    tensors = {"vision.weight": torch.ones(3, 2).half(), "vision.bias": torch.ones(3), "other": torch.ones(1)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def test_what_is_taken_stands_under_its_new_name_and_the_rest_stays(origin: Path) -> None:
+    filled, fresh = system(), system()
+    start(filled, StartFrom(checkpoint=str(origin), take="vision.", put="fusion.vision."))
+    weights, untouched = filled.state_dict(), fresh.state_dict()
+    assert (weights["fusion.vision.weight"] == 1).all()
+    assert (weights["fusion.vision.bias"] == 1).all()
+    assert torch.equal(weights["head.weight"], untouched["head.weight"])
+
+
+def test_nothing_to_start_from_changes_nothing() -> None:
+    filled = system()
+    start(filled, StartFrom())
+    assert all(map(torch.equal, filled.state_dict().values(), system().state_dict().values()))
+
+
+def test_what_does_not_fit_is_named(origin: Path, tmp_path: Path) -> None:
+    wrong = {
+        "There are no weights to start from": StartFrom(checkpoint=str(origin / "absent")),
+        "no weights that begin with 'visoin.'": StartFrom(checkpoint=str(origin), take="visoin."),
+        "'other', which the system lacks": StartFrom(checkpoint=str(origin), take="other", put="other"),
+        r"'head.weight' of shape \[3, 2\], but the system wants \[1, 3\]": StartFrom(
+            checkpoint=str(origin), take="vision.w", put="head.w"
+        ),
+    }
+    for sentence, origin_of in wrong.items():
+        with pytest.raises(DeixisError, match=sentence):
+            start(system(), origin_of)
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    with pytest.raises(DeixisError, match="no safetensors file"):
+        start(system(), StartFrom(checkpoint=str(tmp_path / "broken.safetensors")))
