@@ -1,0 +1,131 @@
+"""The promises that every system keeps, whichever it is."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deixis.checkpoints import native
+from deixis.checkpoints.configs import to_dict
+from deixis.data.transforms import Preprocess
+from deixis.models.lavt import LAVTConfig
+from deixis.models.vega import VEGAConfig
+from deixis.recipes.systems import SYSTEMS, build, name_of
+from deixis.records import Batch, Output
+from deixis.system import System
+from deixis.text.bert import BertConfig
+from deixis.vision.swin import SwinConfig
+
+VISION = SwinConfig(embed_dim=8, depths=(1, 1, 2, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0)
+TEXT = BertConfig(layers=1, width=16, heads=2, feed_forward=32, vocabulary=40, positions=24, dropout=0.0)
+TINY: dict[str, Any] = {
+    "lavt": LAVTConfig(vision=VISION, text=TEXT),
+    "vega": VEGAConfig(vision=VISION, text=TEXT, width=32, heads=2, decoder_widths=(16, 16, 24)),
+}
+
+
+def batch(count: int = 3, words: int = 7, height: int = 72, width: int = 88) -> Batch:
+    """Expressions of different lengths about images of their own, with masks."""
+    draw = torch.Generator().manual_seed(5)
+    lengths = torch.tensor([words - number % (words - 2) for number in range(count)])
+    return Batch(
+        images=torch.randn(count, 1, 3, height, width, generator=draw),
+        words=torch.randint(1, 40, (count, words), generator=draw),
+        word_mask=torch.arange(words) < lengths[:, None],
+        masks=torch.rand(count, height, width, generator=draw) > 0.7,
+    )
+
+
+@pytest.fixture(params=sorted(TINY))
+def system(request: pytest.FixtureRequest) -> Any:
+    torch.manual_seed(11)
+    return build(request.param, TINY[request.param]).eval()
+
+
+def test_every_listed_system_is_held_to_the_promises() -> None:
+    assert set(SYSTEMS) - set(TINY) <= {"magnet"}, "a system is not held to the promises of this file"
+
+
+def test_it_is_a_system_whose_logits_have_the_images_size(system: Any) -> None:
+    assert isinstance(system, System)
+    for height, width in ((72, 88), (64, 64), (33, 47)):
+        output = system(batch(height=height, width=width))
+        assert isinstance(output, Output)
+        assert output.logits.shape == (3, height, width)
+        assert output.logits.isfinite().all()
+
+
+def test_padding_words_change_nothing(system: Any) -> None:
+    plain = batch()
+    padded = replace(
+        plain,
+        words=torch.cat((plain.words, torch.full((3, 5), 17)), dim=1),
+        word_mask=torch.cat((plain.word_mask, torch.zeros(3, 5, dtype=torch.bool)), dim=1),
+    )
+    torch.testing.assert_close(system(padded).logits, system(plain).logits, atol=2e-5, rtol=1e-4)
+
+
+def test_what_stands_where_words_are_padded_changes_nothing(system: Any) -> None:
+    plain = batch()
+    changed = replace(plain, words=torch.where(plain.word_mask, plain.words, 33))
+    assert not torch.equal(changed.words, plain.words)
+    torch.testing.assert_close(system(changed).logits, system(plain).logits, atol=2e-5, rtol=1e-4)
+
+
+def test_a_batch_equals_its_expressions_one_by_one(system: Any) -> None:
+    together = batch()
+    for place in range(3):
+        one = slice(place, place + 1)
+        alone = Batch(
+            images=together.images[one], words=together.words[one], word_mask=together.word_mask[one], masks=None
+        )
+        torch.testing.assert_close(system(alone).logits[0], system(together).logits[place], atol=2e-5, rtol=1e-4)
+
+
+def test_sentences_that_share_an_image_get_what_they_would_get_alone(system: Any) -> None:
+    plain = batch()
+    index = torch.tensor([1, 0, 1])
+    shared = replace(plain, images=plain.images[:2], image_index=index)
+    unshared = replace(plain, images=plain.images[:2][index])
+    torch.testing.assert_close(system(shared).logits, system(unshared).logits, atol=2e-5, rtol=1e-4)
+
+
+def test_the_words_matter(system: Any) -> None:
+    plain = batch()
+    other = replace(plain, words=(plain.words + 11) % 39 + 1)
+    assert (system(other).logits - system(plain).logits).abs().max() > 1e-4
+
+
+def test_every_weight_gets_a_gradient_from_the_loss_terms(system: Any) -> None:
+    system.train()
+    terms = system.loss(given := batch(), system(given))
+    assert terms
+    assert all(term.ndim == 0 and term.isfinite() for term in terms.values())
+    torch.stack(list(terms.values())).sum().backward()
+    still = [name for name, weight in system.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert still == []
+
+
+def test_without_masks_the_loss_says_what_it_wants(system: Any) -> None:
+    weak = replace(batch(), masks=None)
+    with pytest.raises(ValueError, match="masks"):
+        system.loss(weak, system(weak))
+
+
+def test_saved_and_loaded_it_gives_the_same_numbers(system: Any, tmp_path: Path) -> None:
+    name = name_of(system.config)
+    card = native.Card(
+        system=name,
+        config=to_dict(system.config),
+        preprocess=Preprocess(image_size=64, max_words=8),
+        description="tiny",
+    )
+    words = tuple(f"word{number}" for number in range(40))
+    native.save(tmp_path / "saved", system.state_dict(), card, words)
+    read = native.read(tmp_path / "saved")
+    again = build(read.card.system, native.config_of(read.card, SYSTEMS)).eval()
+    native.fill(again, read.weights, "the copy")
+    assert again.config == system.config
+    assert torch.equal(again(batch()).logits, system(batch()).logits)
