@@ -1,0 +1,23 @@
+"""`python -m benchmarks`: every measurement in turn, on an idle machine, each into `results/`; then the table.
+
+`python -m benchmarks --table` prints the table from what was measured before.
+"""
+
+import subprocess
+import sys
+
+from .table import table
+
+MODULES = ("startup", "visual_expression", "models", "training", "toyland_speed", "scoring")
+
+
+def main() -> None:
+    if "--table" not in sys.argv[1:]:
+        for name in MODULES:
+            print(f"benchmarks.{name}", file=sys.stderr, flush=True)
+            subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True, stdout=subprocess.DEVNULL)
+    print(table())
+
+
+if __name__ == "__main__":
+    main()

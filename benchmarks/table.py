@@ -1,0 +1,83 @@
+"""The README's table of measurements, made from `results/*.json` and nothing else."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from .measure import RESULTS
+
+PUBLISHED_LAVT_SECONDS = 2.99  # the published code in fp32, on another machine (two cores with AVX-512)
+
+
+def table() -> str:
+    """Markdown; a measurement that was not taken has no row."""
+    rows = [*_startup(), *_visual_expression(), *_models(), *_training(), *_toyland(), *_scoring()]
+    lines = ["| what | measured | command |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {what} | {measured} | `{command}` |" for what, measured, command in rows])
+
+
+Row = tuple[str, str, str]
+
+
+def _result(name: str) -> dict[str, Any] | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _spread(taken: dict[str, float]) -> str:
+    return f"{taken['median']:.2f} s ({taken['min']:.2f}-{taken['max']:.2f})"
+
+
+def _startup() -> Iterator[Row]:
+    if result := _result("startup"):
+        for what, taken in result["rows"].items():
+            yield f"`{what}`", _spread(taken), result["command"]
+
+
+def _visual_expression() -> Iterator[Row]:
+    if not (result := _result("visual_expression")):
+        return
+    for row in result["rows"]:
+        if row["mode"] != "forward+backward" or "failed" in row:
+            continue
+        ours, literal = row["cpu_seconds"]["ours"]["median"], row["cpu_seconds"]["literal"]["median"]
+        memory = row.get("extra_megabytes") or row.get("megabytes")
+        less = f", {memory['literal'] / memory['ours']:.1f}x less memory" if memory else ""
+        what = f"VIS against its pseudocode, forward and backward, {row['pixels']} pixels"
+        yield what, f"{literal / ours:.1f}x faster{less}", result["command"]
+
+
+def _models() -> Iterator[Row]:
+    if not (result := _result("models")):
+        return
+    for row in result["rows"]:
+        sentences = "one sentence" if row["sentences"] == 1 else f"{row['sentences']} sentences"
+        what = f"{row['system'].upper()}, Swin-B, 480x480, {row['dtype']}, {row['mode']}, {sentences}"
+        measured = row["failed"] if "failed" in row else f"{_spread(row['seconds'])}, {row['peak_rss_mb']:.0f} MB"
+        yield what, measured, result["command"]
+
+
+def _training() -> Iterator[Row]:
+    if result := _result("training"):
+        for row in result["rows"]:
+            what = f"`{row['recipe']}`, {row['side']} pixels, one thread"
+            yield what, f"{row['steps_per_second']:.2f} steps/s of 16 sentences", result["command"]
+
+
+def _toyland() -> Iterator[Row]:
+    if result := _result("toyland_speed"):
+        for row in result["rows"]:
+            if row["style"] == "painted" and row["size"] == 256:
+                yield "Toyland scenes of 256x256 with masks, one core", _rate(row), result["command"]
+
+
+def _rate(row: dict[str, float]) -> str:
+    return f"{row['sampled and drawn per second']:.0f} a second"
+
+
+def _scoring() -> Iterator[Row]:
+    if result := _result("scoring"):
+        for row in result["rows"]:
+            rate = row.get("masks_per_second") or row.get("masks per second")
+            if rate:
+                yield f"masks of 640x480 scored, {row['masks']} of them", f"{rate:.0f} a second", result["command"]

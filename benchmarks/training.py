@@ -1,0 +1,75 @@
+"""Training steps a second of the toyland recipes: `python -m benchmarks.training`.
+
+Forward, loss, backward and optimiser step on a batch of sixteen sentences about four drawn-size images, one thread;
+reading the data is not counted. Every cell runs in a process of its own.
+"""
+
+import argparse
+import json
+from typing import Any
+
+from .measure import fresh, peak_megabytes, seconds, write
+
+RECIPES = ("vega_toyland", "lavt_toyland")
+SIDES = (128, 256)
+IMAGES, SENTENCES, WORDS = 4, 16, 10
+
+
+def cell(recipe: str, side: int, repeats: int) -> dict[str, Any]:
+    import torch
+
+    from deixis.recipes.catalogue import RECIPES as CATALOGUE
+    from deixis.recipes.systems import build, name_of
+    from deixis.records import Batch
+    from deixis.train.optim import adamw
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    run = CATALOGUE[recipe]()
+    system: Any = build(name_of(run.system), run.system).train()
+    words = torch.randint(5, run.system.text.vocabulary, (SENTENCES, WORDS))
+    batch = Batch(
+        images=torch.randn(IMAGES, 1, 3, side, side),
+        words=words,
+        word_mask=torch.ones_like(words, dtype=torch.bool),
+        masks=torch.rand(SENTENCES, side, side) > 0.95,
+        image_index=torch.arange(IMAGES).repeat_interleave(SENTENCES // IMAGES),
+    )
+    optimiser = adamw(system, run.optimiser)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(system.loss(batch, system(batch)).values())).sum().backward()
+        optimiser.step()
+
+    taken = seconds(step, repeats=repeats)
+    return {
+        "recipe": recipe,
+        "side": side,
+        "seconds": taken,
+        "steps_per_second": 1 / taken["median"],
+        "sentences_per_second": SENTENCES / taken["median"],
+        "parameters": sum(weight.numel() for weight in system.parameters()),
+        "peak_rss_mb": peak_megabytes(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cell", nargs=2, metavar=("RECIPE", "SIDE"))
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    if arguments.cell:
+        print(json.dumps(cell(arguments.cell[0], int(arguments.cell[1]), arguments.repeats)))
+        return
+    rows = [
+        fresh("benchmarks.training", "--cell", recipe, str(side), "--repeats", str(arguments.repeats))
+        for recipe in RECIPES
+        for side in SIDES
+    ]
+    write("training", {"command": "python -m benchmarks.training", "rows": rows})
+    print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
