@@ -1,0 +1,87 @@
+"""`deixis train` says what can be trained, and answers mistakes with one sentence."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deixis.cli import main
+from deixis.recipes import run as runs
+from deixis.recipes.catalogue import RECIPES
+from deixis.recipes.run import Run
+from deixis.train.loop import Result
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run, Path, bool]]:
+    calls: list[tuple[Run, Path, bool]] = []
+
+    def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -> Result:
+        calls.append((run, out, resume))
+        return Result(step=3, finished=not quiet, scores=None, best=0.25)
+
+    monkeypatch.setattr(runs, "execute", execute)
+    return calls
+
+
+def test_recipes_are_listed_with_what_they_train(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == [name.replace("_", "-") for name in sorted(RECIPES)]
+    assert "VEGA on RefCOCO+, as published." in next(line for line in listed if line.startswith("vega-refcoco-plus"))
+
+
+def test_help_needs_no_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 0
+    assert "usage: deixis train RECIPE" in capsys.readouterr().out
+
+
+def test_any_field_is_an_option_and_names_take_dashes_or_underscores(
+    executed: list[tuple[Run, Path, bool]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--schedule.steps", "200", "--system.selection-ratio", "0.5", "--data.packed", "None", "--seed=3"]
+    assert main(["train", "vega_toyland", *options, "--out", "runs/x"]) == 0
+    assert main(["train", "vega-toyland"]) == 0
+    recipe = RECIPES["vega_toyland"]()
+    changed = replace(
+        recipe,
+        seed=3,
+        schedule=replace(recipe.schedule, steps=200),
+        system=replace(recipe.system, selection_ratio=0.5),
+        data=replace(recipe.data, packed=None),
+    )
+    assert executed == [(changed, Path("runs/x"), False), (recipe, Path("runs/vega-toyland"), False)]
+    assert "finished at step 3, best mIoU 0.2500 in runs/x/best" in capsys.readouterr().err
+
+
+def test_a_stopped_run_has_an_exit_code_of_its_own(executed: list[tuple[Run, Path, bool]]) -> None:
+    assert main(["train", "lavt-toyland", "--quiet", "--out=runs/y"]) == 3
+    assert executed[0][1] == Path("runs/y")
+
+
+def test_a_resumed_run_begins_with_what_its_folder_says(executed: list[tuple[Run, Path, bool]], tmp_path: Path) -> None:
+    kept = replace(RECIPES["vega_toyland"](), seed=41)
+    runs._claim(kept, tmp_path, resume=False)
+    assert main(["train", "vega-toyland", "--resume", "--out", str(tmp_path)]) == 0
+    assert executed == [(kept, tmp_path, True)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["vega-toylnd"], "There is no recipe 'vega-toylnd'. Did you mean 'vega-toyland'?"),
+        (["vega-toyland", "--schedule.stps", "3"], "no option '--schedule.stps'. Did you mean '--schedule.steps'?"),
+        (["vega-toyland", "--schedule.steps", "x"], "schedule.steps cannot be 'x'"),
+        (["vega-toyland", "--precision", "fp23"], "'fp23'"),
+        (["vega-toyland", "--optimiser.lr", "-1"], "learning rate"),
+        (["vega-toyland", "--out"], "--out wants a folder"),
+        (["vega-toyland", "surplus"], "surplus"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_two(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *arguments]) == 2
+    complaint = capsys.readouterr().err
+    assert sentence in complaint
+    assert complaint.count("\n") == 1

@@ -1,0 +1,107 @@
+"""A Run from its recipe to its folder, on a world of coloured squares."""
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from deixis.checkpoints import native
+from deixis.checkpoints.configs import from_dict, to_dict
+from deixis.data.transforms import Preprocess
+from deixis.errors import DeixisError
+from deixis.models.vega import VEGAConfig
+from deixis.recipes.catalogue import RECIPES
+from deixis.recipes.loading import load
+from deixis.recipes.pretrained import StartFrom
+from deixis.recipes.run import LEARNED, Run, execute, read_run
+from deixis.recipes.sources import ToylandData
+from deixis.text.bert import BertConfig
+from deixis.train.optim import Optimiser
+from deixis.train.schedule import Schedule
+from deixis.vision.swin import SwinConfig
+
+tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "train" / "tiny.py")))
+RUN = Run(
+    data=ToylandData(packed=None, sentences_per_image=2, validation_limit=4),
+    system=VEGAConfig(
+        vision=SwinConfig(embed_dim=4, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1), window=4, drop_path=0.1),
+        text=BertConfig(layers=1, width=8, heads=1, feed_forward=8, vocabulary=180, positions=8),
+        width=8,
+        heads=1,
+        decoder_widths=(8, 8, 8),
+    ),
+    preprocess=Preprocess(image_size=64, max_words=6),
+    optimiser=Optimiser(lr=1e-3, average=0.9, no_decay=("*norm*",)),
+    schedule=Schedule(steps=4, batch_size=4, log_every=2, validate_every=2),
+    vocabulary=LEARNED,
+    workers=0,
+    description="tiny",
+)
+
+
+@pytest.fixture(autouse=True)
+def squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ToylandData, "readers", lambda self: (tiny.Squares(4), tiny.Squares(2)))
+
+
+def test_a_run_trains_saves_resumes_and_loads(tmp_path: Path) -> None:
+    result = execute(RUN, tmp_path, quiet=True)
+    assert result.finished
+    assert read_run(tmp_path) == RUN
+    card = native.read_card(tmp_path / "best")
+    assert card.system == "vega"
+    assert native.config_of(card, {"vega": (VEGAConfig, None)}) == RUN.system
+    assert from_dict(Run, card.run) == RUN
+    assert card.preprocess == RUN.preprocess
+    assert 0 <= card.scores["training-loop"]["val"]["miou"] <= 1
+    prediction = load(tmp_path)(tiny.Squares(1)[0].visual.read()[0], "the red")
+    assert prediction.mask.shape == (12, 12)
+    with pytest.raises(DeixisError, match="already holds this run; add --resume"):
+        execute(RUN, tmp_path, quiet=True)
+    with pytest.raises(DeixisError, match=r"another run \(optimiser.lr is 0.001 there, 0.1 here\)"):
+        execute(replace(RUN, optimiser=replace(RUN.optimiser, lr=0.1)), tmp_path, resume=True, quiet=True)
+    before = (tmp_path / "vocab.txt").read_text()
+    again = execute(replace(RUN, workers=1), tmp_path, resume=True, quiet=True)  # workers change no number
+    assert again.finished
+    assert again.step == 4
+    assert (tmp_path / "vocab.txt").read_text() == before
+
+
+def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(DeixisError, match="holds no run to resume"):
+        execute(RUN, tmp_path / "absent", resume=True)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(DeixisError, match="is no JSON"):
+        execute(RUN, tmp_path, resume=True)
+
+
+def test_a_run_starts_from_some_of_anothers_weights(tmp_path: Path) -> None:
+    execute(RUN, tmp_path / "first", quiet=True)
+    origin = StartFrom(checkpoint=str(tmp_path / "first/last"), take="fusion.vision.", put="fusion.vision.")
+    still = replace(RUN, start_from=origin, optimiser=Optimiser(lr=1e-12), seed=5)
+    execute(still, tmp_path / "second", quiet=True)
+    first, second = (native.read(tmp_path / name / "last").weights for name in ("first", "second"))
+    for name, tensor in second.items():
+        if name.startswith("fusion.vision."):
+            torch.testing.assert_close(tensor, first[name], atol=1e-6, rtol=0)
+    assert not torch.allclose(second["mask.weight"], first["mask.weight"])
+
+
+def test_a_vocabulary_larger_than_the_text_encoder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *map(str, range(200))]))
+    with pytest.raises(DeixisError, match="has 204 words, but the text encoder only 180"):
+        execute(replace(RUN, vocabulary=str(tmp_path / "vocab.txt")), tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_a_run_that_survives_json_and_says_how_to_use_it(name: str) -> None:
+    run = RECIPES[name]()
+    assert from_dict(Run, json.loads(json.dumps(to_dict(run)))) == run
+    docstring = RECIPES[name].__doc__ or ""
+    assert docstring.startswith(f"`deixis train {name.replace('_', '-')}")
+    assert "measured" in docstring
+    assert run.description
