@@ -15,7 +15,7 @@ from ..errors import DeixisError
 from ..metrics.protocols import ScoringProtocol
 from ..metrics.scored import Scored, score_expression
 from ..records import Batch, Ids, Reader, Sample
-from .segmenter import Segmenter, _resize
+from .segmenter import Segmenter, resize_probability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def _score(
     for sample, answer, size in zip(samples, logits.sigmoid(), batch.sizes, strict=True):
         height, width = (rules.size, rules.size) if rules.size else size
         # The map, not the mask, is brought to the compared size, and the threshold comes last.
-        probability = _resize(answer, height, width)
+        probability = resize_probability(answer, height, width)
         mask = probability > threshold
         score = float(probability[mask].mean(dtype=np.float64)) if mask.any() else 0.0
         scored.append(score_expression(sample, [(masks.encode(mask), score)], rules))  # type: ignore[list-item]

@@ -128,7 +128,7 @@ class Segmenter:
             answer(
                 expression,
                 picture,
-                _resize(logits[position].sigmoid(), height, width),
+                resize_probability(logits[position].sigmoid(), height, width),
                 threshold=threshold,
                 words=self._spelled(expression, batch.words.shape[1]),
                 evidence={name: maps[position] for name, maps in evidence.items()},
@@ -147,7 +147,7 @@ def _numbers(maps: Tensor) -> np.ndarray:
     return (maps if maps.dtype == torch.bool else maps.float()).cpu().numpy()
 
 
-def _resize(probability: Float32[Tensor, "y x"], height: int, width: int) -> Float32[np.ndarray, "h w"]:
+def resize_probability(probability: Float32[Tensor, "y x"], height: int, width: int) -> Float32[np.ndarray, "h w"]:
     """Probabilities, not the mask, are stretched to the photo: the outline is then smooth and the threshold exact."""
     maps = rearrange(probability, "y x -> 1 1 y x")
     resized = nn.functional.interpolate(maps, (height, width), mode="bilinear", antialias=True, align_corners=False)
