@@ -208,16 +208,19 @@ def _write_sheet(readers: "Mapping[str, Reader]", out: Path, count: int, report:
 
 
 def _show_facts(path: Path, name: str, facts: "Mapping[str, SplitFacts]", told: str) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{path}: {name}", caption=told or None)
-    for heading in ("split", "images", "objects", "expressions", "words", "mask, % of image", "empty", "no mask"):
-        table.add_column(heading, justify="left" if heading == "split" else "right")
+    table = Table(title=f"{path}: {name}", caption=told or None, box=SIMPLE_HEAD, pad_edge=False)
+    some_lack = any(one.with_empty_mask or one.without_mask for one in facts.values())
+    headings = ["split", "images", "objects", "sentences", "words", "mask, % of image"]
+    for heading in [*headings, "empty", "no mask"] if some_lack else headings:
+        table.add_column(heading, justify="left" if heading == "split" else "right", no_wrap=True)
     for split, one in facts.items():
         counts = (f"{number:,}" for number in (one.images, one.objects, one.expressions))
         share = 100 / max(1, one.looked_at)
-        rest = (f"{one.with_empty_mask * share:.0f}%", f"{one.without_mask * share:.0f}%")
+        rest = (f"{one.with_empty_mask * share:.0f}%", f"{one.without_mask * share:.0f}%") if some_lack else ()
         table.add_row(split, *counts, _spread(one.words, 1.0, 0), _spread(one.mask_shares, 100.0, 1), *rest)
     Console().print(table)
 
