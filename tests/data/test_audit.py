@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deixis.data.audit import NEAR, audit, perceptual_hash
+from deixis.data.audit import NEAR, audit, leaks, perceptual_hash, shared_images
 from deixis.data.broken import Report
 from deixis.data.folder import Folder
 from deixis.data.phrasecut import PhraseCut
+from deixis.data.refcoco import RefCOCO
 from deixis.errors import DeixisError
 from deixis.records import Reader
 
@@ -145,3 +147,30 @@ def test_real_photos_are_told_apart_and_found_again() -> None:
     distances = (hashes[:, None] != again[None]).sum(-1)
     assert np.diag(distances).max() <= NEAR
     assert distances[~np.eye(len(files), dtype=bool)].min() > NEAR
+
+
+def test_training_on_images_of_the_test_split_is_told_by_their_ids_alone(tmp_path: Path) -> None:
+    images = {"train": (1, 2), "val": (2, 3), "testA": (4,), "testB": (1, 2, 5)}
+    pairs = [(split, image) for split, several in images.items() for image in several]
+    refs = [
+        {"ref_id": n, "ann_id": n, "image_id": image, "split": split, "sentences": [{"sent_id": n, "raw": "it"}]}
+        for n, (split, image) in enumerate(pairs)
+    ]
+    pictures = [{"id": n, "file_name": f"{n}.jpg", "height": 9, "width": 9} for n in range(1, 6)]  # none is on disk
+    things = [{"id": n, "image_id": image, "category_id": 1} for n, (_, image) in enumerate(pairs)]
+    content = {"images": pictures, "annotations": things, "categories": [{"id": 1, "name": "cup"}]}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    (tmp_path / "refs(unc).p").write_bytes(pickle.dumps(refs))
+    train = RefCOCO(tmp_path)
+    assert shared_images(train.sibling("train"), train.sibling("testB")) == ("1", "2")
+    told = leaks(train.sibling("train"), train)
+    assert [sentence.split(" of its ")[0] for sentence in told] == [
+        "The validation split shares 1",
+        "The testB split shares 2",
+    ]
+    assert leaks(train.sibling("testA"), train.sibling("val")) == [
+        "The testA split shares 1 of its images with training (4 is one): its scores flatter."
+    ]
+    own_set = own(tmp_path / "own", {"a.png": scene(1)})
+    assert leaks(own_set, own_set)
+    assert not leaks(own_set, train)

@@ -48,9 +48,11 @@ def squares(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ToylandData, "readers", lambda self: (tiny.Squares(4), tiny.Squares(2)))
 
 
-def test_a_run_trains_saves_resumes_and_loads(tmp_path: Path) -> None:
+def test_a_run_trains_saves_resumes_and_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = execute(RUN, tmp_path, quiet=True)
     assert result.finished
+    # The squares that are held out are the first of those that are trained on.
+    assert "warning: The validation split shares 2 of its images with training" in capsys.readouterr().err
     assert read_run(tmp_path) == RUN
     card = native.read_card(tmp_path / "best")
     assert card.system == "vega"

@@ -17,7 +17,9 @@ from PIL import Image
 from ..errors import DeixisError
 from ..records import Reader
 from .broken import Report
+from .grefcoco import GRefCOCO
 from .phrasecut import PhraseCut
+from .refcoco import RefCOCO
 
 Match = Literal["coco", "genome", "looks"]
 
@@ -91,6 +93,24 @@ def audit(
         shared += [one for one in _by_looks(ours, theirs, *hashes) if (one.first, one.second) not in found]
     sentences = sum(image.sentences for image in theirs)
     return Audit(tuple(shared), len(ours), len(theirs), sentences, compare_looks)
+
+
+def shared_images(train: Reader, held: Reader) -> tuple[str, ...]:
+    """The images of `held` that `train` has too, by their ids alone: for splits of one data set, which share them."""
+    known = {ids.image for ids in train.ids}
+    return tuple(dict.fromkeys(ids.image for ids in held.ids if ids.image in known))
+
+
+def leaks(train: Reader, held: Reader) -> list[str]:
+    """A sentence about each split that training must not see, but does: the one held out, and its set's test splits."""
+    readers = {"validation": held}
+    if isinstance(held, RefCOCO | GRefCOCO):
+        readers |= {split: held.sibling(split) for split in held.tree.splits if "test" in split}
+    return [
+        f"The {name} split shares {len(shared):,} of its images with training ({shared[0]} is one): its scores flatter."
+        for name, reader in readers.items()
+        if (shared := shared_images(train, reader))
+    ]
 
 
 def images_of(reader: Reader) -> Iterator[ImageFacts]:

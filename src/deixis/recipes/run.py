@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from rich.console import Console
 from torch import Tensor
 
 from ..checkpoints import native
 from ..checkpoints.configs import from_dict, to_dict
+from ..data.audit import leaks
 from ..data.batches import Batches, InOrder
 from ..data.transforms import Preprocess
 from ..errors import DeixisError
@@ -70,6 +72,9 @@ def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -
     system = build(name_of(run.system), run.system)
     start(system, run.start_from)
     training, held = run.data.readers()
+    if PartialState().is_main_process:
+        for sentence in leaks(training, held):
+            Console(stderr=True).print(f"warning: {sentence}", highlight=False, soft_wrap=True)
     tokenizer = _tokenizer(run, training, out)
     return train(
         system,  # type: ignore[arg-type]  # every entry of SYSTEMS is a System; `nn.Module` does not say so
