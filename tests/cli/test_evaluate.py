@@ -1,11 +1,18 @@
 """`deixis evaluate` and `deixis compare` from the command line, on a small world and a small model."""
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from deixis import masks
 from deixis.checkpoints import native
@@ -29,6 +36,22 @@ CONFIG = VEGAConfig(
 )
 WORLD = Toyland(split="val", register="toyland", num_scenes=2)
 DATA = ["--data", "toyland:val", "--scenes", "2", "--draws", "40", "--quiet"]
+# The command, which dies in the middle of writing a batch of records once it has written so many.
+DYING = """
+import os, signal, sys
+from deixis.cli import main
+from deixis.metrics.record_files import RecordWriter
+append, left = RecordWriter.append, [int(sys.argv[1])]
+def dying(self, batch):
+    if not left[0]:
+        self._file.write('{"image": "torn')
+        self._file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    append(self, batch)
+RecordWriter.append = dying
+sys.exit(main(sys.argv[2:]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +99,42 @@ def test_a_model_is_scored_with_all_that_a_result_needs(
     assert "mIoU" in printed
     assert "target size" in printed
     assert str(out) in printed.replace("\n", "")
+
+
+def told(out: Path) -> tuple[dict[str, Any], list[str]]:
+    """All of a result but its time and its name, and its records."""
+    fields = json.loads(out.read_text())
+    records = (out.parent / fields["records"]).read_text().splitlines()
+    del fields["wall_seconds"], fields["records"]
+    return fields, records
+
+
+def test_two_processes_and_a_killed_one_give_the_result_of_one(model: Path, tmp_path: Path) -> None:
+    whole, two, killed = (tmp_path / f"{name}.json" for name in ("whole", "two", "killed"))
+    arguments = ["evaluate", str(model), *DATA, "--device", "cpu", "--batch-size", "2", "--out"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    commands = [[sys.executable, "-m", "deixis.cli", *arguments, str(two)]] * 2
+    commands += [[sys.executable, "-c", DYING, "2", *arguments, str(killed)]]
+    worlds = [{**world, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    started = [
+        subprocess.Popen(command, env={**alone, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for command, more in zip(commands, [*worlds, {}], strict=True)
+    ]
+    assert main([*arguments, str(whole)]) == 0
+    complaints = [process.communicate(timeout=300)[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0, -signal.SIGKILL], complaints
+    assert told(two) == told(whole)
+    left = killed.with_suffix(".records.part0").read_text()
+    assert left.count("\n") == 5  # a header and two batches
+    assert left.endswith('{"image": "torn')
+    assert not killed.exists()
+    assert main([*arguments, str(killed)]) == 2  # not without being asked
+    assert main([*arguments, str(killed), "--resume"]) == 0
+    assert told(killed) == told(whole)
 
 
 def test_perfect_masks_score_a_hundred(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,6 +194,76 @@ def test_results_of_other_protocols_or_expressions_are_not_compared(
     (tmp_path / "a.records.jsonl").unlink()
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 2
     assert "are missing" in capsys.readouterr().err
+
+
+def folder_with_a_broken_mask_and_photo(folder: Path) -> Path:
+    """Four sentences: the first is whole, then comes a mask of another size, a photo cut short, and a whole one."""
+    folder.mkdir()
+    for name in ("whole.png", "torn.png"):
+        Image.fromarray(np.full((12, 16, 3), 90, dtype=np.uint8)).save(folder / name)
+    torn = (folder / "torn.png").read_bytes()
+    (folder / "torn.png").write_bytes(torn[:45])  # whole header, torn pixels
+    rles = [masks.encode(np.eye(*size, dtype=bool)) for size in ((12, 16), (9, 9), (12, 16), (12, 16))]
+    names = ("whole.png", "whole.png", "torn.png", "whole.png")
+    lines = [
+        {"image": name, "size": [12, 16], "expression": "the left", "mask": rle, "ids": {"sentence": f"s{number}"}}
+        for number, (name, rle) in enumerate(zip(names, rles, strict=True))
+    ]
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return folder
+
+
+def test_broken_records_stop_the_score_or_are_left_out_and_counted(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = folder_with_a_broken_mask_and_photo(tmp_path / "data"), tmp_path / "r.json"
+    more = ["--data", str(data), "--draws", "20", "--quiet", "--out", str(out)]
+    arguments = ["evaluate", str(model), *more, "--device", "cpu", "--workers", "1"]
+    assert main(arguments) == 2
+    complaint = capsys.readouterr().err
+    assert "data.jsonl, line 2" in complaint
+    assert complaint.count("\n") == 1
+    assert main([*arguments, "--skip-broken", "--resume"]) == 0
+    told = capsys.readouterr()
+    assert "2 broken records were left out:" in told.err
+    assert "line 2" in told.err
+    assert "torn.png" in told.err
+    assert "broken records left out: 2" in " ".join(told.out.split())
+    result = result_of(out)
+    assert result.num_expressions == 2
+    assert len(result.broken) == 2
+    recorded = [json.loads(line)["sentence"] for line in (tmp_path / result.records).read_text().splitlines()[1:]]
+    assert recorded == ["s0", "s3"]
+
+
+def test_masks_for_records_that_were_left_out_are_counted_too(tmp_path: Path) -> None:
+    data, out, answers = folder_with_a_broken_mask_and_photo(tmp_path / "data"), tmp_path / "r.json", tmp_path / "a"
+    rle = masks.encode(np.eye(12, 16, dtype=bool))
+    answers.write_text("".join(json.dumps({"id": f"s{number}", "rle": rle}) + "\n" for number in range(4)))
+    arguments = ["evaluate", "--predictions", str(answers), "--data", str(data), "--draws", "20", "--out", str(out)]
+    assert main(arguments) == 2
+    assert main([*arguments, "--skip-broken", "--quiet"]) == 0
+    result = result_of(out)
+    assert result.num_expressions == 3  # masks are compared without looking at photos
+    assert result.measures["mIoU"].value == 100.0
+    assert "line 2" in result.broken[0]
+    assert result.broken[1:] == [f"{answers}: sentences that are not scored have 1 of its masks."]
+
+
+def test_a_worker_meets_a_broken_photo_in_one_sentence(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = folder_with_a_broken_mask_and_photo(tmp_path / "data")
+    lines = (data / "data.jsonl").read_text().splitlines()
+    (data / "data.jsonl").write_text(f"{lines[0]}\n{lines[2]}\n")
+    arguments = ["--data", str(data), "--quiet", "--device", "cpu", "--workers", "1", "--out", str(tmp_path / "r.json")]
+    assert main(["evaluate", str(model), *arguments]) == 2
+    complaint = capsys.readouterr().err
+    assert "torn.png" in complaint
+    assert complaint.count("\n") == 1
+    (data / "data.jsonl").write_text(f"{lines[2]}\n")
+    assert main(["evaluate", str(model), *arguments, "--skip-broken"]) == 2
+    assert "all of them are broken" in capsys.readouterr().err
 
 
 MISTAKES: dict[str, list[Any]] = {

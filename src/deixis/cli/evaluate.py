@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..errors import DeixisError, did_you_mean
 
 if TYPE_CHECKING:
+    from ..data.broken import Report
     from ..predict.evaluation import Evaluation
     from ..records import Reader
 
@@ -40,6 +41,7 @@ def main(arguments: list[str]) -> int:
         raise DeixisError("Give either a MODEL or --predictions FILE, and not both; one of them is scored.")
     started = time.perf_counter()
 
+    from ..data.broken import Report, whole
     from ..metrics.protocols import protocol_named
     from ..predict.evaluation import Evaluation
     from ..predict.scoring import limited
@@ -47,14 +49,28 @@ def main(arguments: list[str]) -> int:
     rules = protocol_named(options.protocol)
     if options.draws < 1:
         raise DeixisError(f"The number of draws is {options.draws}; at least one is wanted.")
-    reader, dataset, split = _open(options)
-    reader = limited(reader, options.limit)
+    report = Report(skip=options.skip_broken)
+    reader = limited(_open(options, report), options.limit)
+    if report.skip:
+        with _bar("checking", len(reader), options.quiet) as advance:
+            reader = whole(reader, report, lambda: advance(1), look_at_images=options.predictions is None)
+    if not len(reader):
+        first = f"all of them are broken: {report.broken[0]}" if report else "choose another split."
+        raise DeixisError(f"{options.data} has no expressions in split {options.split or 'val'} to score; {first}")
+    dataset, split = _names(reader, options)
     out = options.out or Path(f"{dataset}-{split}-{rules.name}.json")
     if out.suffix != ".json":
         raise DeixisError(f"The result {out} is JSON; give --out a name that ends in .json.")
     out.parent.mkdir(parents=True, exist_ok=True)
     evaluation = Evaluation(
-        reader=reader, rules=rules, dataset=dataset, split=split, out=out, draws=options.draws, seed=options.seed
+        reader=reader,
+        rules=rules,
+        dataset=dataset,
+        split=split,
+        out=out,
+        draws=options.draws,
+        seed=options.seed,
+        report=report,
     )
     (_predictions if options.predictions is not None else _system)(evaluation, options, started)
     return 0
@@ -108,26 +124,28 @@ def _show(
     else:
         show_result(result, Console())
         print(f"{evaluation.out}  {evaluation.records}")
+    if options.skip_broken and not options.json:
+        print(evaluation.report.summary(), file=sys.stderr)
 
 
-def _open(options: argparse.Namespace) -> "tuple[Reader, str, str]":
-    """The reader, and the names of its data set and split."""
+def _open(options: argparse.Namespace, report: "Report") -> "Reader":
     name, _, split = options.data.partition(":")
     if name in REGISTERS and not Path(options.data).exists():
         from ..toyland.world import Toyland
 
-        split = split or options.split or "val"
-        return Toyland(split=split, register=name, num_scenes=options.scenes), name, split
+        return Toyland(split=split or options.split or "val", register=name, num_scenes=options.scenes)
     if (split or name.startswith("toyland")) and "/" not in name and not Path(options.data).exists():
         raise DeixisError(f"There is no data set {name!r}. {did_you_mean(name, REGISTERS)}")
 
     from ..data.opening import open_data
 
-    reader = open_data(options.data, split=options.split, dataset=options.dataset, split_by=options.split_by)
-    if not len(reader):
-        raise DeixisError(f"{options.data} has no expressions in split {options.split or 'val'}; choose another split.")
+    return open_data(options.data, options.split, options.dataset, options.split_by, report)
+
+
+def _names(reader: "Reader", options: argparse.Namespace) -> tuple[str, str]:
+    """Of the data set and the split."""
     first = reader[0]
-    return reader, options.dataset or first.dataset, options.split or first.split
+    return options.dataset or first.dataset, options.split or first.split
 
 
 def _processes(device: str | None) -> tuple[int, int, Callable[[], None]]:
@@ -152,13 +170,19 @@ def _hash(place: Path) -> str:
 def _progress(evaluation: "Evaluation", done: int, quiet: bool) -> "Iterator[Evaluation]":
     from dataclasses import replace
 
+    with _bar("expressions", len(evaluation.reader), quiet, done) as advance:
+        yield replace(evaluation, advance=advance)
+
+
+@contextmanager
+def _bar(what: str, total: int, quiet: bool, done: int = 0) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as progress:
-        task = progress.add_task("expressions", total=len(evaluation.reader), completed=done)
-        yield replace(evaluation, advance=lambda count: progress.advance(task, count))
+        task = progress.add_task(what, total=total, completed=done)
+        yield lambda count: progress.advance(task, count)
 
 
 def _parser() -> _Parser:
@@ -172,6 +196,7 @@ def _parser() -> _Parser:
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="anybody's masks as JSON lines")
     parser.add_argument("--allow-missing", action="store_true", help="count expressions without a mask as empty")
     parser.add_argument("--data", required=True, help="a data set's folder, or toyland:val")
+    parser.add_argument("--skip-broken", action="store_true", help="leave broken records out, counted and reported")
     parser.add_argument("--split", help="default: val, or the only one there is")
     parser.add_argument("--dataset", help="refcoco, refcoco+, refcocog …, where the folder holds several")
     parser.add_argument("--split-by", help="unc, umd or google")

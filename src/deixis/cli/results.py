@@ -15,10 +15,11 @@ def show_result(result: Result, console: Console, *, breakdowns: bool = True) ->
     table.add_column("95% interval", justify="right")
     for name, estimate in result.measures.items():
         table.add_row(name, _number(estimate.value), _interval(estimate))
+    broken = f", broken records left out: {len(result.broken):,}" if result.broken else ""
     missing = f", {result.num_missing:,} without a mask counted as empty" if result.num_missing else ""
     table.caption = (
         f"{result.num_expressions:,} expressions of {result.num_objects:,} objects in {result.num_images:,} images"
-        f"{missing}; {result.wall_seconds:,.1f} s"
+        f"{missing}{broken}; {result.wall_seconds:,.1f} s"
     )
     console.print(table)
     if breakdowns and result.breakdowns:

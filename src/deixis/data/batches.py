@@ -218,7 +218,7 @@ def _loader(source: Batches | InOrder, plan: _Plan | list[list[int]]) -> DataLoa
         batch_sampler=plan,
         num_workers=source.workers,
         collate_fn=_Collate(source.tokenizer, source.preprocess),
-        worker_init_fn=_leave_interrupts_to_the_main_process,
+        worker_init_fn=leave_interrupts_to_the_main_process,
     )
 
 
@@ -226,11 +226,15 @@ def _read(loader: DataLoader[Sample]) -> Iterator[Batch]:
     try:
         yield from cast(Iterator[Batch], iter(loader))
     except DeixisError as error:
-        # A worker's error arrives with the worker's traceback before it; the sentence is its last line.
-        raise DeixisError(str(error).strip().splitlines()[-1].removeprefix(f"{_ERROR}: ")) from error
+        raise one_sentence(error) from error
 
 
-def _leave_interrupts_to_the_main_process(_: int) -> None:
+def one_sentence(error: DeixisError) -> DeixisError:
+    """A worker's error arrives with the worker's traceback before it; the sentence is its last line."""
+    return DeixisError(str(error).strip().splitlines()[-1].removeprefix(f"{_ERROR}: "))
+
+
+def leave_interrupts_to_the_main_process(_: int) -> None:
     """Ctrl-C reaches every process of the terminal; the main one still needs its workers to finish the step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -53,8 +53,10 @@ class Part:
         return (self[position] for position in range(len(self)))
 
 
-def whole(reader: Reader, report: Report, advance: Callable[[], None] = lambda: None) -> Part:
-    """The samples that can be read to the last pixel; each image is decoded once.
+def whole(
+    reader: Reader, report: Report, advance: Callable[[], None] = lambda: None, *, look_at_images: bool = True
+) -> Part:
+    """The samples that can be read to the last pixel; each image is decoded once, or none without `look_at_images`.
 
     The first broken one raises, unless `report.skip`; `advance` is called after every sample.
     """
@@ -64,9 +66,9 @@ def whole(reader: Reader, report: Report, advance: Callable[[], None] = lambda: 
         try:
             sample = reader[position]
             image = (sample.ids.image, sample.visual.size)
-            if image not in images:
+            if look_at_images and image not in images:
                 images[image] = _wrong_with_image(sample)
-            if images[image]:
+            if images.get(image):
                 report.refuse(images[image])
             elif sample.mask is not None and masks.decode(sample.mask).shape != sample.visual.size:
                 report.refuse(f"The mask of {sample.ids} is not of its image's size, {sample.visual.size}.")

@@ -31,8 +31,10 @@ class PredictedMask:
 class Predictions:
     """A predictions file over a reader's split."""
 
-    def __init__(self, path: Path, reader: Reader) -> None:
-        self.path, self.reader = path, reader
+    def __init__(self, path: Path, reader: Reader, *, allow_unknown: bool = False) -> None:
+        """Masks for sentences that the reader lacks raise, or with `allow_unknown` are counted as `num_unknown`."""
+        self.path, self.reader, self.allow_unknown = path, reader, allow_unknown
+        self.num_unknown = 0
         self.positions = {ids.sentence: position for position, ids in enumerate(reader.ids)}
         self.answered = bytearray(len(reader.ids))  # one byte an expression: 1 where the file has a mask
         if len(self.positions) != len(reader.ids):
@@ -76,10 +78,10 @@ class Predictions:
             raise DeixisError(f"The predictions {self.path} cannot be read: {error.strerror}.") from None
         with file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield self._parse(number, line)
+                if line.strip() and (parsed := self._parse(number, line)) is not None:
+                    yield parsed
 
-    def _parse(self, number: int, line: bytes) -> PredictedMask:
+    def _parse(self, number: int, line: bytes) -> PredictedMask | None:
         try:
             fields = json.loads(line)
         except ValueError as error:
@@ -96,13 +98,19 @@ class Predictions:
         score = fields.get("score", 1.0)
         if isinstance(score, bool) or not isinstance(score, int | float) or score != score:
             raise self._error(number, f"the score {score!r} is no number")
-        return PredictedMask(number, self._position(number, fields), RLE(size=rle["size"], counts=rle["counts"]), score)
+        position = self._position(number, fields)
+        if position is None:
+            self.num_unknown += 1
+            return None
+        return PredictedMask(number, position, RLE(size=rle["size"], counts=rle["counts"]), score)
 
-    def _position(self, number: int, fields: dict[str, Any]) -> int:
+    def _position(self, number: int, fields: dict[str, Any]) -> int | None:
         sentence = fields.get("id", fields.get("sentence"))
         if sentence is None:
             raise self._error(number, "no 'id'; the id of a sentence (or image, object and sentence) is wanted")
         position = self.positions.get(str(sentence))
+        if position is None and self.allow_unknown:
+            return None
         if position is None:
             raise self._error(number, f"no expression of this split has the id {sentence!r}; check --split")
         ids = self.reader.ids[position]

@@ -61,6 +61,7 @@ class Result:
     wall_seconds: float
     machine: dict[str, str]
     records: str  # the per-expression records, a file name beside this one
+    broken: tuple[str, ...] = ()  # a sentence about each record of the data set that was left out
     format: int = field(default=FORMAT)
 
     def write(self, path: Path) -> None:
@@ -72,6 +73,7 @@ class Result:
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
             fields["measures"] = _estimates(fields["measures"])
+            fields["broken"] = tuple(fields.get("broken", ()))  # results of before there was such a list have none
             fields["breakdowns"] = {
                 axis: {
                     name: Group(**{**group, "measures": _estimates(group["measures"])}) for name, group in rows.items()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..data.broken import Report
 from ..errors import DeixisError
 from ..metrics.accumulators import Totals
 from ..metrics.bootstrap import DRAWS
@@ -28,7 +29,10 @@ FLUSH = 1000  # masks of a predictions file between two flushes to disk
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One split under one protocol, and the files of its result; `advance` hears how many expressions were scored."""
+    """One split under one protocol, and the files of its result; `advance` hears how many expressions were scored.
+
+    The reader has left out what `report` names, and the result names it too.
+    """
 
     reader: Reader
     rules: ScoringProtocol
@@ -37,6 +41,7 @@ class Evaluation:
     out: Path
     draws: int = DRAWS
     seed: int = 0
+    report: Report = field(default_factory=Report)
     advance: Callable[[int], None] = field(default=lambda count: None)
 
     def __post_init__(self) -> None:
@@ -86,8 +91,10 @@ class Evaluation:
                 f"{self.parts[0]} was left by an evaluation that did not finish; go on with --resume, or remove it."
             )
         begun = [part for part in self.parts if mend(part)]
+        # Leaving broken records out changes which sentences there are, but no score of those that stay.
+        wanted = {name: value for name, value in header.items() if name != "ids_hash" or not self.report}
         for part in begun:
-            check_header(part, header)
+            check_header(part, wanted)
         return frozenset(scored.ids.sentence for part in begun for scored in read_records(part))
 
     def score_system(
@@ -102,9 +109,14 @@ class Evaluation:
         Raises `DeixisError`, with all their ids in a file beside the result, unless that is allowed.
         """
         self.part(0).unlink(missing_ok=True)
-        predictions = Predictions(path, self.reader)
+        # A file that answers the whole split may well know sentences that were left out of it.
+        predictions = Predictions(path, self.reader, allow_unknown=bool(self.report))
         try:
             self._write(self.part(0), _batches(predictions.scored(self.rules)), header)
+            if predictions.num_unknown:
+                self.report.refuse(
+                    f"{path}: sentences that are not scored have {predictions.num_unknown:,} of its masks."
+                )
             missing = predictions.missing
             self._list(missing)
             if missing and not allow_missing:
@@ -144,6 +156,7 @@ class Evaluation:
             wall_seconds=round(time.perf_counter() - started, 3),
             machine=machine(),
             records=self.records.name,
+            broken=tuple(self.report.broken),
         )
         result.write(self.out)
         for part in self.parts:

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from .. import masks
-from ..data.batches import Tokenizer, collate
+from ..data.batches import Tokenizer, collate, leave_interrupts_to_the_main_process, one_sentence
 from ..data.transforms import Preprocess
 from ..errors import DeixisError
 from ..metrics.protocols import ScoringProtocol
@@ -77,8 +77,17 @@ def score_system(
         for positions in shares(reader.ids, scoring.batch_size)[scoring.rank :: scoring.ranks]
     ]
     work = _Batches(reader, [positions for positions in plan if positions], segmenter.tokenizer, segmenter.preprocess)
-    for batch, samples in DataLoader(work, batch_size=None, num_workers=scoring.workers):
-        yield _score(segmenter, batch, samples, rules, scoring.threshold)
+    loader: DataLoader[tuple[Batch, list[Sample]]] = DataLoader(
+        work,
+        batch_size=None,
+        num_workers=scoring.workers,
+        worker_init_fn=leave_interrupts_to_the_main_process,
+    )
+    try:
+        for batch, samples in loader:
+            yield _score(segmenter, batch, samples, rules, scoring.threshold)
+    except DeixisError as error:
+        raise one_sentence(error) from error
 
 
 def shares(ids: Sequence[Ids], batch_size: int) -> list[list[int]]:
