@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from deixis.losses import bce, dice, pixel_contrast, weighted_cross_entropy
+from deixis.losses import bce, cross_modal_alignment, dice, pixel_contrast, weighted_cross_entropy
 
 
 def log_sigmoid(value: float) -> float:
@@ -79,3 +79,19 @@ def test_every_loss_has_a_gradient() -> None:
     logits = torch.randn(2, 2, 6, 6, requires_grad=True)
     weighted_cross_entropy(logits, masks).backward()
     assert (logits.grad != 0).all()
+
+
+def test_cross_modal_alignment_is_worked_out_by_hand_and_skips_empty_targets() -> None:
+    pixels = (
+        torch.tensor([[[[2.0, 0.0], [0.0, 3.0]]]]).repeat(2, 1, 1, 1).requires_grad_()
+    )  # unit vectors: (1, 0), (0, 1)
+    sentence = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    masks = torch.tensor([[[True, False]], [[False, False]]])
+    expected = math.log1p(math.exp(-10)) + math.log1p(math.exp(-1 / 0.3))
+    loss = cross_modal_alignment(pixels, sentence, masks)
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    loss.backward()
+    assert pixels.grad[0].abs().max() > 0
+    assert pixels.grad[1].abs().max() == 0
+    for nothing in (torch.zeros_like(masks), torch.ones_like(masks)):
+        assert cross_modal_alignment(pixels, sentence, nothing).item() == 0

@@ -1,6 +1,8 @@
 """Pure loss functions: what more than one system is trained with, each against a boolean mask."""
 
+import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -34,3 +36,40 @@ def pixel_contrast(logits: Float[Tensor, "b y x"], masks: Bool[Tensor, "b h w"])
     """
     inside = F.interpolate(masks[:, None].float(), size=logits.shape[-2:], mode="area")[:, 0]
     return F.binary_cross_entropy_with_logits(logits.float(), inside)
+
+
+def cross_modal_alignment(
+    pixels: Float[Tensor, "b y x d"],
+    sentence: Float[Tensor, "b d"],
+    masks: Bool[Tensor, "b h w"],
+    temperatures: tuple[float, float] = (0.1, 0.3),
+    most: int = 4096,
+) -> Float[Tensor, ""]:
+    """MagNet's alignment loss, the mean over the images whose target is not empty at the pixels' resolution.
+
+    For each pixel inside the target, against all pixels outside: InfoNCE with the target's mean feature
+    (`temperatures[0]`), and of the sentence with the pixel (`temperatures[1]`). Features are made unit vectors, the
+    mean of the inside ones is taken as it is. More than `most` pixels of a side are drawn from at random.
+    """
+    inside = F.interpolate(masks[:, None].float(), size=pixels.shape[1:3], mode="nearest")[:, 0].bool()
+    features = rearrange(F.normalize(pixels.float(), dim=-1), "b y x d -> b (y x) d")
+    texts = F.normalize(sentence.float(), dim=-1)
+    losses = []
+    for cells, text, target in zip(features, texts, inside.flatten(1), strict=True):
+        if target.any():
+            within, without = _some(cells[target], most), _some(cells[~target], most)
+            among_pixels = info_nce(within @ cells[target].mean(0), within @ without.T, temperatures[0])
+            losses.append(among_pixels + info_nce(within @ text, (without @ text)[None], temperatures[1]))
+    return torch.stack(losses).mean() if losses else (pixels.sum() + sentence.sum()) * 0.0
+
+
+def info_nce(positive: Float[Tensor, " n"], negatives: Float[Tensor, "#n k"], temperature: float) -> Float[Tensor, ""]:
+    """The mean surprise at each positive similarity among its negatives; without negatives there is none."""
+    if not negatives.shape[-1]:
+        return positive.sum() * 0.0
+    rest = torch.logsumexp(negatives / temperature, dim=-1)
+    return F.softplus(rest - positive / temperature).mean()
+
+
+def _some(rows: Tensor, most: int) -> Tensor:
+    return rows if len(rows) <= most else rows[torch.randperm(len(rows), device=rows.device)[:most]]

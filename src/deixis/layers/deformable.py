@@ -1,0 +1,144 @@
+"""Multi-scale deformable attention (Deformable DETR, Zhu et al., ICLR 2021), without a compiled extension.
+
+Each query looks at a few points of every level, bilinearly; beyond a level's border there is nothing. The same sum is
+made in two ways, which a test holds against each other:
+
+- `by_bags`: four rows of the values for each point, weighted and summed by one fused kernel, straight from the values'
+  own memory; the fastest on a CPU, where answers are made
+- `by_grids`: PyTorch's grid sampling, level by level; has cheap gradients, and is the one for other devices
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Sizes = Sequence[tuple[int, int]]  # height and width of each level
+
+
+class DeformableAttention(nn.Module):
+    """Queries to what they find around their reference points on every level."""
+
+    def __init__(self, width: int, heads: int, levels: int, points: int = 4) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"Attention of width {width} cannot be shared by {heads} heads; make it a multiple.")
+        self.heads, self.levels, self.points = heads, levels, points
+        self.offsets = nn.Linear(width, heads * levels * points * 2)
+        self.weights = nn.Linear(width, heads * levels * points)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+        self._start()
+
+    def _start(self) -> None:
+        """At first each head looks one way, each point a cell further, and all weigh alike."""
+        nn.init.zeros_(self.offsets.weight)
+        angles = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        ways = torch.stack([angles.cos(), angles.sin()], dim=-1)
+        ways = ways / ways.abs().amax(dim=-1, keepdim=True)
+        steps = torch.arange(1.0, self.points + 1)
+        spread = ways[:, None, None] * steps[:, None] * torch.ones(self.levels, 1, 1)
+        with torch.no_grad():
+            self.offsets.bias.copy_(spread.flatten())
+        nn.init.zeros_(self.weights.weight)
+        nn.init.zeros_(self.weights.bias)
+        for layer in (self.value, self.output):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "b q d"],
+        references: Float[Tensor, "q 2"],
+        features: Float[Tensor, "b n d"],
+        sizes: Sizes,
+    ) -> Float[Tensor, "b q d"]:
+        """`references` are x and y from 0 to 1, the same on every level; `features` are the levels' cells in turn."""
+        heads, levels, points = self.heads, self.levels, self.points
+        offsets = rearrange(self.offsets(queries), "b q (g s p xy) -> b q g s p xy", g=heads, s=levels, p=points)
+        weights = rearrange(self.weights(queries), "b q (g sp) -> b q g sp", g=heads).softmax(-1)
+        weights = rearrange(weights, "b q g (s p) -> b q g s p", s=levels)
+        values = rearrange(self.value(features), "b n (g c) -> b n g c", g=heads)
+        # Places are finer than half precision can tell.
+        places = references.float()[:, None, None, None] + offsets.float() / extent(sizes, offsets.device)
+        needs_gradient = torch.is_grad_enabled() and (values.requires_grad or places.requires_grad)
+        sample = by_bags if values.device.type == "cpu" and not needs_gradient else by_grids
+        return self.output(sample(values, places, weights, sizes))
+
+
+def by_bags(
+    values: Float[Tensor, "b n heads c"],
+    places: Float[Tensor, "b q heads levels points 2"],
+    weights: Float[Tensor, "b q heads levels points"],
+    sizes: Sizes,
+) -> Float[Tensor, "b q d"]:
+    """A point's value is the weighted sum of four rows of a table: cells by heads, as they lie in memory."""
+    batch, cells, heads, channels = values.shape
+    queries = places.shape[1]
+    table = values.float().reshape(-1, channels)
+    samples = torch.arange(batch, dtype=torch.int32)[:, None, None, None] * (cells * heads)
+    head = samples + torch.arange(heads, dtype=torch.int32)[:, None]
+    gathered, start = None, 0
+    for level, (height, width) in enumerate(sizes):
+        column, share_x = _neighbours(places[..., level, :, 0], width)
+        row, share_y = _neighbours(places[..., level, :, 1], height)
+        share = (share_y * weights[..., level, :, None].float())[..., :, None] * share_x[..., None, :]
+        first = row * (width * heads) + (head + start * heads)[..., None]
+        index = first[..., :, None] + (column * heads)[..., None, :]
+        bags = (batch * queries * heads, -1)
+        found = F.embedding_bag(index.reshape(bags), table, mode="sum", per_sample_weights=share.reshape(bags))
+        gathered = found if gathered is None else gathered.add_(found)
+        start += height * width
+    assert gathered is not None
+    return gathered.view(batch, queries, heads * channels).to(values.dtype)
+
+
+def _neighbours(places: Float[Tensor, "*size"], side: int) -> tuple[Tensor, Tensor]:
+    """The two cells beside each place of one axis, and their shares; a cell beyond the border has none."""
+    cell = places * side - 0.5
+    before = cell.floor()
+    pair = torch.stack([before, before + 1], dim=-1)
+    share = 1 - (cell[..., None] - pair).abs()
+    share.masked_fill_((pair < 0) | (pair >= side), 0)
+    return pair.clamp_(0, side - 1).int(), share
+
+
+def by_grids(
+    values: Float[Tensor, "b n heads c"],
+    places: Float[Tensor, "b q heads levels points 2"],
+    weights: Float[Tensor, "b q heads levels points"],
+    sizes: Sizes,
+) -> Float[Tensor, "b q d"]:
+    """One grid sampling a level, heads as samples."""
+    batch, _, heads, _ = values.shape
+    maps = rearrange(values, "b n g c -> (b g) c n").contiguous()
+    grids = rearrange(2 * places - 1, "b q g s p xy -> s (b g) q p xy").to(maps.dtype)
+    shares = rearrange(weights, "b q g s p -> s (b g) 1 q p").to(maps.dtype)
+    gathered: Tensor | None = None
+    for grid, share, level, size in zip(
+        grids, shares, maps.split([height * width for height, width in sizes], dim=-1), sizes, strict=True
+    ):
+        found = F.grid_sample(level.unflatten(-1, size), grid, padding_mode="zeros", align_corners=False)
+        found = (found * share).sum(-1)
+        gathered = found if gathered is None else gathered + found
+    assert gathered is not None
+    return rearrange(gathered, "(b g) c q -> b q (g c)", b=batch, g=heads)
+
+
+def centres(sizes: Sizes, device: torch.device) -> Float[Tensor, "n 2"]:
+    """x and y of every cell's centre, level after level, each level from 0 to 1."""
+    places = []
+    for height, width in sizes:
+        y = (torch.arange(height, device=device) + 0.5) / height
+        x = (torch.arange(width, device=device) + 0.5) / width
+        places.append(torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1).flatten(0, 1))
+    return torch.cat(places)
+
+
+def extent(sizes: Sizes, device: torch.device) -> Float[Tensor, "levels 1 2"]:
+    """Width and height of each level, in cells."""
+    return torch.tensor([[[width, height]] for height, width in sizes], dtype=torch.float32, device=device)

@@ -1,0 +1,146 @@
+"""Mutual fusion: image and expression are encoded side by side, and after each step both look at the other (MagNet)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .alignment import CrossModalAlignment
+from .early_fusion import StagedVision
+
+LanguageFusion = Literal["published", "intended"]
+PUBLISHED_MASK = -1e4  # the additive mask that the published code multiplies its queries by
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The four aligned maps `[b y x d]`, the words after the last step, and each stage's looks `[b l y x]`."""
+
+    maps: list[Tensor]
+    words: Float[Tensor, "b l d"]
+    looks: list[Tensor]
+
+
+class MutualFusion(nn.Module):
+    """Both sides read what the other was before this step's gates; after the last step nothing reads a gate."""
+
+    def __init__(
+        self,
+        vision: nn.Module,
+        word_width: int,
+        heads: Sequence[int] = (1, 1, 1, 1),
+        language_heads: Sequence[int] = (1, 1, 1),
+        *,
+        sides: Sequence[int] = (1, 2, 3, 6),
+        language: LanguageFusion = "intended",
+    ) -> None:
+        super().__init__()
+        self.vision = vision
+        self.widths = widths = cast(StagedVision, vision).widths
+        self.alignments = nn.ModuleList(
+            CrossModalAlignment(width, word_width, num, sides) for width, num in zip(widths, heads, strict=True)
+        )
+        self.gates = nn.ModuleList(Gate(width, nn.GELU()) for width in widths[:-1])
+        self.word_fusions = nn.ModuleList(
+            WordPixelAttention(word_width, width, num, language)
+            for width, num in zip(widths[:-1], language_heads, strict=True)
+        )
+        self.word_gates = nn.ModuleList(Gate(word_width, nn.ReLU()) for _ in widths[:-1])
+
+    def forward(
+        self,
+        images: Float[Tensor, "i 3 h w"],
+        words: Float[Tensor, "b l d"],
+        word_mask: Bool[Tensor, "b l"],
+        image_index: Int[Tensor, " b"] | None,
+        read: Callable[[int, Tensor], Tensor],
+    ) -> Fused:
+        """`words` come embedded; `read(step, words)` runs the language layers of one step."""
+        vision = cast(StagedVision, self.vision)
+        # The first stage has not seen the words yet: it runs once an image, however many sentences speak about it.
+        features = vision.stage(0, vision.embed(images))
+        if image_index is not None:
+            features = features[image_index]
+        maps, looks = [], []
+        for index in range(4):
+            if index > 0:
+                features = vision.stage(index, features)
+            words = read(index, words)
+            aligned, answer, looked = self.alignments[index](features, words, word_mask)
+            maps.append(aligned)
+            looks.append(looked)
+            if index < len(self.gates):
+                told = self.word_fusions[index](words, features, word_mask)
+                words = words + self.word_gates[index](told)
+                features = vision.merge(index, features + self.gates[index](answer))
+        return Fused(maps, words, looks)
+
+
+class Gate(nn.Module):
+    """How much of what was fused is let on: LAVT's gate; the published code has GELU for pixels, ReLU for words."""
+
+    def __init__(self, width: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+        self.hidden = nn.Linear(width, width, bias=False)
+        self.gate = nn.Linear(width, width, bias=False)
+        # Nearly shut at first, so that a pre-trained encoder sees what it knows; at zero neither layer would learn.
+        nn.init.trunc_normal_(self.gate.weight, std=0.02)
+
+    def forward(self, fused: Float[Tensor, "*size d"]) -> Float[Tensor, "*size d"]:
+        return torch.tanh(self.gate(self.activation(self.hidden(fused)))) * fused
+
+
+class WordPixelAttention(nn.Module):
+    """Each word gathers the pixels that matter to it; instance norms over pixels for keys and values, over words after.
+
+    - `intended`: a padding word asks nothing, gets nothing and counts in no norm
+    - `published`: queries are multiplied by an additive mask. So real words ask nothing and get the mean of all
+      pixels, padding words get one pixel each, and padding counts in the norm: answers depend on how much there is.
+
+    Biases that an instance norm takes away are absent.
+    """
+
+    def __init__(self, word_width: int, vision_width: int, heads: int, form: LanguageFusion) -> None:
+        super().__init__()
+        self.heads, self.form = heads, form
+        self.scale = word_width**-0.5  # the channels of all heads together, as published
+        self.words = nn.Linear(word_width, word_width)
+        self.query = nn.Linear(word_width, word_width)
+        self.key = nn.Linear(vision_width, word_width, bias=False)
+        self.value = nn.Linear(vision_width, word_width, bias=False)
+        self.output = nn.Linear(word_width, word_width, bias=False)
+        self.fuse = nn.Linear(word_width, word_width)
+
+    def forward(
+        self, words: Float[Tensor, "b l d"], features: Float[Tensor, "b y x c"], word_mask: Bool[Tensor, "b l"]
+    ) -> Float[Tensor, "b l d"]:
+        cells = rearrange(features, "b y x c -> b (y x) c")
+        everywhere = word_mask.new_ones(cells.shape[:2])
+        real = word_mask[..., None]
+        counted, asks = word_mask, real.to(words.dtype)
+        if self.form == "published":
+            counted, asks = torch.ones_like(word_mask), (~real).to(words.dtype) * PUBLISHED_MASK
+        query = rearrange(self.query(words) * asks, "b l (g c) -> b g l c", g=self.heads)
+        key, value = (sequence_norm(layer(cells), everywhere) for layer in (self.key, self.value))
+        key, value = (rearrange(each, "b n (g c) -> b g n c", g=self.heads) for each in (key, value))
+        gathered = ((query * self.scale) @ key.mT).softmax(-1) @ value
+        gathered = sequence_norm(self.output(rearrange(gathered, "b g l c -> b l (g c)")), counted)
+        fused = F.gelu(self.fuse(F.gelu(self.words(words)) * gathered))
+        return fused if self.form == "published" else fused * real
+
+
+def sequence_norm(
+    features: Float[Tensor, "b n d"], counted: Bool[Tensor, "b n"], epsilon: float = 1e-5
+) -> Float[Tensor, "b n d"]:
+    """Each channel to zero mean and unit variance over the counted elements of its sequence."""
+    share = counted / counted.sum(dim=1, keepdim=True).clamp(min=1)
+    wide = features.float()
+    mean = (share[:, None] @ wide).to(wide.dtype)
+    variance = share[:, None] @ (wide - mean).square()
+    return ((wide - mean) * torch.rsqrt(variance + epsilon)).to(features.dtype)

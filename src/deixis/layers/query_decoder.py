@@ -1,0 +1,146 @@
+"""Mask2Former's masked-attention decoder (Cheng et al., CVPR 2022) for one query: what is meant.
+
+- the query looks at one level after another, coarse to fine and again, only where its last mask lies
+- with one query, attention of the queries to each other is attention to itself, whose weight is one: two projections
+- the cells are never projected to keys and values: with one query it is cheaper to project the query (same sums)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .attention import additive
+from .pixel_decoder import sines
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the query says before the first layer and after each: its state, and its mask's logits."""
+
+    queries: Float[Tensor, "b k d"]
+    masks: Float[Tensor, "b k y x"]
+
+
+class QueryDecoder(nn.Module):
+    """Maps from coarse to fine, and mask features, to one mask after each layer."""
+
+    def __init__(
+        self,
+        width: int = 256,
+        mask_width: int = 256,
+        *,
+        heads: int = 8,
+        layers: int = 9,
+        feed_forward: int = 2048,
+        levels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(width))
+        self.position = nn.Parameter(torch.randn(width))
+        self.level = nn.Parameter(torch.randn(levels, width))
+        self.layers = nn.ModuleList(QueryLayer(width, heads, feed_forward) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.mask = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, mask_width)
+        )
+
+    def forward(self, maps: Sequence[Tensor], mask_features: Float[Tensor, "b y x e"]) -> Decoded:
+        """`maps` are the levels that are looked at in turn, `[b y x d]`."""
+        levels, places = [], []
+        for features, level in zip(maps, self.level, strict=True):
+            height, width = features.shape[1:3]
+            levels.append(rearrange(features, "b y x d -> b (y x) d") + level)
+            places.append(sines(height, width, features.shape[-1], str(features.device)).to(level.dtype))
+        query = self.query.expand(mask_features.shape[0], -1)
+        states, masks = [self.norm(query)], [self._mask(self.norm(query), mask_features)]
+        for number, layer in enumerate(self.layers):
+            at = number % len(maps)
+            visible = seen(masks[-1], (maps[at].shape[1], maps[at].shape[2]))
+            query = layer(query, self.position, levels[at], places[at], visible)
+            states.append(self.norm(query))
+            masks.append(self._mask(states[-1], mask_features))
+        return Decoded(torch.stack(states, dim=1), torch.stack(masks, dim=1))
+
+    def _mask(self, state: Float[Tensor, "b d"], mask_features: Float[Tensor, "b y x e"]) -> Float[Tensor, "b y x"]:
+        return einsum(self.mask(state), mask_features, "b e, b y x e -> b y x")
+
+
+@torch.no_grad()
+def seen(masks: Float[Tensor, "b y x"], size: tuple[int, int]) -> Bool[Tensor, "b n"]:
+    """The cells of a level that lie in the mask; all of them where none does, for attention must go somewhere."""
+    resized = F.interpolate(masks[:, None].float(), size=size, mode="bilinear", align_corners=False)
+    inside = ~(resized.flatten(1).sigmoid() < 0.5)
+    return inside | ~inside.any(dim=1, keepdim=True)
+
+
+class QueryLayer(nn.Module):
+    """Masked attention to the cells, the query's word with itself, a feed-forward network; each normalised after."""
+
+    def __init__(self, width: int, heads: int, feed_forward: int) -> None:
+        super().__init__()
+        self.attention = MaskedAttention(width, heads)
+        self.attention_norm = nn.LayerNorm(width)
+        self.self_value = nn.Linear(width, width)
+        self.self_output = nn.Linear(width, width)
+        self.self_norm = nn.LayerNorm(width)
+        self.hidden = nn.Linear(width, feed_forward)
+        self.output = nn.Linear(feed_forward, width)
+        self.output_norm = nn.LayerNorm(width)
+        for module in (self.self_value, self.self_output, self.hidden, self.output):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        query: Float[Tensor, "b d"],
+        position: Float[Tensor, " d"],
+        cells: Float[Tensor, "b n d"],
+        places: Float[Tensor, "n d"],
+        visible: Bool[Tensor, "b n"],
+    ) -> Float[Tensor, "b d"]:
+        query = self.attention_norm(query + self.attention(query + position, cells, places, visible))
+        query = self.self_norm(query + self.self_output(self.self_value(query)))
+        return self.output_norm(query + self.output(F.relu(self.hidden(query))))
+
+
+class MaskedAttention(nn.Module):
+    """One query looks at the visible cells, which keys show with their places and values without.
+
+    Keys have no bias, which shifts all scores alike.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"Attention of width {width} cannot be shared by {heads} heads; make it a multiple.")
+        self.heads, self.scale = heads, (width // heads) ** -0.5
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+        for layer in (self.query, self.key, self.value, self.output):
+            nn.init.xavier_uniform_(layer.weight)
+        for layer in (self.query, self.value, self.output):
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self,
+        query: Float[Tensor, "b d"],
+        cells: Float[Tensor, "b n d"],
+        places: Float[Tensor, "n d"],
+        visible: Bool[Tensor, "b n"],
+    ) -> Float[Tensor, "b d"]:
+        asked = rearrange(self.query(query) * self.scale, "b (g c) -> b g c", g=self.heads)
+        key = rearrange(self.key.weight, "(g c) d -> g c d", g=self.heads)
+        folded = einsum(asked, key, "b g c, g c d -> b g d")
+        scores = folded @ cells.mT + folded @ places.T.to(folded.dtype)
+        weights = (scores + additive(visible, scores.dtype)[:, None]).softmax(-1)
+        pooled = weights.to(cells.dtype) @ cells
+        value = rearrange(self.value.weight, "(g c) d -> g c d", g=self.heads)
+        mixed = rearrange(einsum(pooled, value.to(pooled.dtype), "b g d, g c d -> b g c"), "b g c -> b (g c)")
+        return self.output(mixed + self.value.bias)

@@ -1,0 +1,77 @@
+"""MagNet against what the published code computes from the same weights, within its noise."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from deixis.checkpoints.configs import from_dict
+from deixis.checkpoints.official_magnet import expected_names, infer_config, rename_magnet
+from deixis.models.magnet import MagNet, MagNetConfig
+from deixis.records import Batch
+
+SHARED = Path(__file__).parents[3] / "shared" / "goldens"
+
+
+@pytest.mark.parametrize(
+    "name", ["magnet_small_w7", "magnet_small_w12", pytest.param("magnet_full", marks=pytest.mark.slow)]
+)
+def test_every_map_on_the_way_is_the_published_one(name: str) -> None:
+    if not (SHARED / f"{name}.json").exists():
+        pytest.skip("the goldens are not beside this checkout")
+    recipe = runpy.run_path(str(SHARED / "recipe.py"))
+    facts, golden = json.loads((SHARED / f"{name}.json").read_text()), load_file(SHARED / f"{name}.safetensors")
+    salt = facts["inputs"]["salt_of_names_starting_with_classifier_predictor"]
+    official = {
+        key: torch.from_numpy(recipe["weight"](key, shape, salt if key.startswith("classifier.predictor.") else ""))
+        for key, (shape, dtype) in facts["state_dict"].items()
+        if dtype == "float32"
+    }
+    weights, unknown = rename_magnet(official)
+    assert unknown == []
+    assert expected_names(official) == weights.keys()
+    config, made = infer_config(official), facts["config"]
+    config["fusion_heads"] = made.get("mha", [1, 1, 1, 1])
+    config["language_heads"] = made.get("bert_num_heads_fusion", [1, 1, 1, 1])[:3]
+    model = MagNet(from_dict(MagNetConfig, config)).eval()
+    model.load_state_dict(weights)
+    words, mask = map(torch.from_numpy, recipe["tokens"](facts["inputs"]["token_ids"], 10))  # the network pads to 20
+    size = (480, 480) if name == "magnet_full" else (224, 200)
+    images = torch.from_numpy(recipe["image"](0, *size))[:, None]
+    maps = {}
+
+    def watch(key: str, module: torch.nn.Module, pick: int | None = None) -> None:
+        def keep(_: torch.nn.Module, inputs: tuple, made: object) -> None:
+            maps[key] = made if pick is None else made[pick]
+
+        module.register_forward_hook(keep)
+
+    for stage, alignment in enumerate(model.fusion.alignments):
+        watch(f"stage{stage}_mixer", alignment, 0)
+        watch(f"stage{stage}_pwam", alignment, 1)
+        for number, scale in enumerate(alignment.scales):
+            watch(f"stage{stage}_pyr{number}_pwam", scale)
+        if stage < 3:
+            watch(f"stage{stage}_next", model.fusion.vision.mergers[stage])
+            watch(f"lang{stage}_pwam", model.fusion.word_fusions[stage])
+    for number, layer in enumerate(model.pixels.layers):
+        watch(f"pixdec_msda{number}", layer.attention)
+        watch(f"pixdec_enc{number}", layer)
+    for number, layer in enumerate(model.referent.layers):
+        watch(f"dec_cross{number}", layer.attention_norm)
+        watch(f"query_layer{number}", layer)
+    with torch.inference_mode():
+        maps["mask_logits_fullres"] = model(Batch(images=images, words=words, word_mask=mask.bool())).logits
+    for key in maps.keys() & facts["tensors"].keys():
+        tensor = facts["tensors"][key]
+        stored = maps[key].reshape(tensor["full_shape"])[tuple(slice(None, None, step) for step in tensor["step"])]
+        deviation = (stored - golden[key]).abs().max().item()
+        assert deviation < max(5 * tensor["max_abs_diff_fp32_vs_fp64"], 3e-4 * tensor["std"]), f"{key}: {deviation}"
+    assert {"stage3_mixer", "lang2_pwam", "query_layer0", "mask_logits_fullres"} <= maps.keys() & golden.keys()
+    logits = maps["mask_logits_fullres"].flatten().numpy()
+    answer = np.unpackbits(golden["mask_gt_half"].numpy())[: logits.size].astype(bool)
+    assert ((logits > 0) != answer).sum() <= 3
