@@ -54,6 +54,7 @@ class GRefCOCO:
         reader._open(self.tree, split)
         return reader
 
+    @without_garbage_collection()
     def _open(self, tree: Tree, split: str) -> None:
         self.tree = tree
         self.split = split

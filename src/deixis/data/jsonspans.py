@@ -38,7 +38,7 @@ def parse(data: bytes, path: Path, record: str = "") -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         where = f"{path}, {record}," if record else f"{path}"
-        raise DeixisError(f"{where} is no whole JSON ({error}); download it again.") from error
+        raise DeixisError(f"{where} is no whole JSON ({error}); mend it, or get a whole copy.") from error
 
 
 def read_span(path: Path, span: Span, record: str) -> Any:

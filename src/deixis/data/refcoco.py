@@ -66,6 +66,7 @@ class RefCOCO:
         reader._open(self.tree, split)
         return reader
 
+    @without_garbage_collection()
     def _open(self, tree: Tree, split: str) -> None:
         self.tree = tree
         self.split = split
