@@ -9,6 +9,7 @@ can be read as a share of what the machine can do.
 import argparse
 import itertools
 import json
+import sys
 from typing import Any
 
 from .measure import fresh, peak_megabytes, seconds, write
@@ -93,7 +94,8 @@ def main() -> None:
             named | fresh("benchmarks.models", "--cell", system, dtype, mode, str(sentences), "--repeats", str(repeats))
         )
         print(json.dumps(rows[-1]), flush=True)
-    write("models", {"command": "python -m benchmarks.models", "sgemm_gflops_per_second": rate, "rows": rows})
+    command = " ".join(["python -m benchmarks.models", *sys.argv[1:]])
+    write("models", {"command": command, "sgemm_gflops_per_second": rate, "rows": rows})
 
 
 if __name__ == "__main__":
