@@ -1,0 +1,23 @@
+"""Several sentences about one picture as one strip: `python examples/5_answers.py OUT.png PICTURE SENTENCE …`.
+
+README's picture is `python examples/5_answers.py docs/answers.png examples/toyland.png "the person in green"
+"the child in blue" "the yellow turtle"`.
+"""
+
+import sys
+
+import numpy as np
+
+import deixis
+from deixis.viz import strip
+
+
+def main(out: str, picture: str, *sentences: str) -> None:
+    predictions = deixis.load()(picture, list(sentences))
+    panels = [(predictions[0].image, "the scene")]
+    panels += [(np.asarray(one.overlay()), f"“{one.expression}”  {one.score:.2f}") for one in predictions]
+    strip(panels).save(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
