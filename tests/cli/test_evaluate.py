@@ -247,7 +247,7 @@ def test_masks_for_records_that_were_left_out_are_counted_too(tmp_path: Path) ->
     assert result.num_expressions == 3  # masks are compared without looking at photos
     assert result.measures["mIoU"].value == 100.0
     assert "line 2" in result.broken[0]
-    assert result.broken[1:] == [f"{answers}: sentences that are not scored have 1 of its masks."]
+    assert result.broken[1:] == (f"{answers}: sentences that are not scored have 1 of its masks.",)
 
 
 def test_a_worker_meets_a_broken_photo_in_one_sentence(

@@ -72,8 +72,8 @@ def lavt_gref_google() -> Run:
 def lavt_toyland() -> Run:
     """`deixis train lavt-toyland`: a small LAVT on all three registers of Toyland, without any download.
 
-    Same encoders, data and budget as `vega-toyland`. Measured so far: 2,800 steps at 128 pixels took 34 minutes on one
-    core and gave mIoU 0.235 in the training loop.
+    Same encoders, data and budget as `vega-toyland`. As measured so far, 2,800 steps at 128 pixels took 34
+    minutes on one core and gave mIoU 0.235 in the training loop.
     """
     return Run(
         data=ToylandData(),

@@ -72,8 +72,8 @@ def vega_gref_google() -> Run:
 def vega_toyland() -> Run:
     """`deixis train vega-toyland`: a small VEGA on all three registers of Toyland, without any download.
 
-    `python examples/pretrain_vision.py runs/packed/train runs/parsing` comes first. Measured so far: 2,800 steps at 128
-    pixels took 32 minutes on one core and gave mIoU 0.351 in the training loop; docs/vega.md has the commands.
+    `python examples/pretrain_vision.py runs/packed/train runs/parsing` comes first. As measured so far, 2,800
+    steps at 128 pixels took 32 minutes on one core and gave mIoU 0.351 in the training loop; docs/vega.md has more.
     """
     return Run(
         data=ToylandData(),
