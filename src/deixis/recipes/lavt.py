@@ -60,7 +60,7 @@ def lavt_gref_umd() -> Run:
 def lavt_gref_google() -> Run:
     """`deixis train lavt-gref-google --data.root DATA`: LAVT on G-Ref, Google's split, as published.
 
-    Published oIoU 60.50 val. Time: not measured by us.
+    Published oIoU: not in the table that we quote. Time: not measured by us.
     """
     return replace(
         lavt_refcoco(),
