@@ -35,7 +35,10 @@ class DeformableAttention(nn.Module):
         self._start()
 
     def _start(self) -> None:
-        """At first each head looks one way, each point a cell further, and all weigh alike."""
+        """At first each head looks one way, each point a cell further, and all weigh nearly alike.
+
+        Were the weights' layer zero, as published, nothing would tell the positions how to change in the first step.
+        """
         nn.init.zeros_(self.offsets.weight)
         angles = torch.arange(self.heads) * (2 * math.pi / self.heads)
         ways = torch.stack([angles.cos(), angles.sin()], dim=-1)
@@ -44,7 +47,7 @@ class DeformableAttention(nn.Module):
         spread = ways[:, None, None] * steps[:, None] * torch.ones(self.levels, 1, 1)
         with torch.no_grad():
             self.offsets.bias.copy_(spread.flatten())
-        nn.init.zeros_(self.weights.weight)
+        nn.init.trunc_normal_(self.weights.weight, std=0.01)
         nn.init.zeros_(self.weights.bias)
         for layer in (self.value, self.output):
             nn.init.xavier_uniform_(layer.weight)

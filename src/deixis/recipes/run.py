@@ -19,6 +19,7 @@ from ..data.batches import Batches, InOrder
 from ..data.transforms import Preprocess
 from ..errors import DeixisError
 from ..models.lavt import LAVTConfig
+from ..models.magnet import MagNetConfig
 from ..models.vega import VEGAConfig
 from ..records import Reader
 from ..text.tokenizer import PUBLISHED, Tokenizer
@@ -41,7 +42,7 @@ class Run:
     """Data, system, optimiser, schedule, and all that numbers depend on; written beside its checkpoints."""
 
     data: Data
-    system: LAVTConfig | VEGAConfig
+    system: LAVTConfig | MagNetConfig | VEGAConfig
     preprocess: Preprocess = field(default_factory=Preprocess)
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)

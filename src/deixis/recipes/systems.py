@@ -6,10 +6,12 @@ from torch import nn
 
 from ..errors import DeixisError, did_you_mean
 from ..models.lavt import LAVT, LAVTConfig
+from ..models.magnet import MagNet, MagNetConfig
 from ..models.vega import VEGA, VEGAConfig
 
 SYSTEMS: dict[str, tuple[type[Any], Any]] = {
     "lavt": (LAVTConfig, LAVT),
+    "magnet": (MagNetConfig, MagNet),
     "vega": (VEGAConfig, VEGA),
 }
 
