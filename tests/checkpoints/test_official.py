@@ -96,7 +96,7 @@ def test_a_missing_or_unknown_weight_is_named(parts: dict, tmp_path: Path) -> No
         read_official(write(tmp_path / "b.pth", model | {"classifier.extra": torch.zeros(1)}, bert))
     with pytest.raises(DeixisError, match="has no BERT"):
         read_official(write(tmp_path / "c.pth", model))
-    with pytest.raises(DeixisError, match="no LAVT checkpoint: it has conv1"):
+    with pytest.raises(DeixisError, match="no LAVT or MagNet checkpoint: it has conv1"):
         read_official(write(tmp_path / "d.pth", {"conv1": torch.zeros(1)}))
     lacking = without(bert, "encoder.layer.1.output.dense.bias")
     with pytest.raises(DeixisError, match=r"lacks text\.bert\.encoder\.layer\.1\.output\.dense\.bias"):

@@ -14,7 +14,7 @@ from einops import rearrange
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from deixis.checkpoints.official import rename_lavt
+from deixis.checkpoints.official_lavt import rename_lavt
 from deixis.models.lavt import LAVT, LAVTConfig
 from deixis.records import Batch
 from deixis.text.bert import BertConfig

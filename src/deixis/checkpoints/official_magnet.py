@@ -1,12 +1,22 @@
 """MagNet's published weights by our names."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from .renaming import Rules, Weights, bert_names, count, rename, swin_names, swin_rules
+from .renaming import (
+    Rules,
+    Weights,
+    bert_config,
+    bert_names,
+    bert_rules,
+    count,
+    rename,
+    swin_config,
+    swin_names,
+    swin_rules,
+)
 
 
 def _attention(official: str, ours: str) -> Rules:
@@ -62,8 +72,7 @@ RULES: Rules = (
     (r"language_model\.pwams\.(\d)\.project_mm\.0\.(weight|bias)", r"fusion.word_fusions.\1.fuse.\2"),
     (r"language_model\.res_gates\.(\d)\.0\.weight", r"fusion.word_gates.\1.hidden.weight"),
     (r"language_model\.res_gates\.(\d)\.2\.weight", r"fusion.word_gates.\1.gate.weight"),
-    (r"language_model\.(pooler\..+|embeddings\.position_ids)", None),
-    (r"language_model\.((?:embeddings|encoder)\..+)", r"text.bert.\1"),
+    *bert_rules("language_model"),
     (r"classifier\.pixel_decoder\.input_proj\.(\d)\.0\.(weight|bias)", r"pixels.inputs.\1.\2"),
     (r"classifier\.pixel_decoder\.input_proj\.(\d)\.1\.(weight|bias)", r"pixels.norms.\1.\2"),
     (r"classifier\.pixel_decoder\.transformer\.level_embed", "pixels.level"),
@@ -104,7 +113,7 @@ def rename_magnet(official: Mapping[str, Tensor]) -> tuple[Weights, list[str]]:
     """Our names and shapes, and the names that MagNet does not know."""
     parted: Weights = {}
     for name, tensor in official.items():
-        if "in_proj_" in name and tensor.shape[0] % 3 == 0:
+        if "in_proj_" in name and tensor.ndim and tensor.shape[0] % 3 == 0:
             place, kind = name.rsplit("in_proj_", 1)
             for part, own in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
                 parted[f"{place}in_{part}.{kind}"] = own
@@ -112,29 +121,27 @@ def rename_magnet(official: Mapping[str, Tensor]) -> tuple[Weights, list[str]]:
             parted[name] = tensor
     ours, unknown = rename(parted, RULES)
     for name in ("referent.query", "referent.position"):
-        if name in ours and ours[name].shape[0] == 1:
+        if name in ours and ours[name].ndim == 2 and ours[name].shape[0] == 1:
             ours[name] = ours[name][0]
     return ours, unknown
 
 
-def infer_config(official: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The fields of MagNet's config, from shapes; heads of fusions leave no trace in them and are as published."""
-    table = "image_model.layers.{}.blocks.0.attn.relative_position_bias_table"
-    cells, _ = official[table.format(0)].shape
+def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None) -> dict[str, Any]:
+    """The fields of MagNet's config, from shapes; the fusions' heads leave no trace in them.
+
+    It answers as the published code does: with its language fusion, and without a word on whether the referent is
+    there, since class scores decide nothing there.
+    """
     encoder = "classifier.pixel_decoder.transformer.encoder.layers.0."
     weights = official[f"{encoder}self_attn.attention_weights.weight"]
     return {
-        "vision": {
-            "embed_dim": official["image_model.patch_embed.proj.weight"].shape[0],
-            "depths": _depths(official),
-            "heads": [official[table.format(stage)].shape[1] for stage in range(4)],
-            "window": (math.isqrt(cells) + 1) // 2,
-        },
-        "text": _text(official),
+        "vision": swin_config(official, "image_model"),
+        "text": bert_config(official, "language_model"),
+        "fusion_heads": heads or [1, 1, 1, 1],
         "language_fusion": "published",
         "width": weights.shape[1],
         "mask_width": official["classifier.pixel_decoder.mask_features.weight"].shape[0],
-        "heads": weights.shape[0] // 16,  # four points on each of four levels
+        "heads": max(1, weights.shape[0] // 16),  # four points on each of four levels
         "pixel_layers": count(official, ENCODER),
         "pixel_feed_forward": official[f"{encoder}linear1.weight"].shape[0],
         "query_layers": count(official, CROSS),
@@ -144,22 +151,10 @@ def infer_config(official: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _text(official: Mapping[str, Tensor]) -> dict[str, int]:
-    vocabulary, width = official["language_model.embeddings.word_embeddings.weight"].shape
-    return {
-        "layers": count(official, r"language_model\.encoder\.layer\.(\d+)\."),
-        "width": width,
-        "heads": max(1, width // 64),  # as in every published BERT
-        "feed_forward": official["language_model.encoder.layer.0.intermediate.dense.weight"].shape[0],
-        "vocabulary": vocabulary,
-        "positions": official["language_model.embeddings.position_embeddings.weight"].shape[0],
-    }
-
-
 def expected_names(official: Mapping[str, Tensor]) -> set[str]:
     """Every weight, by our names, of the MagNet whose numbers of blocks and layers the file shows."""
     linear = ("weight", "bias")
-    names = swin_names(_depths(official)) | bert_names(count(official, r"language_model\.encoder\.layer\.(\d+)\."))
+    names = swin_names(official, "image_model") | bert_names(official, "language_model")
     names |= {"pixels.level", "referent.query", "referent.position", "referent.level"}
     attention = ("vision", "query", "query_norm", "value", "output", "output_norm", "fuse")
     for stage in range(4):
@@ -188,7 +183,3 @@ def expected_names(official: Mapping[str, Tensor]) -> set[str]:
         names |= {f"referent.layers.{layer}.attention.key.weight"}
     names |= {f"{part}.{of}" for part in ("pixels.mask_features", "referent.norm") for of in linear}
     return names | {f"referent.mask.{number}.{of}" for number in (0, 2, 4) for of in linear}
-
-
-def _depths(official: Mapping[str, Tensor]) -> list[int]:
-    return [count(official, rf"image_model\.layers\.{stage}\.blocks\.(\d+)\.") for stage in range(4)]

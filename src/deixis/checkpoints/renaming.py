@@ -1,5 +1,6 @@
 """From published names to ours: the rules that the readers of official checkpoints share."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -38,27 +39,63 @@ def swin_rules(place: str) -> list[tuple[str, str | None]]:
     ]
 
 
-def swin_names(depths: Sequence[int]) -> set[str]:
-    """Every weight of a Swin, by our names."""
+def swin_names(official: Iterable[str], place: str) -> set[str]:
+    """Every weight, by our names, of the Swin whose blocks are found under `place`."""
     linear = ("weight", "bias")
     names = {f"fusion.vision.patches.{part}.{of}" for part in ("projection", "norm") for of in linear}
-    for stage, depth in enumerate(depths):
+    for stage, depth in enumerate(depths(official, place)):
         for number in range(depth):
-            place = f"fusion.vision.stages.{stage}.{number}"
-            names |= {
-                f"{place}.attention.position_bias",
-                *(f"{place}.{part}.{of}" for part in SWIN_BLOCK for of in linear),
-            }
+            block = f"fusion.vision.stages.{stage}.{number}"
+            names |= {f"{block}.attention.position_bias"}
+            names |= {f"{block}.{part}.{of}" for part in SWIN_BLOCK for of in linear}
     merger = ("norm.weight", "norm.bias", "reduction.weight")
     return names | {f"fusion.vision.mergers.{stage}.{part}" for stage in range(3) for part in merger}
 
 
-def bert_names(layers: int) -> set[str]:
-    """Every weight of a BERT without pooler, by our names."""
+def bert_rules(place: str) -> list[tuple[str, str | None]]:
+    """BERT under the official name `place` to ours under `text`; no answer reads its pooler."""
+    return [
+        (rf"{place}\.pooler\..+", None),
+        (rf"{place}\.embeddings\.position_ids", None),
+        (rf"{place}\.((?:embeddings|encoder)\..+)", r"text.bert.\1"),
+    ]
+
+
+def bert_names(official: Iterable[str], place: str) -> set[str]:
+    """Every weight, by our names, of the BERT whose layers are found under `place`."""
     names = {f"text.bert.embeddings.{part}" for part in BERT_EMBEDDINGS}
-    for number in range(layers):
+    for number in range(count(official, _layer(place))):
         names |= {f"text.bert.encoder.layer.{number}.{part}.{of}" for part in BERT_LAYER for of in ("weight", "bias")}
     return names
+
+
+def depths(official: Iterable[str], place: str) -> list[int]:
+    """How many blocks each stage of the Swin under `place` has."""
+    return [count(official, rf"{place}\.layers\.{stage}\.blocks\.(\d+)\.") for stage in range(4)]
+
+
+def swin_config(official: Mapping[str, Tensor], place: str) -> dict[str, object]:
+    """The fields of the config of the Swin under `place`, from shapes."""
+    tables = [official[f"{place}.layers.{stage}.blocks.0.attn.relative_position_bias_table"] for stage in range(4)]
+    return {
+        "embed_dim": official[f"{place}.patch_embed.proj.weight"].shape[0],
+        "depths": depths(official, place),
+        "heads": [table.shape[1] for table in tables],
+        "window": (math.isqrt(tables[0].shape[0]) + 1) // 2,
+    }
+
+
+def bert_config(official: Mapping[str, Tensor], place: str) -> dict[str, object]:
+    """The fields of the config of the BERT under `place`, from shapes."""
+    vocabulary, width = official[f"{place}.embeddings.word_embeddings.weight"].shape
+    return {
+        "layers": count(official, _layer(place)),
+        "width": width,
+        "heads": max(1, width // 64),  # as in every published BERT
+        "feed_forward": official[f"{place}.encoder.layer.0.intermediate.dense.weight"].shape[0],
+        "vocabulary": vocabulary,
+        "positions": official[f"{place}.embeddings.position_embeddings.weight"].shape[0],
+    }
 
 
 def rename(official: Mapping[str, Tensor], rules: Rules, convolutions: str | None = None) -> tuple[Weights, list[str]]:
@@ -86,6 +123,11 @@ def count(names: Iterable[str], pattern: str) -> int:
 
 
 def some(names: Iterable[str], limit: int = 4) -> str:
+    """The first few of the names, and how many more there are."""
     listed = sorted(names)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return (", ".join(listed[:limit]) or "nothing") + more
+
+
+def _layer(place: str) -> str:
+    return rf"{place}\.encoder\.layer\.(\d+)\."
