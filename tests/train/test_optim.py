@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from deixis.errors import DeixisError
-from deixis.train.optim import Average, Optimiser, adamw, parameter_groups, set_rate
+from deixis.train.optim import Average, Optimiser, build, parameter_groups, set_rate
 
 
 def network() -> nn.Module:
@@ -39,11 +39,11 @@ def test_a_pattern_that_matches_nothing_is_refused_with_a_near_name() -> None:
 
 def test_a_system_that_is_frozen_whole_is_refused() -> None:
     with pytest.raises(DeixisError, match="nothing to train"):
-        adamw(network(), Optimiser(frozen=("*",)))
+        build(network(), Optimiser(frozen=("*",)))
 
 
 def test_each_group_keeps_its_share_of_the_rate() -> None:
-    optimiser = adamw(network(), Optimiser(lr=1.0, slow=("vision.*",), slowness=0.1))
+    optimiser = build(network(), Optimiser(lr=1.0, slow=("vision.*",), slowness=0.1))
     set_rate(optimiser, 0.5)
     assert sorted(group["lr"] for group in optimiser.param_groups) == pytest.approx([0.05, 0.5])
 
@@ -51,7 +51,7 @@ def test_each_group_keeps_its_share_of_the_rate() -> None:
 def test_only_groups_with_decay_shrink_without_gradients() -> None:
     system = network()
     before = {name: parameter.detach().clone() for name, parameter in system.named_parameters()}
-    optimiser = adamw(system, Optimiser(lr=0.1, weight_decay=0.5, no_decay=("vision.*",)))
+    optimiser = build(system, Optimiser(lr=0.1, weight_decay=0.5, no_decay=("vision.*",)))
     set_rate(optimiser, 1.0)
     for parameter in system.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -81,7 +81,7 @@ def test_the_average_follows_its_formula_and_leaves_the_weights_alone() -> None:
 
 def test_frozen_parameters_are_in_no_average() -> None:
     system = network()
-    adamw(system, Optimiser(frozen=("vision.*",)))
+    build(system, Optimiser(frozen=("vision.*",)))
     assert set(Average(system, 0.5).state()) == {"head.weight", "head.bias"}
 
 

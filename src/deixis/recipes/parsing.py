@@ -6,6 +6,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from ..data.transforms import Preprocess
 from ..models.parsing import Parsing, ParsingConfig
 from ..toyland.packed import NOTHING, PackedToyland
 from ..toyland.scenes import COLOURS, KINDS, PATTERNS, SIZES
+from ..train.optim import Optimiser, build
 from ..vision.swin import SwinConfig
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {"kind": KINDS, "colour": COLOURS, "size": SIZES, "pattern": PATTERNS}
@@ -27,16 +29,19 @@ TOYLAND_VISION = SwinConfig(
 )
 
 
+PARSING_OPTIMISER = Optimiser(lr=2e-3, matrix_lr=0.02, weight_decay=0.05, clip=1.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """How long, how fast, on pictures of which side; AdamW with a one-cycle rate."""
+    """How long, how fast, on pictures of which side; one-cycle rates, Muon's for the matrices."""
 
     vision: SwinConfig = TOYLAND_VISION
     steps: int = 3000
     batch_size: int = 16
     side: int = 128
-    lr: float = 2e-3
-    weight_decay: float = 0.05
+    optimiser: Optimiser = PARSING_OPTIMISER
+    precision: Literal["fp32", "bf16"] = "fp32"
     workers: int = 0
     seed: int = 0
     start: str = ""  # an earlier `vision.safetensors` to go on from
@@ -80,15 +85,20 @@ def pretrain(settings: Pretraining, packed: Path, out: Path, report: Callable[[i
     parser = Parsing(ParsingConfig(vision=settings.vision, attributes=attributes))
     if settings.start:
         parser.load_state_dict(load_file(settings.start), strict=False)
-    optimiser = torch.optim.AdamW(parser.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=settings.steps, pct_start=0.05)
+    narrow = settings.precision == "bf16"
+    optimiser = build(parser, settings.optimiser, torch.bfloat16 if narrow else torch.float32)
+    peaks = [group["base_lr"] for group in optimiser.param_groups]
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=settings.steps, pct_start=0.05)
     out.mkdir(parents=True, exist_ok=True)
     for step, (images, targets) in enumerate(_batches(settings, packed), start=1):
-        logits = parser(images)
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            logits = parser(images)
+        logits = {name: one.float() for name, one in logits.items()}
         terms = parser.loss(logits, targets)
         optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(parser.parameters(), 1.0)
+        if settings.optimiser.clip is not None:
+            torch.nn.utils.clip_grad_norm_(parser.parameters(), settings.optimiser.clip)
         optimiser.step()
         rate.step()
         if step % 50 == 0 or step == settings.steps:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import DeixisError
 from ..records import Batch
-from .optim import Average, Optimiser, adamw, set_rate
+from .optim import Average, Optimiser, build, set_rate
 from .state import State, seed_step
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -51,7 +51,8 @@ class Engine:
             raise DeixisError(f"This machine cannot train in {precision} ({error}); choose fp32.") from error
         self.system = system.to(self.accelerator.device).train()
         self.settings, self.seed, self.parts = optimiser, seed, parts
-        self.plain_optimiser = adamw(self.system, optimiser)
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.plain_optimiser = build(self.system, optimiser, dtype)
         self.trained = [parameter for parameter in self.system.parameters() if parameter.requires_grad]
         self.average = None if optimiser.average is None else Average(self.system, optimiser.average)
         if compiled:

@@ -1,4 +1,4 @@
-"""AdamW with groups told apart by parameter names, and the running average of weights."""
+"""AdamW, or Muon with it, with groups told apart by parameter names; and the running average of weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DeixisError, did_you_mean
+from .muon import Muon, is_matrix
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimiser:
-    """AdamW; `no_decay`, `slow` and `frozen` are patterns of parameter names (`vision.*norm*`)."""
+    """AdamW; `no_decay`, `slow` and `frozen` are patterns of parameter names (`vision.*norm*`).
+
+    With a `matrix_lr` the weights of linear layers and convolutions take Muon's steps at that rate (0.02 is usual).
+    """
 
     lr: float = 5e-5
+    matrix_lr: float | None = None
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
@@ -27,9 +32,15 @@ class Optimiser:
     average: float | None = None  # decay of the exponential moving average; None: no average
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or self.weight_decay < 0 or self.epsilon <= 0 or self.slowness <= 0:
+        if (
+            self.lr <= 0
+            or (self.matrix_lr or 1) <= 0
+            or self.weight_decay < 0
+            or self.epsilon <= 0
+            or self.slowness <= 0
+        ):
             raise DeixisError(
-                f"The learning rate, epsilon and slowness must be positive, the decay not negative: {self}."
+                f"The learning rates, epsilon and slowness must be positive, the decay not negative: {self}."
             )
         if not all(0 <= beta < 1 for beta in (*self.betas, self.average or 0.0)):
             raise DeixisError(f"The betas and the average's decay lie from 0 up to, not including, 1: {self}.")
@@ -38,38 +49,44 @@ class Optimiser:
 
 
 def parameter_groups(system: nn.Module, optimiser: Optimiser) -> list[dict[str, object]]:
-    """AdamW's groups; frozen parameters are switched off and stand in none. Every pattern must match something."""
+    """The optimiser's groups; frozen parameters are switched off, in none of them. Every pattern must match something."""
     names = [name for name, _ in system.named_parameters()]
     for pattern in (*optimiser.no_decay, *optimiser.frozen, *optimiser.slow):
         if not any(fnmatchcase(name, pattern) for name in names):
             raise DeixisError(
                 f"The optimiser names {pattern!r}, but no parameter matches. {did_you_mean(pattern, names)}"
             )
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    matrix_lr = optimiser.matrix_lr or optimiser.lr
+    matrices = set() if optimiser.matrix_lr is None else _matrices(system)
+    groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in system.named_parameters():
         if _matches(name, optimiser.frozen):
             parameter.requires_grad_(False)
         if parameter.requires_grad:
-            kind = (_matches(name, optimiser.no_decay), _matches(name, optimiser.slow))
+            kind = (_matches(name, optimiser.no_decay), _matches(name, optimiser.slow), parameter in matrices)
             groups.setdefault(kind, []).append(parameter)
     return [
         {
             "params": parameters,
             "weight_decay": 0.0 if no_decay else optimiser.weight_decay,
-            "base_lr": optimiser.lr * (optimiser.slowness if slow else 1.0),
+            "base_lr": (matrix_lr if orthogonal else optimiser.lr) * (optimiser.slowness if slow else 1.0),
+            "orthogonal": orthogonal,
         }
-        for (no_decay, slow), parameters in groups.items()
+        for (no_decay, slow, orthogonal), parameters in groups.items()
     ]
 
 
-def adamw(system: nn.Module, optimiser: Optimiser) -> torch.optim.AdamW:
+def build(system: nn.Module, optimiser: Optimiser, dtype: torch.dtype = torch.float32) -> torch.optim.AdamW:
+    """The optimiser of a system; `dtype` is what Muon orthogonalises in."""
     groups = parameter_groups(system, optimiser)
     if not groups:
         raise DeixisError("Every parameter is frozen, so there is nothing to train; shorten `optimiser.frozen`.")
     device = next(system.parameters()).device.type
-    return torch.optim.AdamW(
-        groups, lr=optimiser.lr, betas=optimiser.betas, eps=optimiser.epsilon, fused=device in {"cpu", "cuda"}
-    )
+    rates = {"lr": optimiser.lr, "betas": optimiser.betas, "eps": optimiser.epsilon}
+    if optimiser.matrix_lr is None:
+        return torch.optim.AdamW(groups, **rates, fused=device in {"cpu", "cuda"})  # type: ignore[arg-type]
+    # Fused on a GPU, AdamW unscales fp16's gradients by itself, behind Muon's back.
+    return Muon(groups, dtype=dtype, **rates, fused=device == "cpu")
 
 
 def set_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
@@ -116,6 +133,15 @@ class Average:
     @torch.no_grad()
     def _fill(self, values: list[Tensor]) -> None:
         torch._foreach_copy_([parameter.detach() for parameter in self.live], values)
+
+
+def _matrices(system: nn.Module) -> set[nn.Parameter]:
+    return {
+        parameter
+        for module in system.modules()
+        for parameter in module.parameters(recurse=False)
+        if is_matrix(module, parameter)
+    }
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
