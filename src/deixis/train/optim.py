@@ -49,7 +49,7 @@ class Optimiser:
 
 
 def parameter_groups(system: nn.Module, optimiser: Optimiser) -> list[dict[str, object]]:
-    """The optimiser's groups; frozen parameters are switched off, in none of them. Every pattern must match something."""
+    """The optimiser's groups; frozen parameters are switched off. Every pattern must match something."""
     names = [name for name, _ in system.named_parameters()]
     for pattern in (*optimiser.no_decay, *optimiser.frozen, *optimiser.slow):
         if not any(fnmatchcase(name, pattern) for name in names):
