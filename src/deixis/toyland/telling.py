@@ -1,25 +1,32 @@
 """All that is said about one view: several sentences for each referent, rough speech, two targets and none."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from ..errors import DeixisError
-from .grammar import Speech, describe, describe_nothing, describe_two
+from .domains import is_held_out
+from .grammar import Speech, describe, describe_nothing, describe_two, means
 from .phrases import Phrase
-from .programs import Closest, Hidden, Middle, Not, Or, Program, Rank, Related, nodes
+from .programs import Closest, Hidden, Is, Middle, Not, Or, Program, Rank, Related, nodes
 from .programs import text as program_text
 from .roughen import roughen
+from .scenes import COLOURS, KINDS
 from .view import View
 from .vocabulary import LOCATION_WORDS
 
 REPEATS = 3  # how often another sentence for the same thing is tried before the speaker has said all there is
+MOST_NOTHINGS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extras:
-    """Rough speech and unusual expressions as probabilities: of a sentence, and (the last two) of a scene."""
+    """Rough speech and unusual expressions.
+
+    `typos` and `slang` are probabilities of a sentence, `two_targets` is one of a scene. `no_target` counts a scene's
+    sentences about nothing in it: its whole part are always tried, one more with the rest as its probability.
+    """
 
     typos: float = 0.0
     slang: float = 0.0
@@ -28,7 +35,12 @@ class Extras:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not 0 <= value <= 1:
+            if name == "no_target":
+                if not 0 <= value <= MOST_NOTHINGS:
+                    raise DeixisError(
+                        f"Toyland's extra 'no_target' is {value}; sentences a scene are wanted, 0 to {MOST_NOTHINGS}."
+                    )
+            elif not 0 <= value <= 1:
                 raise DeixisError(f"Toyland's extra {name!r} is {value}; a probability from 0 to 1 is wanted.")
 
 
@@ -44,7 +56,7 @@ class Told:
 def tell(
     view: View, referents: Sequence[int], speech: Speech, extras: Extras, sentences: int, chance: Random
 ) -> Iterator[Told]:
-    """Up to `sentences` different expressions for each referent, then one for two things and one for nothing."""
+    """Up to `sentences` different expressions for each referent, then one for two things and some for nothing."""
     for referent in referents:
         said: set[str] = set()
         for _ in range(sentences * REPEATS):
@@ -62,9 +74,13 @@ def tell(
         phrase = describe_two(view, (one, two), speech, chance)
         if phrase is not None:
             yield _told(phrase, (one, two), extras, chance)
-    if chance.random() < extras.no_target:
-        phrase = describe_nothing(view, speech, chance)
-        if phrase is not None:
+    denied: set[str] = set()
+    for number in range(MOST_NOTHINGS):
+        if chance.random() >= extras.no_target - number:
+            return
+        phrase = _nothing(view, speech, chance)
+        if phrase is not None and phrase.text not in denied:
+            denied.add(phrase.text)
             yield _told(phrase, (), extras, chance)
 
 
@@ -89,6 +105,40 @@ def traits(told: Told, view: View, speech: Speech) -> dict[str, Any]:
         facts |= {"kind": thing.kind, "colour": thing.colour, "same_kind": len(same), "size": thing.size}
         facts["visible"] = round(view.seen[target].share, 4)
     return facts
+
+
+def _nothing(view: View, speech: Speech, chance: Random) -> Phrase | None:
+    """What means nothing in the view: a colour and a kind that do not meet there, or a mistake about a thing.
+
+    Pairs of kind and colour that training never shows are not denied either: a model would learn that they never are.
+    """
+    for _ in range(REPEATS):
+        phrase = describe_nothing(view, speech, chance) if chance.random() < 0.5 else _mistaken(view, speech, chance)
+        if phrase is not None and means(phrase.program, view, frozenset()) and not _names_held_out(phrase.program):
+            return phrase
+    return None
+
+
+def _mistaken(view: View, speech: Speech, chance: Random) -> Phrase | None:
+    """What would mean one thing of the view if its kind or its colour were another: in every form there is."""
+    if not view.sure:
+        return None
+    index = chance.choice(sorted(view.sure))
+    thing = view.things[index]
+    if speech.colours and chance.random() < 0.5:
+        other = replace(thing, colour=chance.choice(COLOURS))
+    else:
+        other = replace(thing, kind=chance.choice(KINDS), state="", carried=())
+    if is_held_out(other.kind, other.colour):
+        return None
+    things = (*view.things[:index], other, *view.things[index + 1 :])
+    return describe(replace(view, scene=replace(view.scene, things=things), memory={}), index, speech, chance)
+
+
+def _names_held_out(program: Program) -> bool:
+    named = [node for node in nodes(program) if isinstance(node, Is)]
+    kinds, colours = ([node.value for node in named if node.attribute == name] for name in ("kind", "colour"))
+    return any(is_held_out(kind, colour) for kind in kinds for colour in colours)
 
 
 def _told(phrase: Phrase, targets: tuple[int, ...], extras: Extras, chance: Random) -> Told:

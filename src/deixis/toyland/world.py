@@ -33,7 +33,7 @@ FIRST_SEEDS: dict[str, int] = {
 }
 REGISTERS: tuple[str, ...] = get_args(Register)
 PARAPHRASES: tuple[str, ...] = get_args(Paraphrases)
-NO_OBJECT = "none"
+NO_OBJECT = "none"  # of a scene's first sentence about nothing; further ones are none-2, none-3 …
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,21 +188,31 @@ def _samples(world: Toyland, drawn: DrawnScene) -> tuple[Sample, ...]:
     referents = [index for index in sorted(view.sure) if world.speaks_about(view.things[index])]
     if world.objects_per_scene is not None and world.objects_per_scene < len(referents):
         referents = sorted(chance.sample(referents, k=world.objects_per_scene))
-    told = tell(view, referents, world.speech, world.extras, world.sentences_per_object, chance)
-    return tuple(_sample(world, drawn, view, number, one) for number, one in enumerate(told))
+    told = tuple(tell(view, referents, world.speech, world.extras, world.sentences_per_object, chance))
+    names = _names_of_objects(drawn.seed, told)
+    return tuple(_sample(world, drawn, view, number, one, names[number]) for number, one in enumerate(told))
 
 
-def _sample(world: Toyland, drawn: DrawnScene, view: View, number: int, told: Told) -> Sample:
+def _names_of_objects(seed: int, told: tuple[Told, ...]) -> list[str]:
+    """Each sentence about nothing has an object of its own: an epoch of one sentence an object then meets them all."""
+    names, nothings = [], 0
+    for one in told:
+        nothings += not one.targets
+        nothing = NO_OBJECT if nothings < 2 else f"{NO_OBJECT}-{nothings}"
+        names.append(f"{seed}-{'+'.join(map(str, one.targets))}" if one.targets else nothing)
+    return names
+
+
+def _sample(world: Toyland, drawn: DrawnScene, view: View, number: int, told: Told, name: str) -> Sample:
     pixels = drawn.picture().masks
     meant = np.asarray(pixels[list(told.targets)].any(axis=0))
-    name = "+".join(map(str, told.targets))
     return Sample(
         visual=drawn,
         expression=told.text,
         mask=cast(RLE, masks.encode(meant)),
         ids=Ids(
             image=str(drawn.seed),
-            object=f"{drawn.seed}-{name}" if name else NO_OBJECT,
+            object=name,
             sentence=f"{drawn.seed}-{world.register}-{number}",
         ),
         dataset=world.register,

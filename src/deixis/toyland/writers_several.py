@@ -85,7 +85,8 @@ def _generalised(ledger: Ledger, samples: Sequence[Sample], file_name: str) -> d
     """One record of gRefCOCO, not yet numbered."""
     name = samples[0].ids.object
     seed, _, targets = name.partition("-")
-    numbers = [] if name == NO_OBJECT else [ledger.annotation_of[f"{seed}-{index}"] for index in targets.split("+")]
+    is_nothing = name.partition("-")[0] == NO_OBJECT
+    numbers = [] if is_nothing else [ledger.annotation_of[f"{seed}-{index}"] for index in targets.split("+")]
     return {
         "image_id": len(ledger.images),
         "split": samples[0].split,
