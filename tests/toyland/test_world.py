@@ -1,5 +1,6 @@
 """Splits, reproducibility, and scenes packed for training."""
 
+import itertools
 import pickle
 from itertools import pairwise
 from pathlib import Path
@@ -9,14 +10,17 @@ import pytest
 
 from deixis import masks
 from deixis.errors import DeixisError
-from deixis.records import Visual
+from deixis.records import Sample, Visual
 from deixis.toyland.domains import is_held_out
+from deixis.toyland.grammar import means
 from deixis.toyland.packed import NOTHING, PackedToyland, instance_map, pack
+from deixis.toyland.programs import Is, nodes, parse
 from deixis.toyland.scenes import FAMILY_OF
 from deixis.toyland.telling import Extras
 from deixis.toyland.world import FIRST_SEEDS, NO_OBJECT, Toyland
 
 SMALL = 48
+PAIR = ("kind", "colour")
 
 
 def world(split: str = "val", register: str = "toyland", num_scenes: int = 3, **options: object) -> Toyland:
@@ -95,6 +99,36 @@ def test_extras_are_said_and_have_their_masks() -> None:
     assert sum(sample.traits["is_rough"] for sample in samples) > 0.6 * len(samples)
 
 
+def test_several_sentences_about_nothing_are_different_and_come_in_every_form() -> None:
+    talkative = world(num_scenes=8, extras=Extras(no_target=4.0))
+    for scene in talkative.scenes():
+        nothing = [sample for sample in scene if not sample.traits["targets"]]
+        assert len({sample.expression for sample in nothing}) == len(nothing)
+        assert [sample.ids.object for sample in nothing] == ["none", "none-2", "none-3", "none-4"][: len(nothing)]
+        assert scene[: len(scene) - len(nothing)] == world(num_scenes=8).scene(talkative_place(scene))
+    said = [sample for scene in talkative.scenes() for sample in scene if not sample.traits["targets"]]
+    assert len(said) > 24  # of 32: some repeat themselves, or no sentence is clear
+    assert any(sample.traits["has_location"] for sample in said)
+    assert len({sample.traits["num_words"] for sample in said}) > 2
+
+
+def talkative_place(scene: tuple[Sample, ...]) -> int:
+    return int(scene[0].ids.image) - FIRST_SEEDS["val"]
+
+
+def test_sentences_about_nothing_mean_nothing_and_name_no_held_out_pair() -> None:
+    for register in ("toyland", "toyland+", "toyland-g"):
+        for scene in world(register=register, num_scenes=4, extras=Extras(no_target=6.0)).scenes():
+            view = scene[0].visual.view()  # type: ignore[attr-defined]
+            for sample in scene:
+                if not sample.traits["targets"]:
+                    program = parse(sample.traits["program"])
+                    assert means(program, view, frozenset())
+                    named = [node for node in nodes(program) if isinstance(node, Is)]
+                    pairs = itertools.product(*([n.value for n in named if n.attribute == a] for a in PAIR))
+                    assert not any(is_held_out(*pair) for pair in pairs), sample.expression
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -113,6 +147,8 @@ def test_a_world_that_cannot_be_is_refused(options: dict[str, object], message: 
 def test_a_probability_is_at_most_one() -> None:
     with pytest.raises(DeixisError, match="'typos' is 1\\.5"):
         Extras(typos=1.5)
+    with pytest.raises(DeixisError, match="'no_target' is -1\\.0"):
+        Extras(no_target=-1.0)
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +206,21 @@ def test_what_cannot_be_packed_or_opened_is_told(packed: Path, tmp_path: Path) -
         PackedToyland(packed, ["toyland+"])
     with pytest.raises(IndexError):
         PackedToyland(packed)[10_000]
+
+
+def test_packed_sentences_about_nothing_stay_empty_and_their_number_is_noted(packed: Path, tmp_path: Path) -> None:
+    extras = Extras(no_target=2.0)
+    plain = world("train", extras=extras)
+    with pytest.raises(DeixisError, match="same extras"):
+        pack(tmp_path / "mixed", [plain, world("train", "toyland-g")])
+    pack(tmp_path / "none", [plain])
+    reader = PackedToyland(tmp_path / "none")
+    assert reader.extras == extras
+    assert PackedToyland(packed).extras == Extras()
+    nothing = [sample for scene in reader.scenes() for sample in scene if not sample.traits["targets"]]
+    assert len(nothing) > 3
+    assert [sample.ids for scene in reader.scenes() for sample in scene] == list(plain.ids)
+    assert all(sample.mask is not None and masks.area(sample.mask) == 0 for sample in nothing)
 
 
 def test_an_instance_map_of_nothing_is_empty() -> None:

@@ -2,7 +2,7 @@
 
 A folder holds `pixels.npy [s h w 3]`, `instances.npy [s h w]` (which thing is seen at a pixel, 255 for none),
 `scenes.jsonl` (a line a scene: its things and what is said about them), `lines.npy` (where each line begins) and
-`registers.json` with `counts.npy [s r]` (how many expressions each scene has in each register).
+`registers.json` (how it was spoken) with `counts.npy [s r]` (how many expressions each scene has in each register).
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ from jaxtyping import Bool, UInt8
 from .. import masks
 from ..errors import DeixisError
 from ..records import RLE, Ids, Sample
+from .telling import Extras
 from .world import DrawnScene, Toyland
 
 NOTHING = 255
@@ -40,6 +41,8 @@ def pack(
             first.drawn(at) for at in (0, first.num_scenes - 1)
         ]:
             raise DeixisError("Only worlds with the same scenes can be packed together; their splits or styles differ.")
+        if world.extras != first.extras:
+            raise DeixisError("Only worlds with the same extras can be packed together; theirs differ.")
     if path.exists():
         raise DeixisError(f"{path} exists already; choose a new folder, or remove it first.")
     beside = path.with_name(f".{path.name}.part")
@@ -61,7 +64,13 @@ def pack(
     instances.flush()
     np.save(beside / "lines.npy", np.asarray(lines, dtype=np.int64))
     np.save(beside / "counts.npy", np.asarray(counts, dtype=np.int64))
-    described = {"registers": registers, "split": first.split, "style": first.style, "content": first.content}
+    described = {
+        "registers": registers,
+        "split": first.split,
+        "style": first.style,
+        "content": first.content,
+        "extras": asdict(first.extras),
+    }
     (beside / "registers.json").write_text(json.dumps(described), encoding="utf-8")
     os.replace(beside, path)
 
@@ -103,6 +112,11 @@ class PackedToyland:
     @property
     def num_scenes(self) -> int:
         return len(self._ends)
+
+    @property
+    def extras(self) -> Extras:
+        """The extras that the sentences were drawn with; folders from before they were noted down have none."""
+        return Extras(**self.described.get("extras", {}))
 
     def __len__(self) -> int:
         return int(self._ends[-1])
