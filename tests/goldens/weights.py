@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-EMBEDDINGS = ("embeddings.weight", "relative_position_bias_table")
+EMBEDDINGS = (
+    *("embeddings.weight", "relative_position_bias_table"),
+    *("level_embed", "level_embed.weight", "query_feat.weight", "query_embed.weight"),
+)
 
 
 def weight(name: str, shape: tuple[int, ...]) -> Tensor:

@@ -14,7 +14,30 @@ from deixis.checkpoints.official_magnet import expected_names, infer_config, ren
 from deixis.models.magnet import MagNet, MagNetConfig
 from deixis.records import Batch
 
+COMMITTED = Path(__file__).parents[1] / "goldens"
 SHARED = Path(__file__).parents[3] / "shared" / "goldens"
+
+
+def test_the_answer_is_the_published_one() -> None:
+    recipe = runpy.run_path(str(COMMITTED / "weights.py"))
+    facts = json.loads((COMMITTED / "magnet_small_w12.json").read_text())
+    golden = load_file(COMMITTED / "magnet_small_w12.safetensors")
+    official = {name: recipe["weight"](name, tuple(shape)) for name, shape in facts["state_dict"].items()}
+    weights, unknown = rename_magnet(official)
+    assert unknown == []
+    assert expected_names(official) == weights.keys()
+    config, made = infer_config(official, facts["config"]["fusion_heads"]), facts["config"]
+    assert config["vision"] == {field: made[field] for field in ("embed_dim", "depths", "heads", "window")}
+    config["language_heads"] = made["language_heads"]
+    model = MagNet(from_dict(MagNetConfig, config)).eval()
+    model.load_state_dict(weights)
+    words, mask = recipe["words"](facts["words"], 10)  # the network pads to 20
+    with torch.inference_mode():
+        images = recipe["image"](*facts["image_size"])[:, None]
+        logits = model(Batch(images=images, words=words, word_mask=mask)).logits
+    assert (logits[:, ::3, ::3] - golden["logits"]).abs().max() < facts["tensors"]["logits"]["tolerance"]
+    answer = np.unpackbits(golden["mask"].numpy())[: logits.numel()].astype(bool)
+    assert ((logits.flatten().numpy() > 0) != answer).sum() <= 3
 
 
 @pytest.mark.parametrize(
