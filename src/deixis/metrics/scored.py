@@ -50,17 +50,22 @@ def score_expression(sample: Sample, answers: Sequence[tuple[RLE, float]], rules
 
     Raises `DeixisError` where the sample has no target mask or a mask is of another size than the image.
     """
-    target = sample.mask
-    if target is None:
-        raise DeixisError(
-            f"Sentence {sample.ids.sentence!r} of {sample.dataset} {sample.split} has no mask to score against; "
-            "evaluate on a split with labels."
-        )
+    target = label_of(sample)
     groups = groups_of(sample.expression, masks.area(target), sample.traits)
     target = at_protocol_size(target, rules)
     area = masks.area(target)
     given = tuple(compare(mask, score, target, area, rules, sample.ids) for mask, score in answers)
     return Scored(ids=sample.ids, target=area, answers=given or (Answer(0.0, 0, 0, area),), groups=groups)
+
+
+def label_of(sample: Sample) -> RLE:
+    """The target; raises `DeixisError` where the sample has none."""
+    if sample.mask is None:
+        raise DeixisError(
+            f"Sentence {sample.ids.sentence!r} of {sample.dataset} {sample.split} has no mask to score against; "
+            "evaluate on a split with labels."
+        )
+    return sample.mask
 
 
 def compare(mask: RLE, score: float, target: RLE, target_area: int, rules: ScoringProtocol, ids: Ids) -> Answer:

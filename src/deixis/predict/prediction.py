@@ -1,4 +1,4 @@
-"""What users get: a mask at the photo's own size, how sure the model is, and the evidence for it."""
+"""What users get: whether it is there, a mask at the photo's own size, how sure the model is, and the evidence."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from PIL import Image
 
 from .. import masks
 from ..errors import DeixisError
+from .presence import Presence, decide
 
 LARGEST_OVERLAY = 4096  # pixels on the long side of a saved overlay, which is made to be looked at
 LONGEST_SLUG = 40  # characters; four bytes each at most, and file systems stop at 255 bytes
@@ -24,17 +25,22 @@ LONGEST_SLUG = 40  # characters; four bytes each at most, and file systems stop 
 class Prediction:
     """The answer to one expression about one image.
 
-    `score` is the mean foreground probability over the mask's pixels, 0 where the mask is empty: how sure the model
-    is of what it marked, not yet the chance that it marked the right thing. `box` is (left, top, width, height) in
-    pixels, None where the mask is empty. `evidence` holds the system's own maps for this expression, on its own grid
-    that spans the whole image; where a map has an axis of words, `words` names its entries.
+    `present` says whether there is an answer at all: exactly where it is, the mask has pixels and there is a `box`,
+    (left, top, width, height) in pixels. From a system with a presence head `score` is the chance that what is meant
+    is in the image, after the checkpoint's calibration where it has one (`calibrated`); where that is not above the
+    presence threshold the mask is empty, whatever `probability` says. From any other system `score` is the mean
+    foreground probability over the mask's pixels, 0 where it is empty: how sure the system is of what it marked, not
+    the chance that it is there. `evidence` holds the system's own maps for this expression, on its own grid that
+    spans the whole image; where a map has an axis of words, `words` names its entries.
     """
 
     expression: str
     image: UInt8[np.ndarray, "h w 3"]
     mask: Bool[np.ndarray, "h w"]
     probability: Float32[np.ndarray, "h w"]
+    present: bool
     score: float
+    calibrated: bool
     box: tuple[int, int, int, int] | None
     words: tuple[str, ...] = ()
     evidence: dict[str, np.ndarray] = field(default_factory=dict)
@@ -60,10 +66,12 @@ class Prediction:
         return masks.encode(self.mask)
 
     def to_json(self) -> dict[str, Any]:
-        """What JSON can hold of the answer: expression, score, box, size (height, width) and mask as run lengths."""
+        """What JSON can hold of the answer; `size` is height and width, the mask stands there as run lengths."""
         return {
             "expression": self.expression,
+            "present": self.present,
             "score": round(self.score, 4),
+            "calibrated": self.calibrated,
             "box": None if self.box is None else list(self.box),
             "size": list(self.size),
             "rle": self.rle(),
@@ -99,11 +107,12 @@ def answer(
     probability: Float32[np.ndarray, "h w"],
     *,
     threshold: float = 0.5,
+    presence: Presence | None = None,
     words: tuple[str, ...] = (),
     evidence: dict[str, np.ndarray] | None = None,
 ) -> Prediction:
-    """The Prediction that follows from a probability map: everything above the threshold is the answer."""
-    mask = probability > threshold
+    """The Prediction that follows from a probability map, and from the chance that there is anything to find."""
+    mask, score = decide(probability, threshold, presence)
     box = None
     if mask.any():
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -114,7 +123,9 @@ def answer(
         image=image,
         mask=mask,
         probability=probability,
-        score=float(probability[mask].mean(dtype=np.float64)) if box else 0.0,
+        present=box is not None,
+        score=score,
+        calibrated=presence is not None and presence.calibrated,
         box=box,
         words=words,
         evidence={} if evidence is None else evidence,

@@ -1,11 +1,12 @@
 """A Segmenter over a reader's split: batched, in several workers and processes, and never the same expression twice."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch.utils.data import DataLoader, Dataset
 
 from .. import masks
@@ -13,18 +14,20 @@ from ..data.batches import Tokenizer, collate, leave_interrupts_to_the_main_proc
 from ..data.transforms import Preprocess
 from ..errors import DeixisError
 from ..metrics.protocols import ScoringProtocol
-from ..metrics.scored import Scored, score_expression
-from ..records import Batch, Ids, Reader, Sample
+from ..metrics.scored import Scored, label_of, score_expression
+from ..records import Batch, Ids, Output, Reader, Sample
+from .presence import chances, check_threshold, decide, is_finite
 from .segmenter import Segmenter, resize_probability
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How a split is gone through; none of it but `threshold` changes a score."""
+    """How a split is gone through; none of it but the thresholds changes a score."""
 
     batch_size: int = 8
     workers: int = 0
     threshold: float = 0.5
+    presence_threshold: float | None = None  # for systems with a presence head: 0.5
     rank: int = 0
     ranks: int = 1
 
@@ -34,8 +37,9 @@ class Scoring:
                 f"Batches of {self.batch_size} in {self.workers} workers cannot be made; give a batch size of 1 or "
                 "more and 0 or more workers."
             )
-        if not 0 < self.threshold < 1:
-            raise DeixisError(f"The threshold is {self.threshold}; a probability between 0 and 1 is wanted.")
+        check_threshold("threshold", self.threshold)
+        if self.presence_threshold is not None:
+            check_threshold("presence threshold", self.presence_threshold)
         if not 0 <= self.rank < self.ranks:
             raise ValueError(f"There is no process {self.rank} among {self.ranks}.")
 
@@ -72,6 +76,33 @@ def score_system(
     segmenter: Segmenter, reader: Reader, rules: ScoringProtocol, scoring: Scoring, done: frozenset[str] = frozenset()
 ) -> Iterator[list[Scored]]:
     """This process's share of the split, a batch at a time, without the sentences that are `done`."""
+    for samples, batch, output in _answered(segmenter, reader, scoring, done):
+        yield _score(segmenter, batch, samples, output, rules, scoring)
+
+
+def score_presence(
+    segmenter: Segmenter, reader: Reader, scoring: Scoring, advance: Callable[[int], None] = lambda count: None
+) -> tuple[Float[np.ndarray, " b"], Bool[np.ndarray, " b"]]:
+    """What the presence head says of each expression, before any calibration, and whether its target has pixels."""
+    said: list[float] = []
+    there: list[bool] = []
+    for samples, _, output in _answered(segmenter, reader, scoring):
+        raw = chances(output)
+        if raw is None:
+            raise DeixisError(
+                f"The model {segmenter.name!r} does not say whether the referent is there; its score is no chance "
+                "that could be calibrated, so give a model with a presence head."
+            )
+        said += raw.tolist()
+        there += [masks.area(label_of(sample)) > 0 for sample in samples]
+        advance(len(samples))
+    return np.array(said, dtype=np.float64), np.array(there, dtype=bool)
+
+
+@torch.inference_mode()
+def _answered(
+    segmenter: Segmenter, reader: Reader, scoring: Scoring, done: frozenset[str] = frozenset()
+) -> Iterator[tuple[list[Sample], Batch, Output]]:
     plan = [
         [position for position in positions if reader.ids[position].sentence not in done]
         for positions in shares(reader.ids, scoring.batch_size)[scoring.rank :: scoring.ranks]
@@ -85,7 +116,14 @@ def score_system(
     )
     try:
         for batch, samples in loader:
-            yield _score(segmenter, batch, samples, rules, scoring.threshold)
+            placed = replace(batch, images=batch.images.to(segmenter.dtype)).to(segmenter.device)
+            output = segmenter.system(placed)
+            if not is_finite(output):
+                raise DeixisError(
+                    f"The model {segmenter.name!r} answers sentence {samples[0].ids.sentence!r} or one beside it with "
+                    "numbers that are not finite; its weights are broken or its dtype is too small."
+                )
+            yield samples, batch, output
     except DeixisError as error:
         raise one_sentence(error) from error
 
@@ -123,23 +161,20 @@ class _Batches(Dataset[tuple[Batch, list[Sample]]]):
         return collate(unlabelled, self.tokenizer, self.preprocess), samples
 
 
-@torch.inference_mode()
 def _score(
-    segmenter: Segmenter, batch: Batch, samples: list[Sample], rules: ScoringProtocol, threshold: float
+    segmenter: Segmenter,
+    batch: Batch,
+    samples: list[Sample],
+    output: Output,
+    rules: ScoringProtocol,
+    scoring: Scoring,
 ) -> list[Scored]:
-    placed = replace(batch, images=batch.images.to(segmenter.dtype)).to(segmenter.device)
-    logits = segmenter.system(placed).logits.float()
-    if not logits.isfinite().all():
-        raise DeixisError(
-            f"The model {segmenter.name!r} answers sentence {samples[0].ids.sentence!r} or one beside it with numbers "
-            "that are not finite; its weights are broken or its dtype is too small."
-        )
     scored = []
-    for sample, answer, size in zip(samples, logits.sigmoid(), batch.sizes, strict=True):
+    present = segmenter.presences(output, scoring.presence_threshold)
+    answers = output.logits.float().sigmoid()
+    for sample, answer, size, presence in zip(samples, answers, batch.sizes, present, strict=True):
         height, width = (rules.size, rules.size) if rules.size else size
         # The map, not the mask, is brought to the compared size, and the threshold comes last.
-        probability = resize_probability(answer, height, width)
-        mask = probability > threshold
-        score = float(probability[mask].mean(dtype=np.float64)) if mask.any() else 0.0
+        mask, score = decide(resize_probability(answer, height, width), scoring.threshold, presence)
         scored.append(score_expression(sample, [(masks.encode(mask), score)], rules))  # type: ignore[list-item]
     return scored

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from ..data.transforms import Preprocess
 from ..data.visuals import Source, open_image
 from ..errors import DeixisError
-from ..records import Batch
+from ..metrics.calibration import Calibration
+from ..records import Batch, Output
 from ..text.tokenizer import Tokenizer
 from .prediction import Prediction, answer
+from .presence import PRESENT, THRESHOLD, Presence, check_threshold, is_finite, presences
 
 Expressions = list[str] | tuple[str, ...]
 LARGEST_BATCH = 8  # expressions that share one pass over the image; more only cost memory
@@ -42,20 +44,31 @@ class Segmenter:
         self.device, self.dtype = torch.device(device), dtype
 
     @overload
-    def __call__(self, image: Source, expression: str, *, threshold: float = 0.5) -> Prediction: ...
-    @overload
-    def __call__(self, image: Source, expression: Expressions, *, threshold: float = 0.5) -> list[Prediction]: ...
     def __call__(
-        self, image: Source, expression: str | Expressions, *, threshold: float = 0.5
+        self, image: Source, expression: str, *, threshold: float = 0.5, presence_threshold: float | None = None
+    ) -> Prediction: ...
+    @overload
+    def __call__(
+        self, image: Source, expression: Expressions, *, threshold: float = 0.5, presence_threshold: float | None = None
+    ) -> list[Prediction]: ...
+    def __call__(
+        self,
+        image: Source,
+        expression: str | Expressions,
+        *,
+        threshold: float = 0.5,
+        presence_threshold: float | None = None,
     ) -> Prediction | list[Prediction]:
         """What the expression points at in the image; for a list of expressions, a list of answers in its order.
 
         A list costs less than its expressions one by one: the image is read once, and what does not depend on the
         words is computed once for every eight of them. Words beyond what the model reads are left out with an
-        `ExpressionWarning`.
+        `ExpressionWarning`. A pixel is in the mask above `threshold`; a system with a presence head answers nothing
+        unless the chance that the referent is there is above `presence_threshold` (0.5 by default).
         """
-        if not 0 < threshold < 1:
-            raise DeixisError(f"The threshold is {threshold}; a probability between 0 and 1 is wanted.")
+        check_threshold("threshold", threshold)
+        if presence_threshold is not None:
+            check_threshold("presence threshold", presence_threshold)
         expressions = [expression] if isinstance(expression, str) else list(expression)
         words, word_mask = self._encode(expressions)
         picture = open_image(image)
@@ -64,7 +77,7 @@ class Segmenter:
         for part in range(0, len(expressions), LARGEST_BATCH):
             chunk = slice(part, part + LARGEST_BATCH)
             batch = self._batch(pixels, words[chunk], word_mask[chunk], expressions[chunk], picture.shape[:2])
-            predictions += self._answers(batch, picture, threshold)
+            predictions += self._answers(batch, picture, threshold, presence_threshold)
         return predictions[0] if isinstance(expression, str) else predictions
 
     def batch(self, image: Source, expressions: Expressions) -> Batch:
@@ -72,6 +85,23 @@ class Segmenter:
         words, word_mask = self._encode(list(expressions))
         picture = open_image(image)
         return self._batch(self.preprocess.image(picture), words, word_mask, list(expressions), picture.shape[:2])
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the checkpoint's card says about the presence head's chances."""
+        return getattr(self.card, "calibration", None)
+
+    def presences(self, output: Output, threshold: float | None = None) -> list[Presence] | list[None]:
+        """For each expression the calibrated chance that its referent is there; None without a presence head.
+
+        Raises `DeixisError` where a threshold is given that nothing could be held against.
+        """
+        if threshold is not None and PRESENT not in output.evidence:
+            raise DeixisError(
+                f"The model {self.name!r} does not say whether the referent is there, so it knows no presence "
+                "threshold; leave that away."
+            )
+        return presences(output, self.calibration, THRESHOLD if threshold is None else threshold)
 
     def _encode(self, expressions: list[Any]) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
         limit = self.preprocess.max_words
@@ -114,15 +144,18 @@ class Segmenter:
         ).to(self.device)
 
     @torch.inference_mode()
-    def _answers(self, batch: Batch, picture: UInt8[np.ndarray, "h w 3"], threshold: float) -> list[Prediction]:
+    def _answers(
+        self, batch: Batch, picture: UInt8[np.ndarray, "h w 3"], threshold: float, presence_threshold: float | None
+    ) -> list[Prediction]:
         output = self.system(batch)
         logits = output.logits.float()
-        if not logits.isfinite().all():
+        if not is_finite(output):
             narrow = "" if self.dtype == torch.float32 else f", or {str(self.dtype)[6:]} is too narrow: try float32"
             raise DeixisError(
                 f"The model {self.name!r} answers with numbers that are not finite: its weights are broken{narrow}."
             )
         evidence = {name: _numbers(maps) for name, maps in output.evidence.items()}
+        present = self.presences(output, presence_threshold)
         height, width = picture.shape[:2]
         return [
             answer(
@@ -130,8 +163,9 @@ class Segmenter:
                 picture,
                 resize_probability(logits[position].sigmoid(), height, width),
                 threshold=threshold,
+                presence=present[position],
                 words=self._spelled(expression, batch.words.shape[1]),
-                evidence={name: maps[position] for name, maps in evidence.items()},
+                evidence={name: np.asarray(maps[position]) for name, maps in evidence.items()},
             )
             for position, expression in enumerate(batch.expressions)
         ]
