@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,6 +34,22 @@ def test_dice_is_zero_for_certain_truth_and_counts_each_mask_alike() -> None:
     half = torch.zeros(2, 4, 4)  # chance 1/2 everywhere: overlap 4, sums 8 + 8; then 0, 8 + 0
     expected = ((1 - 9 / 17) + (1 - 1 / 9)) / 2
     assert dice(half, masks).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_bce_and_dice_are_their_loops() -> None:
+    draw = np.random.default_rng(0)
+    logits, masks = draw.normal(size=(3, 4, 5)) * 3, draw.random((3, 4, 5)) > 0.6
+    surprise, unlike = [], []
+    for scores, mask in zip(logits, masks, strict=True):
+        overlap = chances = inside = 0.0
+        for score, is_target in zip(scores.ravel(), mask.ravel(), strict=True):
+            chance = 1 / (1 + math.exp(-score))
+            surprise.append(-math.log(chance if is_target else 1 - chance))
+            overlap, chances, inside = overlap + chance * is_target, chances + chance, inside + is_target
+        unlike.append(1 - (2 * overlap + 1) / (chances + inside + 1))
+    given = torch.from_numpy(logits).float(), torch.from_numpy(masks)
+    assert bce(*given).item() == pytest.approx(np.mean(surprise), abs=1e-5)
+    assert dice(*given).item() == pytest.approx(np.mean(unlike), abs=1e-5)
 
 
 def test_weighted_cross_entropy_weighs_pixels_by_class_and_divides_by_their_weights() -> None:
@@ -95,3 +112,70 @@ def test_cross_modal_alignment_is_worked_out_by_hand_and_skips_empty_targets() -
     assert pixels.grad[1].abs().max() == 0
     for nothing in (torch.zeros_like(masks), torch.ones_like(masks)):
         assert cross_modal_alignment(pixels, sentence, nothing).item() == 0
+
+
+def alignment_by_loops(pixels: np.ndarray, sentence: np.ndarray, inside: np.ndarray) -> float:
+    """One image: every pixel of the target in turn, against all pixels that are none of it."""
+    pixels = pixels / np.linalg.norm(pixels, axis=-1, keepdims=True)
+    sentence = sentence / np.linalg.norm(sentence)
+    middle, others, total = pixels[inside].mean(0), pixels[~inside], 0.0
+    for pixel in pixels[inside]:
+        to_pixels = sum(math.exp(float(pixel @ other) / 0.1) for other in others)
+        positive = math.exp(float(pixel @ middle) / 0.1)
+        total -= math.log(positive / (positive + to_pixels))
+        to_text = sum(math.exp(float(sentence @ other) / 0.3) for other in others)
+        positive = math.exp(float(sentence @ pixel) / 0.3)
+        total -= math.log(positive / (positive + to_text))
+    return total / int(inside.sum())
+
+
+def test_cross_modal_alignment_is_its_double_loop_over_pixels() -> None:
+    draw = torch.Generator().manual_seed(0)
+    pixels, sentence = torch.randn(3, 4, 5, 6, generator=draw), torch.randn(3, 6, generator=draw)
+    cells = torch.rand(3, 4, 5, generator=draw) > 0.7
+    masks = cells.repeat_interleave(4, 1).repeat_interleave(4, 2)  # the target at the image's size
+    expected = [alignment_by_loops(*(each.numpy() for each in of)) for of in zip(pixels, sentence, cells, strict=True)]
+    assert cross_modal_alignment(pixels, sentence, masks).item() == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def test_a_target_that_vanishes_at_the_features_size_aligns_nothing_and_divides_nothing() -> None:
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randn(2, 4, 4, 6, generator=draw).requires_grad_()
+    sentence = torch.randn(2, 6, generator=draw).requires_grad_()
+    masks = torch.zeros(2, 16, 16, dtype=torch.bool)
+    masks[0, :8, :8] = True
+    alone = cross_modal_alignment(pixels[:1], sentence[:1], masks[:1])
+    masks[1, 3, 3] = True  # one pixel of a cell's sixteen
+    loss = cross_modal_alignment(pixels, sentence, masks)
+    assert loss == alone
+    loss.backward()
+    assert pixels.grad[0].any()
+    assert sentence.grad[0].any()
+    assert not pixels.grad[1].any()
+    assert not sentence.grad[1].any()
+
+
+def test_alignment_without_any_target_is_a_zero_that_can_be_differentiated() -> None:
+    pixels, sentence = torch.randn(2, 4, 4, 6, requires_grad=True), torch.randn(2, 6, requires_grad=True)
+    loss = cross_modal_alignment(pixels, sentence, torch.zeros(2, 16, 16, dtype=torch.bool))
+    loss.backward()
+    assert loss == 0
+    assert not pixels.grad.any()
+    assert not sentence.grad.any()
+
+
+def test_alignment_draws_at_most_so_many_pixels_of_a_side_and_repeats_its_draw_from_a_seed() -> None:
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randn(1, 20, 20, 6, generator=draw).requires_grad_()
+    sentence, masks = torch.randn(1, 6, generator=draw), torch.zeros(1, 20, 20, dtype=torch.bool)
+    masks[:, :10] = True
+    torch.manual_seed(1)
+    drawn = cross_modal_alignment(pixels, sentence, masks, most=30)
+    torch.manual_seed(1)
+    assert cross_modal_alignment(pixels, sentence, masks, most=30) == drawn
+    drawn.backward()
+    touched = pixels.grad.abs().sum(-1) > 0
+    assert touched[:, 10:].sum() == 30  # each of the target's pixels has a part in its mean
+    full = cross_modal_alignment(pixels, sentence, masks)
+    assert full == cross_modal_alignment(pixels, sentence, masks, most=200)  # nothing to draw from
+    assert full != drawn

@@ -58,17 +58,18 @@ def cross_modal_alignment(
     for cells, text, target in zip(features, texts, inside.flatten(1), strict=True):
         if target.any():
             within, without = _some(cells[target], most), _some(cells[~target], most)
-            among_pixels = info_nce(within @ cells[target].mean(0), within @ without.T, temperatures[0])
-            losses.append(among_pixels + info_nce(within @ text, (without @ text)[None], temperatures[1]))
+            # Features are divided by the temperature, not their many products.
+            alike, told = within / temperatures[0], text / temperatures[1]
+            among_pixels = info_nce(alike @ cells[target].mean(0), alike @ without.T)
+            losses.append(among_pixels + info_nce(within @ told, (without @ told)[None]))
     return torch.stack(losses).mean() if losses else (pixels.sum() + sentence.sum()) * 0.0
 
 
-def info_nce(positive: Float[Tensor, " n"], negatives: Float[Tensor, "#n k"], temperature: float) -> Float[Tensor, ""]:
-    """The mean surprise at each positive similarity among its negatives; without negatives there is none."""
+def info_nce(positive: Float[Tensor, " n"], negatives: Float[Tensor, "#n k"]) -> Float[Tensor, ""]:
+    """The mean surprise at each positive score among its negatives; without negatives there is none."""
     if not negatives.shape[-1]:
         return positive.sum() * 0.0
-    rest = torch.logsumexp(negatives / temperature, dim=-1)
-    return F.softplus(rest - positive / temperature).mean()
+    return F.softplus(torch.logsumexp(negatives, dim=-1) - positive).mean()
 
 
 def _some(rows: Tensor, most: int) -> Tensor:

@@ -5,7 +5,7 @@
 - Mask2Former's pixel decoder and masked-attention decoder, with one query, make the mask; its loss is taken after
   every decoder layer
 - a cross-modal alignment loss pulls the pixels of the target to one another and to the sentence
-- mask grounding, the third part of the paper, is not here yet, nor is a recipe that trains this network
+- mask grounding, the third part of the paper, is a wrapper for any system
 - differs from the published code: weights that reach no output are absent; the class head, which decides nothing
   there, says whether the referent is there at all; the language fusion has a form that does what it means
   (`intended`) beside the exact one (`published`)
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,8 +36,8 @@ PUBLISHED_WORDS = 20  # the published language fusion answers differently for an
 class MagNetConfig:
     """The defaults are the published MagNet as we train it: with a class head that means something.
 
-    `pooled_sides` are the alignment module's pooled maps (none: no pyramid). `mask_weight`, `dice_weight` and
-    `presence_weight` weigh the terms of every decoder layer.
+    `pooled_sides` are the alignment module's pooled maps (none: no pyramid); an `alignment_weight` of zero leaves the
+    alignment loss away. `mask_weight`, `dice_weight` and `presence_weight` weigh the terms of every decoder layer.
     """
 
     vision: SwinConfig = field(default_factory=SwinConfig)
@@ -143,27 +144,41 @@ class MagNet(nn.Module):
         return Output(logits=logits, evidence=self._evidence(batch, fused, mask_features, decoded))
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """The mask's terms, means over all decoder layers' sums as published; the alignment loss."""
+        """Mask and presence, summed over the query's first guess and the one after each decoder layer; alignment.
+
+        With a class head the mask of an absent referent is taught nothing, as Mask2Former's queries for no object:
+        mask terms are means over the present ones, zero where there is none. Without it the mask itself learns to
+        be empty.
+        """
         if batch.masks is None:
             raise DeixisError("MagNet learns from masks and this batch has none; give labelled samples.")
         if "layer_masks" not in output.evidence:
             raise DeixisError("MagNet's loss needs an output that was made with gradients on.")
         config, evidence = self.config, output.evidence
-        size = (batch.masks.shape[-2], batch.masks.shape[-1])
-        terms = {"mask": output.logits.new_zeros(()), "dice": output.logits.new_zeros(())}
-        for layer in range(evidence["layer_masks"].shape[1]):
-            logits = _enlarge(evidence["layer_masks"][:, layer : layer + 1], size)[:, 0]
-            terms["mask"] = terms["mask"] + config.mask_weight * losses.bce(logits, batch.masks)
-            terms["dice"] = terms["dice"] + config.dice_weight * losses.dice(logits, batch.masks)
+        there = batch.masks.flatten(1).any(1)
+        taught = torch.ones_like(there) if self.present is None else there
+        terms = self._mask_terms(evidence["layer_masks"][taught], batch.masks[taught])
         if self.present is not None:
-            there = batch.masks.flatten(1).any(1)[:, None].expand_as(evidence["layer_presence"])
-            surprise = losses.bce(evidence["layer_presence"], there)
-            terms["presence"] = config.presence_weight * surprise * there.shape[1]
+            guesses = evidence["layer_presence"]
+            surprise = losses.bce(guesses, there[:, None].expand_as(guesses))
+            terms["presence"] = config.presence_weight * guesses.shape[1] * surprise
         if self.sentence is not None:
             terms["alignment"] = config.alignment_weight * losses.cross_modal_alignment(
                 evidence["mask_pixels"], evidence["sentence"], batch.masks
             )
         return terms
+
+    def _mask_terms(self, guesses: Float[Tensor, "b k y x"], masks: Bool[Tensor, "b h w"]) -> dict[str, Tensor]:
+        """Binary cross-entropy and dice of every guess at the masks' size: means over samples, sums over guesses."""
+        if not len(masks):
+            return {"mask": guesses.sum(), "dice": guesses.sum()}  # zero, with a gradient of zero
+        count = guesses.shape[1]
+        logits = _enlarge(guesses, (masks.shape[-2], masks.shape[-1])).flatten(0, 1)
+        targets = masks.repeat_interleave(count, dim=0)
+        return {
+            "mask": self.config.mask_weight * count * losses.bce(logits, targets),
+            "dice": self.config.dice_weight * count * losses.dice(logits, targets),
+        }
 
     def _words(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The words as the network reads them: exactly twenty for the published fusion, padding with zeros."""

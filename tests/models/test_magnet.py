@@ -1,0 +1,302 @@
+"""MagNet: its loss against numbers worked out by hand, and that each of its options changes what it should."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deixis.errors import DeixisError
+from deixis.models.magnet import MagNet, MagNetConfig
+from deixis.records import Batch, Output
+from deixis.text.bert import BertConfig
+from deixis.vision.swin import SwinConfig
+
+TINY = MagNetConfig(
+    vision=SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0),
+    text=BertConfig(layers=4, width=16, heads=2, feed_forward=32, vocabulary=40, positions=24, dropout=0.0),
+    width=32,
+    mask_width=16,
+    heads=2,
+    pixel_layers=2,
+    pixel_feed_forward=32,
+    query_layers=3,
+    query_feed_forward=32,
+)
+ABSENT = torch.tensor([False, True, False])
+
+
+def make_batch(words: int = 6, height: int = 64, width: int = 48) -> Batch:
+    draw = torch.Generator().manual_seed(7)
+    masks = torch.zeros(3, height, width, dtype=torch.bool)
+    masks[0, 8:40, 4:30] = masks[1, 20:50, 10:40] = masks[2, 30:60, 8:44] = True
+    return Batch(
+        images=torch.randn(3, 1, 3, height, width, generator=draw),
+        words=torch.randint(1, 40, (3, words), generator=draw),
+        word_mask=torch.arange(words) < torch.tensor([[words], [min(words, 3)], [min(words, 4)]]),
+        masks=masks,
+    )
+
+
+def without(batch: Batch, absent: Tensor) -> Batch:
+    """The same batch, in which some expressions mean nothing that is there."""
+    return replace(batch, masks=batch.masks & ~absent[:, None, None])
+
+
+def build(**changes: object) -> MagNet:
+    torch.manual_seed(3)
+    return MagNet(replace(TINY, **changes)).eval()
+
+
+def shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in module.named_parameters()}
+
+
+def share(start: str, of: dict[str, torch.Size]) -> set[str]:
+    return {name for name in of if name.startswith(start)}
+
+
+def reached(model: MagNet, term: Tensor) -> set[str]:
+    """The parts of the model that a loss term teaches."""
+    model.zero_grad()
+    term.backward()
+    return {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+def by_hand(batch: Batch) -> tuple[Output, np.ndarray, np.ndarray]:
+    """An output of four guesses at every mask, at the masks' own size, and at presence."""
+    draw = np.random.default_rng(2)
+    guesses, presence = draw.normal(size=(3, 4, *batch.masks.shape[1:])), draw.normal(size=(3, 4))
+    evidence = {"layer_masks": torch.from_numpy(guesses).float(), "layer_presence": torch.from_numpy(presence).float()}
+    return Output(logits=evidence["layer_masks"][:, -1], evidence=evidence), guesses, presence
+
+
+@pytest.mark.parametrize("absent", [torch.tensor([False] * 3), ABSENT])
+def test_the_masks_terms_are_mask2formers_at_the_first_guess_and_after_every_layer(absent: Tensor) -> None:
+    batch = make_batch(height=12, width=8)
+    batch = replace(batch, masks=torch.rand(3, 12, 8, generator=torch.Generator().manual_seed(0)) > 0.6)
+    batch = without(batch, absent)
+    output, guesses, presence = by_hand(batch)
+    expected = {"mask": 0.0, "dice": 0.0, "presence": 0.0}
+    there = [number for number in range(3) if not absent[number]]
+    for layer in range(4):
+        for number in there:
+            target, chance = batch.masks[number].numpy(), 1 / (1 + np.exp(-guesses[number, layer]))
+            surprise = -np.log(np.where(target, chance, 1 - chance))
+            unlike = 1 - (2 * (chance * target).sum() + 1) / (chance.sum() + target.sum() + 1)
+            expected["mask"] += 5 * surprise.mean() / len(there)
+            expected["dice"] += 5 * unlike / len(there)
+        for number in range(3):
+            chance = 1 / (1 + math.exp(-presence[number, layer]))
+            expected["presence"] += 2 * -math.log(chance if number in there else 1 - chance) / 3
+    terms = build(alignment_weight=0.0).loss(batch, output)
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_counts_the_first_guess_and_every_layers() -> None:
+    for layers in (1, 3, 5):
+        evidence = build(query_layers=layers)(make_batch()).evidence
+        assert evidence["layer_masks"].shape[1] == layers + 1
+        assert evidence["layer_presence"].shape[1] == layers + 1
+
+
+def test_guesses_are_compared_at_the_masks_size_corners_aligned() -> None:
+    batch, model = make_batch(), build()
+    output = model(batch)
+    larger = F.interpolate(output.evidence["layer_masks"], size=(64, 48), mode="bilinear", align_corners=True)
+    given = replace(output, evidence=output.evidence | {"layer_masks": larger})
+    for name, term in model.loss(batch, output).items():
+        torch.testing.assert_close(term, model.loss(batch, given)[name])
+    torch.testing.assert_close(larger[:, -1], output.logits)
+
+
+def test_weights_of_the_loss_weigh_their_terms() -> None:
+    batch, plain = make_batch(), build()
+    heavy = build(mask_weight=1.0, dice_weight=10.0, presence_weight=4.0, alignment_weight=0.5)
+    before, after = plain.loss(batch, plain(batch)), heavy.loss(batch, heavy(batch))
+    assert list(before) == ["mask", "dice", "presence", "alignment"]
+    for name, factor in {"mask": 0.2, "dice": 2.0, "presence": 2.0, "alignment": 0.5}.items():
+        torch.testing.assert_close(after[name], factor * before[name])
+
+
+def test_the_mask_of_an_absent_referent_is_taught_nothing_and_the_class_head_learns_that_it_is_absent() -> None:
+    batch, model = without(make_batch(), ABSENT), build()
+    output = model(batch)
+    guesses, presence = output.evidence["layer_masks"], output.evidence["layer_presence"]
+    terms = model.loss(batch, output)
+    taught = torch.autograd.grad(terms["mask"] + terms["dice"], guesses, retain_graph=True)[0]
+    assert not taught[1].any()
+    assert taught[0].any()
+    assert taught[2].any()
+    pull = torch.autograd.grad(terms["presence"], presence, retain_graph=True)[0]
+    assert (pull[1] > 0).all()
+    assert (pull[[0, 2]] < 0).all()
+    pixels = torch.autograd.grad(terms["alignment"], output.evidence["mask_pixels"])[0]
+    assert not pixels[1].any()
+
+
+def test_a_batch_of_absent_referents_alone_divides_by_nothing() -> None:
+    batch, model = without(make_batch(), torch.tensor([True] * 3)), build()
+    terms = model.loss(batch, model(batch))
+    assert terms["mask"] == terms["dice"] == terms["alignment"] == 0
+    assert terms["presence"] > 0
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_without_a_class_head_the_mask_itself_learns_to_be_empty() -> None:
+    batch, model = without(make_batch(), ABSENT), build(presence=False)
+    output = model(batch)
+    terms = model.loss(batch, output)
+    assert list(terms) == ["mask", "dice", "alignment"]
+    for name in ("mask", "dice"):
+        pull = torch.autograd.grad(terms[name], output.evidence["layer_masks"], retain_graph=True)[0]
+        assert (pull[1] >= 0).all()
+        assert pull[1].any()
+
+
+def test_each_term_teaches_what_it_must() -> None:
+    model, batch = build().train(), make_batch()
+    seen = {"text", "fusion", "pixels"}
+    for name, parts in {
+        "mask": seen | {"referent"},
+        "dice": seen | {"referent"},
+        "presence": seen | {"referent", "present"},
+        "alignment": seen | {"sentence"},
+    }.items():
+        assert reached(model, model.loss(batch, model(batch))[name]) == parts
+
+
+def test_a_sentence_of_one_word_has_an_answer_and_a_loss() -> None:
+    for form in ("intended", "published"):
+        model, batch = build(language_fusion=form), make_batch(words=1)
+        output = model(batch)
+        assert output.logits.isfinite().all()
+        terms = model.loss(batch, output)
+        assert all(term.isfinite() for term in terms.values())
+        torch.stack(list(terms.values())).sum().backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_a_loss_wants_masks_and_an_output_made_with_gradients() -> None:
+    model, batch = build(), make_batch()
+    with pytest.raises(DeixisError, match="has none"):
+        model.loss(replace(batch, masks=None), model(batch))
+    with torch.no_grad():
+        output = model(batch)
+    with pytest.raises(DeixisError, match="gradients on"):
+        model.loss(batch, output)
+
+
+def test_it_learns_one_scene_by_heart_and_who_is_absent() -> None:
+    batch = without(make_batch(width=64), ABSENT)
+    image = batch.masks[0].float() - batch.masks[2].float() + 0.1 * torch.randn(1, 3, 64, 64)
+    batch = replace(batch, images=image[:, None], image_index=torch.zeros(3, dtype=torch.long))
+    model = build(pixel_layers=1, query_layers=1).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(15):
+        optimiser.zero_grad()
+        torch.stack(list(model.loss(batch, model(batch)).values())).sum().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+    with torch.no_grad():
+        output = model.eval()(batch)
+    found = output.logits > 0
+    overlap = (found & batch.masks).sum((1, 2)) / (found | batch.masks).sum((1, 2))
+    assert overlap[~ABSENT].min() > 0.8
+    assert ((output.evidence["present"] > 0.5) == ~ABSENT).all()
+
+
+# Options. `build` seeds alike, so models of equal parameters have equal weights.
+
+
+def test_without_pooled_sides_only_the_pyramid_is_gone() -> None:
+    default, flat = shapes(build()), shapes(build(pooled_sides=()))
+    scales = {name for name in default if ".scales." in name}
+    assert set(default) - set(flat) == scales
+    assert set(flat) <= set(default)
+    changed = {name for name in flat if flat[name] != default[name]}
+    assert changed == {f"fusion.alignments.{stage}.mix.weight" for stage in range(4)}
+    model, batch = build(pooled_sides=()), make_batch()
+    stage = model.fusion.alignments[0]
+    features, words = torch.randn(3, 4, 5, 8), torch.randn(3, 6, 16)
+    aligned, answer, _ = stage(features, words, batch.word_mask)
+    torch.testing.assert_close(aligned, F.gelu(stage.output(stage.norm(stage.mix(answer)))))
+
+
+def test_without_alignment_the_loss_lacks_a_term_and_the_network_a_projection_and_nothing_else() -> None:
+    default, without_it, batch = build(), build(alignment_weight=0.0), make_batch()
+    assert set(shapes(default)) - set(shapes(without_it)) == {"sentence.weight", "sentence.bias"}
+    before, after = default(batch), without_it(batch)
+    assert torch.equal(before.logits, after.logits)
+    assert set(before.evidence) - set(after.evidence) == {"mask_pixels", "sentence"}
+    terms, fewer = default.loss(batch, before), without_it.loss(batch, after)
+    assert set(terms) - set(fewer) == {"alignment"}
+    assert all(torch.equal(fewer[name], terms[name]) for name in fewer)
+
+
+def test_without_a_class_head_the_answer_is_the_same_and_says_nothing_of_presence() -> None:
+    default, headless, batch = build(alignment_weight=0.0), build(presence=False, alignment_weight=0.0), make_batch()
+    assert set(shapes(default)) - set(shapes(headless)) == {"present.weight", "present.bias"}
+    before, after = default(batch), headless(batch)
+    assert torch.equal(before.logits, after.logits)
+    assert set(before.evidence) - set(after.evidence) == {"present", "layer_presence"}
+    assert ((before.evidence["present"] > 0) & (before.evidence["present"] < 1)).all()
+
+
+def test_both_forms_of_the_language_fusion_have_the_same_weights_and_different_answers() -> None:
+    intended, published, batch = build(), build(language_fusion="published"), make_batch()
+    assert shapes(intended) == shapes(published)
+    for gate in (*intended.fusion.word_gates, *published.fusion.word_gates):  # as after training: open
+        nn.init.ones_(gate.gate.weight)
+    assert (intended(batch).logits - published(batch).logits).abs().max() > 1e-3
+
+
+def test_the_published_form_reads_exactly_twenty_words_however_many_come() -> None:
+    model, batch = build(language_fusion="published"), make_batch()
+    padding = torch.full((3, 14), 17)
+    full = replace(
+        batch,
+        words=torch.cat((batch.words, padding), 1),
+        word_mask=torch.cat((batch.word_mask, torch.zeros(3, 14, dtype=torch.bool)), 1),
+    )
+    assert torch.equal(model(full).logits, model(batch).logits)
+    garbage = replace(batch, words=torch.where(batch.word_mask, batch.words, 33))
+    assert torch.equal(model(garbage).logits, model(batch).logits)
+    assert model(batch).evidence["pixel_word_attention_1"].shape == (3, 6, 16, 12)
+    longer = replace(full, words=F.pad(full.words, (0, 1)), word_mask=F.pad(full.word_mask, (0, 1)))
+    with pytest.raises(DeixisError, match=r"reads 20 words and 21 came.*max_words=20"):
+        model(longer)
+    assert build()(longer).logits.isfinite().all()
+
+
+def test_the_published_forms_answer_depends_on_how_much_padding_there_is() -> None:
+    fusion = build(language_fusion="published").fusion.word_fusions[0]
+    words, features, mask = torch.randn(3, 6, 16), torch.randn(3, 4, 4, 8), make_batch().word_mask
+    told = fusion(words, features, mask)
+    more = fusion(F.pad(words, (0, 0, 0, 3)), features, F.pad(mask, (0, 3)))[:, :6]
+    assert (more - told)[mask].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("language_fusion", "intent", "Did you mean 'intended'"),
+        ("fusion_heads", (1, 1), "wants 4 fusion_heads and 3"),
+        ("fusion_heads", (3, 1, 1, 1), "cannot share a quarter"),
+        ("language_heads", (5, 1, 1), "must divide BERT's width"),
+        ("width", 48, "multiple of 32"),
+        ("text", replace(TINY.text, layers=3), "give 4 or more"),
+        ("pooled_sides", (0,), "pooled sides of 1"),
+        ("query_layers", 0, "at least one layer"),
+        ("dice_weight", -1.0, "negative"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_it_may_be(name: str, value: object, hint: str) -> None:
+    config = replace(TINY)
+    object.__setattr__(config, name, value)  # past the tests' own type checks, as a command line's text would come
+    with pytest.raises(DeixisError, match=hint):
+        config.__post_init__()
