@@ -88,7 +88,20 @@ def test_json_is_one_object_for_each_image_and_sentence(
         ("other photo.png", "blue cup"),
     ]
     for record in records:
-        assert list(record) == ["image", "expression", "score", "box", "size", "rle", "model", "files"]
+        assert list(record) == [
+            "image",
+            "expression",
+            "present",
+            "score",
+            "calibrated",
+            "box",
+            "size",
+            "rle",
+            "model",
+            "files",
+        ]
+        assert record["present"] == (record["box"] is not None)
+        assert record["calibrated"] is False  # the score of a system without a presence head is no chance
         assert record["size"] == [48, 64]
         assert record["model"] == model
         assert record["files"] == {}

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from deixis.errors import DeixisError
 from deixis.metrics.accumulators import Totals
 from deixis.metrics.comparison import compare_totals
+from deixis.metrics.presence import presence_scores
 from deixis.metrics.protocols import PROTOCOLS
 from deixis.metrics.report import Result, hash_of_ids, measure
 from deixis.records import Ids
@@ -70,6 +72,12 @@ def test_intervals_repeat_with_their_seed() -> None:
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
     result().write(tmp_path / "r.json")
     assert Result.read(tmp_path / "r.json") == result()
+    told = replace(result("grefcoco"), presence=presence_scores(made(80, 0), "mask"))
+    assert told.presence is not None
+    assert told.presence.n_acc == pytest.approx(told.measures["N-acc"].value)
+    assert told.presence.t_acc == pytest.approx(told.measures["T-acc"].value)
+    told.write(tmp_path / "r.json")
+    assert Result.read(tmp_path / "r.json") == told
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"measures": 3}'])

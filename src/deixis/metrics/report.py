@@ -16,6 +16,7 @@ from .accumulators import Tally, Totals
 from .average_precision import NAMES
 from .bootstrap import DRAWS, interval, ratio, resampled_sums
 from .breakdowns import in_order
+from .presence import PresenceScores, from_fields
 from .protocols import ScoringProtocol
 
 FORMAT = 1
@@ -61,6 +62,7 @@ class Result:
     wall_seconds: float
     machine: dict[str, str]
     records: str  # the per-expression records, a file name beside this one
+    presence: PresenceScores | None = None  # where some expressions mean nothing
     broken: tuple[str, ...] = ()  # a sentence about each record of the data set that was left out
     format: int = field(default=FORMAT)
 
@@ -73,6 +75,8 @@ class Result:
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
             fields["measures"] = _estimates(fields["measures"])
+            presence = fields.get("presence")
+            fields["presence"] = None if presence is None else from_fields(presence)
             fields["broken"] = tuple(fields.get("broken", ()))  # results of before there was such a list have none
             fields["breakdowns"] = {
                 axis: {

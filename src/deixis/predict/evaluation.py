@@ -15,11 +15,13 @@ from ..errors import DeixisError
 from ..metrics.accumulators import Totals
 from ..metrics.bootstrap import DRAWS
 from ..metrics.predictions import Predictions
+from ..metrics.presence import PresenceScores, presence_scores
 from ..metrics.protocols import ScoringProtocol
 from ..metrics.record_files import RecordWriter, check_header, mend, merge_shards, read_records
 from ..metrics.report import Result, hash_of_ids, measure
 from ..metrics.scored import Scored
 from ..records import Reader
+from .presence import THRESHOLD as PRESENCE_THRESHOLD
 from .scoring import Scoring, score_system
 from .segmenter import Segmenter
 
@@ -70,9 +72,14 @@ class Evaluation:
         return sorted(self.out.parent.glob(f"{self.part(0).name[:-1]}*"))
 
     def header(
-        self, model: str, checkpoint_hash: str | None, threshold: float | None, dtype: str = ""
+        self,
+        model: str,
+        checkpoint_hash: str | None,
+        threshold: float | None,
+        dtype: str = "",
+        presence: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Whatever must agree before two files of records may be one."""
+        """Whatever must agree before two files of records may be one; `presence` is `decided_by` of a Segmenter."""
         return {
             "protocol": self.rules.name,
             "dataset": self.dataset,
@@ -82,6 +89,7 @@ class Evaluation:
             "checkpoint_hash": checkpoint_hash,
             "threshold": threshold,
             "dtype": dtype,
+            "presence": presence,
         }
 
     def done(self, header: dict[str, Any], *, resume: bool) -> frozenset[str]:
@@ -156,12 +164,19 @@ class Evaluation:
             wall_seconds=round(time.perf_counter() - started, 3),
             machine=machine(),
             records=self.records.name,
+            presence=self._presence(header),
             broken=tuple(self.report.broken),
         )
         result.write(self.out)
         for part in self.parts:
             part.unlink()
         return result
+
+    def _presence(self, header: dict[str, Any]) -> PresenceScores | None:
+        records = read_records(self.records)
+        if (head := header["presence"]) is not None:
+            return presence_scores(records, "presence head", **head)
+        return presence_scores(records, "file" if header["threshold"] is None else "mask")
 
     def _write(self, path: Path, batches: Iterator[list[Scored]], header: dict[str, Any]) -> None:
         with RecordWriter(path, header, self.rules) as writer:
@@ -180,6 +195,16 @@ class Evaluation:
             f"{path} has no mask for {len(missing):,} of {len(self.reader):,} expressions ({named}; all of them in "
             f"{self.missing}): add them, or count them as empty with --allow-missing."
         )
+
+
+def decided_by(segmenter: Segmenter, threshold: float | None) -> dict[str, Any] | None:
+    """How a system with a presence head decides whether there is an answer; None for any other."""
+    if not segmenter.has_presence:
+        return None
+    return {
+        "calibrated": segmenter.calibration is not None,
+        "threshold": PRESENCE_THRESHOLD if threshold is None else threshold,
+    }
 
 
 def machine() -> dict[str, str]:

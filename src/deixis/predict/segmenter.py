@@ -91,6 +91,11 @@ class Segmenter:
         """What the checkpoint's card says about the presence head's chances."""
         return getattr(self.card, "calibration", None)
 
+    @property
+    def has_presence(self) -> bool:
+        """Whether the system says if what is meant is there; one that can, has `presence` in its config."""
+        return bool(getattr(getattr(self.system, "config", None), "presence", False))
+
     def presences(self, output: Output, threshold: float | None = None) -> list[Presence] | list[None]:
         """For each expression the calibrated chance that its referent is there; None without a presence head.
 

@@ -1,0 +1,54 @@
+"""N-acc, T-acc and reliability of a handful of expressions, by hand."""
+
+from dataclasses import asdict
+
+import pytest
+
+from deixis.metrics.presence import from_fields, presence_scores
+from deixis.metrics.scored import Answer, Scored
+from deixis.records import Ids
+
+
+def scored(number: int, target: int, score: float, area: int) -> Scored:
+    shared = min(target, area)
+    answer = Answer(score=score, area=area, intersection=shared, union=target + area - shared)
+    return Scored(ids=Ids("i", "o", f"s{number}"), target=target, answers=(answer,))
+
+
+# Of three that are there one is answered with nothing, of two that are not one is answered with something.
+ROWS = [(9, 0.92, 8), (9, 0.98, 9), (9, 0.33, 0), (0, 0.31, 0), (0, 0.95, 4)]
+FIVE = [scored(number, *row) for number, row in enumerate(ROWS)]
+
+
+def test_accuracies_and_error_are_those_of_a_calculation_by_hand() -> None:
+    found = presence_scores(FIVE, "presence head", calibrated=True, threshold=0.5)
+    assert found is not None
+    assert (found.num_present, found.num_absent) == (3, 2)
+    assert found.n_acc == 50.0
+    assert found.t_acc == pytest.approx(200 / 3)
+    # Two bins: 0.32 said and 1/2 so, twice; 0.95 said and 2/3 so, three times.
+    assert found.ece == pytest.approx((2 * abs(0.32 - 0.5) + 3 * abs(0.95 - 2 / 3)) / 5)
+    assert (found.score, found.calibrated, found.threshold) == ("presence head", True, 0.5)
+
+
+def test_where_everything_is_there_nothing_is_told() -> None:
+    assert presence_scores(FIVE[:3], "mask") is None
+
+
+def test_where_nothing_is_there_the_other_accuracy_is_unknown() -> None:
+    found = presence_scores(FIVE[3:], "mask")
+    assert found is not None
+    assert found.t_acc is None
+    assert found.n_acc == 50.0
+
+
+def test_scores_of_any_size_in_a_file_are_brought_between_0_and_1() -> None:
+    found = presence_scores([scored(0, 9, 7.5, 9), scored(1, 0, -3.0, 0)], "file")
+    assert found is not None
+    assert found.ece == 0.0
+
+
+def test_it_comes_back_from_its_fields() -> None:
+    found = presence_scores(FIVE, "mask")
+    assert found is not None
+    assert from_fields(asdict(found)) == found
