@@ -6,6 +6,7 @@ from PIL import Image
 
 from deixis import viz
 from deixis.errors import DeixisError
+from deixis.metrics.calibration import reliability
 
 RNG = np.random.default_rng(7)
 PHOTO = RNG.integers(0, 256, (60, 90, 3), dtype=np.uint8)
@@ -49,6 +50,24 @@ def test_light_keeps_chosen_pixels_and_pales_the_rest() -> None:
     lit = viz.light(PHOTO, cells)
     assert (lit[22:38, 32:58] == PHOTO[22:38, 32:58]).all()
     assert (lit[:18] >= 190).all()
+
+
+def test_a_reliability_plot_has_a_bar_as_high_as_it_was_often_so() -> None:
+    said = np.concatenate([np.full(80, 0.25), np.full(20, 0.95)])
+    happened = np.concatenate([np.arange(80) < 40, np.ones(20, dtype=bool)])
+    plot = np.asarray(viz.reliability(reliability(said, happened), "is it there?", side=400))
+    blue = (plot == viz.PALETTE[2]).all(axis=2)
+    grey = (plot == viz.PALETTE[1]).all(axis=2)
+    red = (plot == viz.ACCENT).all(axis=2)
+    columns = [viz.MARGIN + 44 + round(said * 400) for said in (0.22, 0.92, 0.5)]
+    assert blue[:, columns[0]].sum() == pytest.approx(200, abs=5)  # the line of what was said lies in it
+    assert blue[:, columns[1]].sum() == pytest.approx(400, abs=5)
+    assert not blue[:, columns[2]].any()
+    assert grey[:, columns[0]].sum() == pytest.approx(80, abs=2)
+    assert grey[:, columns[1]].sum() == pytest.approx(20, abs=2)
+    floor = np.flatnonzero(blue[:, columns[0]]).max()
+    assert floor - np.flatnonzero(red[:, columns[0]]).mean() == pytest.approx(100, abs=3)
+    assert viz.reliability((), "nothing").size == viz.reliability(reliability(said, happened), "x").size
 
 
 def test_a_strip_has_one_panel_a_picture_and_wraps() -> None:

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from . import masks
 from .errors import DeixisError
+from .metrics.calibration import Bin
 
 Colour = tuple[int, int, int]
 Pixels = UInt8[np.ndarray, "h w 3"]
@@ -162,6 +163,41 @@ def constellation(groups: Mapping[str, Float[np.ndarray, "_ d"]], seed: int = 0,
     points = TSNE(perplexity=neighbours, init="pca", learning_rate="auto", random_state=seed).fit_transform(features)
     points = (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-9)
     return _scatter(points, {name: len(members) for name, members in groups.items()}, side)
+
+
+def reliability(bins: Sequence[Bin], title: str, side: int = 440) -> Image.Image:
+    """What was said against what was so: a bar a bin, the diagonal of a score that keeps its word, and the counts.
+
+    A bar's blue is how often it was so, the red line what was said on average; below stands how many there were.
+    """
+    left, top, low = 44, LINE + 12, side // 5  # room for the scale and for the title, and the height of the counts
+    floor = top + side + LINE + low
+    sheet = Image.new("RGB", (left + side + 8, floor + LINE + 4), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+
+    def x(share: float) -> int:
+        return left + round(share * side)
+
+    def y(share: float) -> int:
+        return top + side - round(share * side)
+
+    most = max((one.count for one in bins), default=0) or 1
+    for one in bins:
+        start, end = x(one.low) + 1, x(one.high) - 1
+        if one.confidence is not None and one.frequency is not None:
+            draw.rectangle((start, y(one.frequency), end, y(0.0)), fill=PALETTE[2])
+            draw.line((start, y(one.confidence), end, y(one.confidence)), fill=ACCENT, width=3)
+        draw.rectangle((start, floor - round(low * one.count / most), end, floor), fill=PALETTE[1])
+    draw.line((x(0.0), y(0.0), x(1.0), y(1.0)), fill=GREY)
+    draw.rectangle((x(0.0), y(1.0), x(1.0), y(0.0)), outline=INK)
+    for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        draw.text((left - 6, y(share)), f"{share:g}", fill=INK, font=font, anchor="rm")
+        draw.text((x(share), y(0.0) + LINE // 2), f"{share:g}", fill=INK, font=font, anchor="mm")
+    draw.text((left - 6, floor - low), f"{most:,}", fill=GREY, font=font, anchor="rm")
+    legend = "red: what was said; blue: how often it was so; grey: how many"
+    draw.text((x(0.5), floor + LINE // 2 + 2), legend, fill=GREY, font=font, anchor="mm")
+    draw.text((0, LINE // 2), _fit(title, sheet.width, 15), fill=INK, font=ImageFont.load_default(15), anchor="lm")
+    return stack([sheet])
 
 
 def spell(word: str) -> str:
