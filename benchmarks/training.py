@@ -21,7 +21,7 @@ def cell(recipe: str, side: int, repeats: int) -> dict[str, Any]:
     from deixis.recipes.catalogue import RECIPES as CATALOGUE
     from deixis.recipes.systems import build, name_of
     from deixis.records import Batch
-    from deixis.train.optim import build
+    from deixis.train import optim
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -35,7 +35,7 @@ def cell(recipe: str, side: int, repeats: int) -> dict[str, Any]:
         masks=torch.rand(SENTENCES, side, side) > 0.95,
         image_index=torch.arange(IMAGES).repeat_interleave(SENTENCES // IMAGES),
     )
-    optimiser = build(system, run.optimiser)
+    optimiser = optim.build(system, run.optimiser)
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
