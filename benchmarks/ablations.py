@@ -1,0 +1,174 @@
+"""What each part is worth on Toyland: `python -m benchmarks.ablations`, then `--table`.
+
+Every variant is trained three times with equal seeds, data and steps through `deixis train`, and scored on held-out
+scenes by `deixis evaluate`. Runs that are finished are kept, one that was stopped goes on: call it again after a kill.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .measure import RESULTS, machine
+
+FILE = RESULTS / "ablations.json"
+SEEDS = (0, 1, 2)
+REGISTERS = ("toyland", "toyland+", "toyland-g")
+MEASURES = ("mIoU", "oIoU", "P@0.5")
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile with one degree of freedom less than runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A recipe, the options that make it this variant, and the variant that it is compared with."""
+
+    recipe: str
+    options: tuple[str, ...] = ()
+    against: str | None = None
+
+
+VARIANTS = {
+    "magnet": Variant(recipe="magnet-toyland"),
+    "magnet without mask grounding": Variant(
+        recipe="magnet-toyland", options=("--grounding", "None"), against="magnet"
+    ),
+    "magnet without alignment module": Variant(
+        recipe="magnet-toyland", options=("--system.pooled-sides",), against="magnet"
+    ),
+    "magnet without alignment loss": Variant(
+        recipe="magnet-toyland", options=("--system.alignment-weight", "0"), against="magnet"
+    ),
+    "magnet with the published language fusion": Variant(
+        recipe="magnet-toyland", options=("--system.language-fusion", "published"), against="magnet"
+    ),
+    "lavt": Variant(recipe="lavt-toyland"),
+    "lavt with mask grounding": Variant(recipe="lavt-toyland-grounded", against="lavt"),
+    "vega": Variant(recipe="vega-toyland"),
+    "vega with mask grounding": Variant(recipe="vega-toyland-grounded", against="vega"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What all variants have in common; twenty words, for that is what the published language fusion reads."""
+
+    steps: int
+    start: str  # pre-trained vision
+    scenes: int
+    folder: Path
+
+    def options(self, seed: int) -> list[str]:
+        return [
+            *("--preprocess.image-size", "128", "--preprocess.max-words", "20"),
+            *("--schedule.steps", str(self.steps), "--schedule.warm-up", "30", "--schedule.save-every", "100"),
+            *("--schedule.validate-every", str(self.steps), "--data.validation-limit", "120"),
+            *("--optimiser.average", "0.99", "--start-from.checkpoint", self.start),
+            *("--precision", "bf16", "--workers", "0", "--seed", str(seed), "--quiet"),
+        ]
+
+
+def train(name: str, seed: int, budget: Budget) -> Path:
+    """The folder of the finished run."""
+    variant = VARIANTS[name]
+    out = budget.folder / f"{name.replace(' ', '-')}-{seed}"
+    if not (out / "finished").exists():
+        command = [sys.executable, "-m", "deixis.cli", "train", variant.recipe, "--out", str(out)]
+        command += ["--resume"] if (out / "run.json").exists() else []
+        subprocess.run([*command, *budget.options(seed), *variant.options], check=True)
+        (out / "finished").touch()
+    return out
+
+
+def score(run: Path, scenes: int) -> dict[str, dict[str, float]]:
+    """Each register's measures on val."""
+    found = {}
+    for register in REGISTERS:
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "result.json"
+            command = [sys.executable, "-m", "deixis.cli", "evaluate", str(run / "last"), "--data", f"{register}:val"]
+            command += ["--scenes", str(scenes), "--out", str(out)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            measures = json.loads(out.read_text(encoding="utf-8"))["measures"]
+        found[register] = {name: value_of(measures[name]) for name in MEASURES}
+    return found
+
+
+def value_of(measure: Any) -> float:
+    return float(measure["value"] if isinstance(measure, dict) else measure)
+
+
+def read() -> dict[str, Any]:
+    return json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {"runs": {}}
+
+
+def record(name: str, seed: int, scores: dict[str, dict[str, float]], budget: Budget) -> None:
+    """Beside, then renamed; two processes may share the work, so what is there is read again first."""
+    everything = read()
+    everything["machine"] = machine()
+    everything["budget"] = {"steps": budget.steps, "scenes": budget.scenes, "start": Path(budget.start).name}
+    everything["runs"].setdefault(name, {})[str(seed)] = scores
+    beside = FILE.with_suffix(f".{os.getpid()}.part")
+    beside.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    os.replace(beside, FILE)
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """Mean and half the width of its 95 % interval, by Student's distribution."""
+    half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return statistics.mean(values), half
+
+
+def table() -> str:
+    """Markdown: mIoU in percent, its mean over seeds with interval, and the difference of equal seeds."""
+    runs = read()["runs"]
+    lines = [f"| variant | runs | {' | '.join(f'`{one}` mIoU' for one in REGISTERS)} | all three | against |"]
+    lines.append("|---" * (4 + len(REGISTERS)) + "|")
+    for name, variant in VARIANTS.items():
+        if not (mine := runs.get(name)):
+            continue
+        cells = [_show([scores[one]["mIoU"] for scores in mine.values()]) for one in REGISTERS]
+        overall = {seed: _overall(scores) for seed, scores in mine.items()}
+        theirs = runs.get(variant.against, {}) if variant.against else {}
+        gaps = [value - _overall(theirs[seed]) for seed, value in overall.items() if seed in theirs]
+        gap = f"{_show(gaps, sign=True)} to {variant.against}" if gaps else ""
+        lines.append(f"| {name} | {len(mine)} | {' | '.join(cells)} | {_show(list(overall.values()))} | {gap} |")
+    return "\n".join(lines)
+
+
+def _overall(scores: dict[str, dict[str, float]]) -> float:
+    return statistics.mean(scores[register]["mIoU"] for register in REGISTERS)
+
+
+def _show(values: list[float], *, sign: bool = False) -> str:
+    mean, half = interval(values)  # the evaluator speaks in percent
+    return f"{mean:+.1f} ± {half:.1f}" if sign else f"{mean:.1f} ± {half:.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", action="store_true", help="print the table of what was measured before")
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), help="variants to train")
+    parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--scenes", type=int, default=30, help="of each register, to score on")
+    parser.add_argument("--start", default="runs/parsing/vision.safetensors", help="pre-trained vision")
+    parser.add_argument("--folder", type=Path, default=Path("runs/ablations"))
+    arguments = parser.parse_args()
+    if not arguments.table:
+        budget = Budget(steps=arguments.steps, start=arguments.start, scenes=arguments.scenes, folder=arguments.folder)
+        for seed, name in itertools.product(arguments.seeds, arguments.only):
+            if str(seed) not in read()["runs"].get(name, {}):
+                record(name, seed, score(train(name, seed, budget), budget.scenes), budget)
+    print(table())
+
+
+if __name__ == "__main__":
+    main()
