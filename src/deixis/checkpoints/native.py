@@ -31,6 +31,7 @@ class Card:
     licence: str = "Apache-2.0"
     scores: dict[str, Any] = field(default_factory=dict)  # by protocol and split
     run: dict[str, Any] = field(default_factory=dict)  # the whole Run that made the weights, as `run.json`
+    origin: dict[str, Any] = field(default_factory=dict)  # where weights that others published come from
     format: int = FORMAT
 
     def __post_init__(self) -> None:
