@@ -70,6 +70,8 @@ class LAVT(nn.Module):
         difference = rearrange(target - background, "b y x -> b 1 y x")
         logits = F.interpolate(difference, size=images.shape[-2:], mode="bilinear", align_corners=True)[:, 0]
         looked = {f"pixel_word_attention_{stage}": of.detach() for stage, of in enumerate(attention, start=1)}
+        if torch.is_grad_enabled():  # what auxiliary losses are made of
+            looked |= {"words": words, "pixels": maps[-1]}
         return Output(logits=logits, evidence=looked)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:

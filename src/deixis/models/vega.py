@@ -142,7 +142,10 @@ class VEGA(nn.Module):
             received.insert(0, shares)
         logits = rearrange(self.mask(features), "b y x 1 -> b 1 y x")
         logits = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
-        return Output(logits=logits, evidence=self._evidence(guidance, torch.stack(received, 1), height, width))
+        evidence = self._evidence(guidance, torch.stack(received, 1), height, width)
+        if torch.is_grad_enabled():  # what auxiliary losses are made of
+            evidence |= {"words": words, "pixels": coarsest}
+        return Output(logits=logits, evidence=evidence)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         """Binary cross-entropy of the mask; pixel contrast where pixels are selected; Dice where it has a weight."""
