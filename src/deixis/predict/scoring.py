@@ -99,7 +99,6 @@ def score_presence(
     return np.array(said, dtype=np.float64), np.array(there, dtype=bool)
 
 
-@torch.inference_mode()
 def _answered(
     segmenter: Segmenter, reader: Reader, scoring: Scoring, done: frozenset[str] = frozenset()
 ) -> Iterator[tuple[list[Sample], Batch, Output]]:
@@ -116,14 +115,7 @@ def _answered(
     )
     try:
         for batch, samples in loader:
-            placed = replace(batch, images=batch.images.to(segmenter.dtype)).to(segmenter.device)
-            output = segmenter.system(placed)
-            if not is_finite(output):
-                raise DeixisError(
-                    f"The model {segmenter.name!r} answers sentence {samples[0].ids.sentence!r} or one beside it with "
-                    "numbers that are not finite; its weights are broken or its dtype is too small."
-                )
-            yield samples, batch, output
+            yield samples, batch, _output(segmenter, batch, samples)
     except DeixisError as error:
         raise one_sentence(error) from error
 
@@ -161,6 +153,19 @@ class _Batches(Dataset[tuple[Batch, list[Sample]]]):
         return collate(unlabelled, self.tokenizer, self.preprocess), samples
 
 
+@torch.inference_mode()
+def _output(segmenter: Segmenter, batch: Batch, samples: list[Sample]) -> Output:
+    placed = replace(batch, images=batch.images.to(segmenter.dtype)).to(segmenter.device)
+    output = segmenter.system(placed)
+    if not is_finite(output):
+        raise DeixisError(
+            f"The model {segmenter.name!r} answers sentence {samples[0].ids.sentence!r} or one beside it with numbers "
+            "that are not finite; its weights are broken or its dtype is too small."
+        )
+    return output
+
+
+@torch.inference_mode()
 def _score(
     segmenter: Segmenter,
     batch: Batch,
