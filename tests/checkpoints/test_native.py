@@ -11,9 +11,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deixis.checkpoints import native
-from deixis.checkpoints.native import Card, config_of, fill, read, read_card, save, write_card
+from deixis.checkpoints.native import (
+    SCORE_OF_HEAD,
+    SCORE_OF_MASK,
+    Card,
+    config_of,
+    fill,
+    read,
+    read_card,
+    save,
+    write_card,
+)
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
+from deixis.metrics.calibration import Calibration
 
 WORDS = ("[PAD]", "[UNK]", "ünïcode", "cup")
 
@@ -78,6 +89,24 @@ def test_a_card_can_be_written_anew(tmp_path: Path) -> None:
     assert read_card(tmp_path) == scored == read_card(tmp_path / "model.safetensors")
     assert load_file(tmp_path / "model.safetensors")["weight"].dtype == torch.float16
     assert all(torch.equal(before[name], tensor) for name, tensor in read(tmp_path).weights.items())
+
+
+def test_a_calibration_stays_with_its_checkpoint(tmp_path: Path) -> None:
+    mended = Calibration(scale=1.5, bias=-0.2, data="toyland:val", expressions=900, ece_before=0.2, ece_after=0.03)
+    save(tmp_path, weights(), CARD, WORDS)
+    write_card(tmp_path, replace(CARD, calibration=mended))
+    assert read_card(tmp_path).calibration == mended == read_card(tmp_path / "model.safetensors").calibration
+    told = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
+    told["calibration"]["scale"] = -1.0
+    (tmp_path / "card.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(DeixisError, match="positive scale"):
+        read_card(tmp_path)
+
+
+def test_a_card_says_what_the_score_of_a_prediction_is() -> None:
+    assert CARD.score_means == SCORE_OF_MASK
+    assert replace(CARD, config={"presence": True}, score_means="").score_means == SCORE_OF_HEAD
+    assert replace(CARD, config={"presence": False}, score_means="").score_means == SCORE_OF_MASK
 
 
 @pytest.mark.parametrize("dies_at", ["vocab.txt", "model.safetensors", "card.json"])

@@ -14,10 +14,15 @@ from torch import Tensor, nn
 
 from ..data.transforms import Preprocess
 from ..errors import DeixisError, did_you_mean
+from ..metrics.calibration import Calibration
 from .configs import from_dict, to_dict
 
 WEIGHTS, CARD, VOCABULARY = "model.safetensors", "card.json", "vocab.txt"
 FORMAT = 1
+SCORE_OF_HEAD = (
+    "the chance that what is meant is there, as the presence head says it; present where an answer was given"
+)
+SCORE_OF_MASK = "the mean probability of the mask's pixels, which is no chance of being right; present where it has any"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +37,13 @@ class Card:
     scores: dict[str, Any] = field(default_factory=dict)  # by protocol and split
     run: dict[str, Any] = field(default_factory=dict)  # the whole Run that made the weights, as `run.json`
     origin: dict[str, Any] = field(default_factory=dict)  # where weights that others published come from
+    calibration: Calibration | None = None  # of the presence head's chances, where there is such a head
+    score_means: str = ""  # what a prediction's score is, filled in
     format: int = FORMAT
 
     def __post_init__(self) -> None:
+        if not self.score_means:
+            object.__setattr__(self, "score_means", SCORE_OF_HEAD if self.config.get("presence") else SCORE_OF_MASK)
         if self.format != FORMAT:
             raise DeixisError(
                 f"The checkpoint has format {self.format}, this deixis reads {FORMAT}; install the deixis that made it."
