@@ -130,6 +130,20 @@ def test_every_weight_gets_a_gradient_from_the_loss_terms(system: Any) -> None:
     assert still == []
 
 
+@pytest.mark.parametrize("share", ["all", "some"])
+def test_it_learns_from_sentences_about_nothing(system: Any, share: str) -> None:
+    given = batch()
+    assert given.masks is not None
+    absent = torch.ones(3, dtype=torch.bool) if share == "all" else torch.tensor([True, False, True])
+    empty = replace(given, masks=given.masks & ~absent[:, None, None])
+    terms = system.train().loss(empty, system(empty))
+    assert all(term.isfinite() for term in terms.values())
+    torch.stack(list(terms.values())).sum().backward()
+    slopes = [weight.grad for weight in system.parameters() if weight.grad is not None]
+    assert all(slope.isfinite().all() for slope in slopes)
+    assert any(slope.any() for slope in slopes)
+
+
 def test_without_masks_the_loss_says_what_it_wants(system: Any) -> None:
     weak = replace(batch(), masks=None)
     with pytest.raises(ValueError, match="masks"):
