@@ -1,9 +1,10 @@
-"""Published LAVT files in every layout they come in, and files that are no such thing."""
+"""Published files of LAVT and MagNet in every layout they come in, and files that are no such thing."""
 
-import json
 import os
+import runpy
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,46 +12,50 @@ import torch
 from torch import Tensor
 
 from deixis.checkpoints.configs import from_dict
-from deixis.checkpoints.official import read_official
+from deixis.checkpoints.official import OfficialCheckpoint, read_official
 from deixis.errors import DeixisError
 from deixis.models.lavt import LAVT, LAVTConfig
+from deixis.models.magnet import MagNet, MagNetConfig
 
-NAMES = Path(__file__).parents[1] / "goldens" / "lavt_small_w7.json"
-SMALLER = {768: 64, 30522: 20}  # BERT's width and vocabulary, so that files stay small
+files = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("published_files.py"))))
+TRAINING = {
+    "epoch": 39,
+    "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-5}]},
+    "lr_scheduler": {"last_epoch": 39, "lr_lambdas": [None]},
+    "args": Namespace(mha="1-2-1-4", swin_type="base", lr=5e-5, nested=Namespace(deep=[None, "a"])),
+}
 
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, dict[str, Tensor]]:
-    torch.manual_seed(0)
-    named = json.loads(NAMES.read_text())["state_dict"]
-    made = {
-        part: {name: torch.randn(shrink(part, name, shape)) * 0.02 for name, shape in names.items()}
-        for part, names in named.items()
-    }
-    made["model"]["backbone.layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49, dtype=torch.long)
-    made["model"]["classifier.bn1_4.num_batches_tracked"] = torch.tensor(7)
-    return made
+    return files.lavt()
 
 
-def shrink(part: str, name: str, shape: list[int]) -> list[int]:
-    reads_words = part == "bert_model" or "f_key" in name or "f_value" in name
-    return [SMALLER.get(side, side) for side in shape] if reads_words else shape
+@pytest.fixture(scope="module")
+def magnet() -> dict[str, Tensor]:
+    return files.magnet()["model"]
 
 
 def write(path: Path, model: Any, bert: Any = None, **rest: Any) -> Path:
-    torch.save({"model": model} | ({} if bert is None else {"bert_model": bert}) | rest, path)
-    return path
+    return files.save(path, {"model": model} | ({} if bert is None else {"bert_model": bert}), **rest)
+
+
+def wrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"module.{name}": tensor for name, tensor in tensors.items()}
+
+
+def beside(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def same(first: OfficialCheckpoint, second: OfficialCheckpoint) -> bool:
+    assert first.config == second.config
+    assert first.state_dict.keys() == second.state_dict.keys()
+    return all(torch.equal(tensor, second.state_dict[name]) for name, tensor in first.state_dict.items())
 
 
 def test_the_two_part_layout_is_read_with_its_arguments(parts: dict, tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "lavt.pth",
-        *parts.values(),
-        epoch=39,
-        optimizer={"state": {}, "param_groups": [{"lr": 1e-5}]},
-        args=Namespace(mha="1-2-1-4", swin_type="base", lr=5e-5),
-    )
-    checkpoint = read_official(path)
+    checkpoint = read_official(write(tmp_path / "lavt.pth", *parts.values(), **TRAINING))
     assert checkpoint.system == "lavt"
     assert checkpoint.config == {
         "vision": {"embed_dim": 32, "depths": [2, 2, 2, 2], "heads": [1, 2, 4, 8], "window": 7},
@@ -65,26 +70,72 @@ def test_the_two_part_layout_is_read_with_its_arguments(parts: dict, tmp_path: P
     assert model.decoder.levels[0].bn1.num_batches_tracked == 7
 
 
-def test_every_layout_holds_the_same_weights(parts: dict, tmp_path: Path) -> None:
+def test_every_layout_of_lavt_holds_the_same_weights(parts: dict, tmp_path: Path) -> None:
     model, bert = parts["model"], parts["bert_model"]
-    bare = {name: tensor for name, tensor in bert.items() if not name.startswith("pooler.")}
-    files = (
+    one = model | beside(bert, "text_encoder.")
+    paths = (
         write(tmp_path / "two.pth", model, bert),
-        write(tmp_path / "no_pooler.pth", model, bare),
-        write(tmp_path / "one.pth", model | {f"text_encoder.{name}": tensor for name, tensor in bare.items()}),
-        write(tmp_path / "wrapped.pth", *({f"module.{k}": v for k, v in part.items()} for part in (model, bert))),
+        write(tmp_path / "pooler.pth", model, bert | files.POOLER),
+        write(tmp_path / "one.pth", one),
+        write(tmp_path / "one_wrapped.pth", wrapped(one)),
+        write(tmp_path / "wrapped.pth", wrapped(model), wrapped(bert | files.POOLER)),
+        write(tmp_path / "positions.pth", model, bert | {"embeddings.position_ids": torch.arange(512)[None]}),
     )
-    expected = read_official(files[0])
+    expected = read_official(paths[0])
     assert expected.config["fusion_heads"] == [1, 1, 1, 1]
-    for path in files[1:]:
-        checkpoint = read_official(path)
-        assert checkpoint.config == expected.config
-        assert checkpoint.state_dict.keys() == expected.state_dict.keys()
-        assert all(torch.equal(tensor, checkpoint.state_dict[name]) for name, tensor in expected.state_dict.items())
+    for path in paths[1:]:
+        assert same(read_official(path), expected), path.name
 
 
-def without(tensors: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if name not in names}
+def test_magnets_layout_is_read_as_the_network_that_was_published(magnet: dict, tmp_path: Path) -> None:
+    checkpoint = read_official(write(tmp_path / "magnet.pth", magnet))
+    assert checkpoint.system == "magnet"
+    assert checkpoint.config == {
+        "vision": {"embed_dim": 32, "depths": [2, 2, 2, 2], "heads": [1, 2, 4, 8], "window": 12},
+        "text": {"layers": 4, "width": 64, "heads": 1, "feed_forward": 512, "vocabulary": 20, "positions": 512},
+        "fusion_heads": [1, 1, 1, 1],
+        "language_fusion": "published",
+        "width": 64,
+        "mask_width": 32,
+        "heads": 4,
+        "pixel_layers": 2,
+        "pixel_feed_forward": 1024,
+        "query_layers": 4,
+        "query_feed_forward": 128,
+        "presence": False,
+        "alignment_weight": 0.0,
+    }
+    MagNet(from_dict(MagNetConfig, checkpoint.config)).load_state_dict(checkpoint.state_dict)
+
+
+def test_every_layout_of_magnet_holds_the_same_weights(magnet: dict, tmp_path: Path) -> None:
+    pooler = beside(files.POOLER, "language_model.")
+    paths = (
+        write(tmp_path / "plain.pth", magnet),
+        write(tmp_path / "pooler.pth", magnet | pooler),
+        write(tmp_path / "wrapped.pth", wrapped(magnet | pooler)),
+        write(tmp_path / "trained.pth", magnet, **{**TRAINING, "args": Namespace(mha="")}),
+        files.save(tmp_path / "bare.pth", magnet),
+    )
+    expected = read_official(paths[0])
+    for path in paths[1:]:
+        assert same(read_official(path), expected), path.name
+    told = read_official(write(tmp_path / "heads.pth", magnet, **TRAINING))
+    assert told.config == {**expected.config, "fusion_heads": [1, 2, 1, 4]}
+
+
+def test_files_of_old_pytorch_and_in_half_precision_are_read(magnet: dict, tmp_path: Path) -> None:
+    torch.save({"model": magnet}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    expected = read_official(write(tmp_path / "new.pth", magnet))
+    assert same(read_official(tmp_path / "old.pth"), expected)
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in magnet.items()}
+    checkpoint = read_official(write(tmp_path / "half.pth", half))
+    assert {tensor.dtype for tensor in checkpoint.state_dict.values()} == {torch.float32}
+    assert torch.allclose(checkpoint.state_dict["referent.query"], expected.state_dict["referent.query"], atol=1e-3)
+
+
+def without(tensors: dict[str, Tensor], *starts: str) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(starts)}
 
 
 def test_a_missing_or_unknown_weight_is_named(parts: dict, tmp_path: Path) -> None:
@@ -94,19 +145,57 @@ def test_a_missing_or_unknown_weight_is_named(parts: dict, tmp_path: Path) -> No
         read_official(write(tmp_path / "a.pth", lacking, bert))
     with pytest.raises(DeixisError, match=r"has classifier\.extra, which LAVT does not know"):
         read_official(write(tmp_path / "b.pth", model | {"classifier.extra": torch.zeros(1)}, bert))
-    with pytest.raises(DeixisError, match="has no BERT"):
+    with pytest.raises(DeixisError, match="has no BERT, neither in `bert_model` nor as text_encoder"):
         read_official(write(tmp_path / "c.pth", model))
-    with pytest.raises(DeixisError, match="no LAVT or MagNet checkpoint: it has conv1"):
+    with pytest.raises(DeixisError, match=r"no LAVT or MagNet checkpoint: it has conv1, and backbone\.layers\.\* or"):
         read_official(write(tmp_path / "d.pth", {"conv1": torch.zeros(1)}))
     lacking = without(bert, "encoder.layer.1.output.dense.bias")
     with pytest.raises(DeixisError, match=r"lacks text\.bert\.encoder\.layer\.1\.output\.dense\.bias"):
         read_official(write(tmp_path / "e.pth", model, lacking))
 
 
-def test_a_stage_that_is_absent_is_named(parts: dict, tmp_path: Path) -> None:
-    kept = {name: tensor for name, tensor in parts["model"].items() if not name.startswith("backbone.layers.3.")}
+def test_the_first_few_of_many_missing_weights_are_named_and_the_others_counted(magnet: dict, tmp_path: Path) -> None:
+    lacking = without(magnet, "classifier.pixel_decoder.input_proj", "lang_proj")
+    with pytest.raises(DeixisError, match=r"lacks pixels\.inputs\.0\.bias, (.+), (.+), (.+) and 12 more; get an"):
+        read_official(write(tmp_path / "a.pth", lacking))
+    surplus = without(magnet, "classifier.predictor.decoder_norm") | beside(magnet, "teacher.")
+    many = len(magnet) - 4
+    several = rf"lacks referent\.norm\.bias, referent\.norm\.weight and has teacher\..+ and {many} more, which"
+    with pytest.raises(DeixisError, match=several):
+        read_official(write(tmp_path / "b.pth", surplus))
+    with pytest.raises(DeixisError, match="has no BERT"):
+        read_official(write(tmp_path / "c.pth", without(magnet, "language_model.")))
+
+
+def test_a_stage_that_is_absent_is_named(parts: dict, magnet: dict, tmp_path: Path) -> None:
+    kept = without(parts["model"], "backbone.layers.3.")
     with pytest.raises(DeixisError, match=r"lacks fusion\.fusions\.3\."):
         read_official(write(tmp_path / "short.pth", kept, parts["bert_model"]))
+    with pytest.raises(DeixisError, match=r"lacks fusion\.alignments\.3\."):
+        read_official(write(tmp_path / "short.pth", without(magnet, "image_model.layers.3.")))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("image_model.patch_embed.proj.weight", (32 * 3 * 16,)),
+        ("image_model.patch_embed.proj.weight", (0, 3, 4, 4)),
+        ("image_model.layers.0.blocks.0.attn.relative_position_bias_table", (529,)),
+        ("classifier.pixel_decoder.transformer.encoder.layers.0.self_attn.attention_weights.weight", ()),
+        ("classifier.predictor.transformer_self_attention_layers.0.self_attn.in_proj_weight", ()),
+        ("language_model.embeddings.word_embeddings.weight", (20,)),
+    ],
+)
+def test_shapes_that_no_network_has_are_one_sentence(
+    magnet: dict, tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(DeixisError, match=r"of shapes that no MagNet has|lacks|has classifier"):
+        read_official(write(tmp_path / "a.pth", magnet | {name: torch.zeros(shape)}))
+
+
+def test_heads_that_are_no_four_numbers_are_one_sentence(magnet: dict, tmp_path: Path) -> None:
+    with pytest.raises(DeixisError, match=r"trained with mha='1-two'; four numbers such as 1-2-1-4 are wanted"):
+        read_official(write(tmp_path / "a.pth", magnet, args=Namespace(mha="1-two")))
 
 
 def test_values_that_are_no_numbers_are_named(parts: dict, tmp_path: Path) -> None:
@@ -123,8 +212,10 @@ class Evil:
         return os.mkdir, (str(self.trace),)
 
 
-def test_nothing_in_a_file_is_executed(parts: dict, tmp_path: Path) -> None:
-    path = write(tmp_path / "evil.pth", parts["model"], parts["bert_model"], args=Evil(tmp_path / "trace"))
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_nothing_in_a_file_is_executed(parts: dict, tmp_path: Path, is_nested: bool) -> None:
+    evil = Evil(tmp_path / "trace")
+    path = write(tmp_path / "evil.pth", *parts.values(), args=Namespace(mha=evil) if is_nested else evil)
     with pytest.raises(DeixisError, match=r"evil\.pth cannot be read safely"):
         read_official(path)
     assert not (tmp_path / "trace").exists()
@@ -147,6 +238,20 @@ def test_a_file_that_is_no_checkpoint_is_one_sentence(content: bytes, sentence: 
         read_official(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_file_broken_anywhere_is_one_sentence(tmp_path: Path, is_old: bool) -> None:
+    path, weights = tmp_path / "file.pth", {"image_model.layers.0.x": torch.arange(6.0)}
+    torch.save({"model": weights, "args": Namespace(mha="")}, path, _use_new_zipfile_serialization=not is_old)
+    whole = path.read_bytes()
+    draw = torch.Generator().manual_seed(0)
+    for place in torch.randint(len(whole), (150,), generator=draw).tolist():
+        for broken in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]):
+            path.write_bytes(broken)
+            with pytest.raises(DeixisError) as caught:
+                read_official(path)
+            assert "\n" not in str(caught.value)
 
 
 def test_a_truncated_file_and_a_file_that_is_not_there(parts: dict, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from .renaming import (
     bert_config,
     bert_names,
     bert_rules,
+    first_of,
     rename,
     swin_config,
     swin_names,
@@ -52,7 +53,7 @@ def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None)
         "vision": swin_config(official, "backbone"),
         "text": bert_config(official, "text_encoder"),
         "fusion_heads": heads or [1, 1, 1, 1],
-        "decoder_width": official["classifier.conv1_4.weight"].shape[0],
+        "decoder_width": first_of(4, official["classifier.conv1_4.weight"]),
     }
 
 

@@ -1,5 +1,6 @@
 """MagNet's published weights by our names."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from .renaming import (
     bert_names,
     bert_rules,
     count,
+    first_of,
     rename,
     swin_config,
     swin_names,
@@ -113,10 +115,10 @@ def rename_magnet(official: Mapping[str, Tensor]) -> tuple[Weights, list[str]]:
     """Our names and shapes, and the names that MagNet does not know."""
     parted: Weights = {}
     for name, tensor in official.items():
-        if "in_proj_" in name and tensor.ndim and tensor.shape[0] % 3 == 0:
-            place, kind = name.rsplit("in_proj_", 1)
+        together = re.fullmatch(rf"({PREDICTOR}.+)in_proj_(weight|bias)", name)
+        if together is not None and tensor.ndim and tensor.shape[0] % 3 == 0:
             for part, own in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                parted[f"{place}in_{part}.{kind}"] = own
+                parted[f"{together[1]}in_{part}.{together[2]}"] = own
         else:
             parted[name] = tensor
     ours, unknown = rename(parted, RULES)
@@ -133,19 +135,19 @@ def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None)
     there, since class scores decide nothing there.
     """
     encoder = "classifier.pixel_decoder.transformer.encoder.layers.0."
-    weights = official[f"{encoder}self_attn.attention_weights.weight"]
+    looks, width = official[f"{encoder}self_attn.attention_weights.weight"].shape
     return {
         "vision": swin_config(official, "image_model"),
         "text": bert_config(official, "language_model"),
         "fusion_heads": heads or [1, 1, 1, 1],
         "language_fusion": "published",
-        "width": weights.shape[1],
-        "mask_width": official["classifier.pixel_decoder.mask_features.weight"].shape[0],
-        "heads": max(1, weights.shape[0] // 16),  # four points on each of four levels
+        "width": width,
+        "mask_width": first_of(4, official["classifier.pixel_decoder.mask_features.weight"]),
+        "heads": max(1, looks // 16),  # four points on each of four levels
         "pixel_layers": count(official, ENCODER),
-        "pixel_feed_forward": official[f"{encoder}linear1.weight"].shape[0],
+        "pixel_feed_forward": first_of(2, official[f"{encoder}linear1.weight"]),
         "query_layers": count(official, CROSS),
-        "query_feed_forward": official["classifier.predictor.transformer_ffn_layers.0.linear1.weight"].shape[0],
+        "query_feed_forward": first_of(2, official["classifier.predictor.transformer_ffn_layers.0.linear1.weight"]),
         "presence": False,
         "alignment_weight": 0.0,
     }

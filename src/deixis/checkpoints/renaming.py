@@ -76,12 +76,13 @@ def depths(official: Iterable[str], place: str) -> list[int]:
 
 def swin_config(official: Mapping[str, Tensor], place: str) -> dict[str, object]:
     """The fields of the config of the Swin under `place`, from shapes."""
-    tables = [official[f"{place}.layers.{stage}.blocks.0.attn.relative_position_bias_table"] for stage in range(4)]
+    table = f"{place}.layers.{{}}.blocks.0.attn.relative_position_bias_table"
+    cells, _ = official[table.format(0)].shape
     return {
-        "embed_dim": official[f"{place}.patch_embed.proj.weight"].shape[0],
+        "embed_dim": first_of(4, official[f"{place}.patch_embed.proj.weight"]),
         "depths": depths(official, place),
-        "heads": [table.shape[1] for table in tables],
-        "window": (math.isqrt(tables[0].shape[0]) + 1) // 2,
+        "heads": [official[table.format(stage)].shape[1] for stage in range(4)],
+        "window": (math.isqrt(cells) + 1) // 2,
     }
 
 
@@ -92,10 +93,20 @@ def bert_config(official: Mapping[str, Tensor], place: str) -> dict[str, object]
         "layers": count(official, _layer(place)),
         "width": width,
         "heads": max(1, width // 64),  # as in every published BERT
-        "feed_forward": official[f"{place}.encoder.layer.0.intermediate.dense.weight"].shape[0],
+        "feed_forward": first_of(2, official[f"{place}.encoder.layer.0.intermediate.dense.weight"]),
         "vocabulary": vocabulary,
-        "positions": official[f"{place}.embeddings.position_embeddings.weight"].shape[0],
+        "positions": first_of(2, official[f"{place}.embeddings.position_embeddings.weight"]),
     }
+
+
+def first_of(num_axes: int, tensor: Tensor) -> int:
+    """The length of the first axis. Raises ValueError where a tensor has not `num_axes` or holds nothing.
+
+    A network built from a wrong length may be larger than the machine.
+    """
+    if tensor.ndim != num_axes or not tensor.numel():
+        raise ValueError(f"{list(tensor.shape)} where {num_axes} axes are wanted")
+    return tensor.shape[0]
 
 
 def rename(official: Mapping[str, Tensor], rules: Rules, convolutions: str | None = None) -> tuple[Weights, list[str]]:
