@@ -1,9 +1,15 @@
 """`deixis train` says what can be trained, and answers mistakes with one sentence."""
 
+import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from deixis.cli import main
 from deixis.recipes import run as runs
@@ -85,3 +91,34 @@ def test_mistakes_are_one_sentence_and_exit_code_two(
     complaint = capsys.readouterr().err
     assert sentence in complaint
     assert complaint.count("\n") == 1
+
+
+def test_two_processes_share_one_run(tmp_path: Path) -> None:
+    """As `torchrun --nproc-per-node 2 --module deixis.cli train …` starts them on a machine without a GPU."""
+    options = ["--data.packed", "None", "--data.num-scenes", "3", "--data.validation-scenes", "1", "--data.size", "64"]
+    options += ["--data.registers", "toyland+", "--data.validation-limit", "4", "--preprocess.image-size", "64"]
+    options += ["--schedule.steps", "2", "--schedule.batch-size", "4", "--schedule.warm-up", "1", "--workers", "0"]
+    options += ["--start-from.checkpoint", "None", "--system.text.dropout", "0", "--system.vision.drop-path", "0"]
+    command = [sys.executable, "-m", "deixis.cli", "train", "vega-toyland", *options, "--quiet", "--out"]
+    subprocess.run([*command, str(tmp_path / "one")], check=True, timeout=300, capture_output=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    pair = [
+        subprocess.Popen(
+            [*command, str(tmp_path / "two")],
+            env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+        )
+        for rank in ("0", "1")
+    ]
+    for process in pair:
+        _, complaint = process.communicate(timeout=300)
+        assert process.returncode == 0, complaint.decode()
+    one, two = (load_file(tmp_path / name / "last" / "model.safetensors") for name in ("one", "two"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-3
+    assert any(not torch.equal(one[name], two[name]) for name in one)  # sums in another order: they did share
+    header, *rows = (tmp_path / "two" / "journal.csv").read_text().splitlines()
+    assert header.split(",").count("loss") == 1
+    assert [row.split(",")[0] for row in rows] == ["2", "2"]

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from accelerate import PartialState
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
@@ -17,6 +16,7 @@ from ..toyland.packed import PackedToyland, pack
 from ..toyland.phrases import Register
 from ..toyland.telling import Extras
 from ..toyland.world import Toyland
+from ..train.processes import processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class ToylandData:
         if self.packed is None:
             return worlds[0] if len(worlds) == 1 else Joined(worlds)
         place = Path(self.packed) / split
-        with PartialState().main_process_first():
+        with processes().main_process_first():
             if not place.exists():
                 _draw(place, worlds, self.packers)
         packed = PackedToyland(place, self.registers)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import DeixisError
 from ..records import Batch
 from .optim import Average, Optimiser, build, set_rate
+from .processes import processes
 from .state import State, seed_step
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -45,7 +46,9 @@ class Engine:
         try:
             unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # LAVT's last gate touches no loss
             self.accelerator = Accelerator(
-                mixed_precision="no" if precision == "fp32" else precision, kwargs_handlers=[unused]
+                cpu=processes().device.type == "cpu",
+                mixed_precision="no" if precision == "fp32" else precision,
+                kwargs_handlers=[unused],
             )
         except ValueError as error:
             raise DeixisError(f"This machine cannot train in {precision} ({error}); choose fp32.") from error
