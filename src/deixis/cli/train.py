@@ -19,7 +19,8 @@ usage: deixis train RECIPE [--out DIR] [--resume] [--quiet] [--FIELD VALUE ...]
 
 Train a recipe into DIR (default: runs/RECIPE); any field of its Run is an option with dots, `--schedule.steps 200`.
 Ctrl-C finishes the step and saves; the same command with --resume goes on, and ends as if nothing had happened.
-Many processes: accelerate launch -m deixis.cli train RECIPE ...
+Many processes: accelerate launch -m deixis.cli train RECIPE ..., on processors alone torchrun --nproc-per-node N
+--module deixis.cli train RECIPE ...
 
 `deixis train --list` shows the recipes, `deixis train RECIPE --help` every field."""
 
