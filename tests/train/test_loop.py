@@ -85,15 +85,52 @@ def test_a_run_killed_twice_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert list(tiny.steps_seen(tmp_path / "killed")) == list(tiny.steps_seen(tmp_path / "whole"))
 
 
+def test_a_killed_run_with_mask_grounding_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole, _ = tiny.run(tmp_path / "whole", system=tiny.grounded(0.3))
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "killed"), "--grounded", "--dropout", "0.3"]
+    killed = subprocess.run([*command, "--die-at-forward", "9"], capture_output=True, timeout=300, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    kept = State.load(tmp_path / "killed/last/state.pt")
+    assert 4 <= kept.step < 12
+    assert any(name.startswith("predictor.") for name in kept.weights)
+    torch.manual_seed(7)  # other first weights, which the state replaces
+    resumed, result = tiny.run(tmp_path / "killed", system=tiny.grounded(0.3))
+    assert result.finished
+    assert equal(whole, resumed)
+
+
 def test_two_processes_give_one_process_numbers(tmp_path: Path) -> None:
     alone, _ = tiny.run(tmp_path / "alone")
+    in_two_processes(tmp_path / "two")
+    together = tiny.Dot()
+    together.load_state_dict(State.load(tmp_path / "two/last/state.pt").weights)
+    assert furthest(alone, together) < 1e-6
+    assert not equal(tiny.Dot(), together)
+    rows = [(tmp_path / name / "journal.csv").read_text().splitlines() for name in ("alone", "two")]
+    for one, other in zip(*rows, strict=True):
+        assert one.split(",")[6:] == other.split(",")[6:]  # the scores; losses before them differ in the last digit
+
+
+def test_two_processes_train_with_mask_grounding(tmp_path: Path) -> None:
+    in_two_processes(tmp_path, "--grounded")  # each takes out words of its own share
+    torch.manual_seed(0)
+    before, after = tiny.grounded().state_dict(), State.load(tmp_path / "last/state.pt").weights
+    assert before.keys() == after.keys()
+    still = [name for name, weight in after.items() if torch.equal(weight, before[name])]
+    assert still == ["system.unused.weight", "system.unused.bias"]
+    header = (tmp_path / "journal.csv").read_text().splitlines()[0].split(",")
+    assert "loss/grounding" in header
+
+
+def in_two_processes(out: Path, *options: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
     processes = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(tmp_path / "two")],
+            [sys.executable, str(SCRIPT), str(out), *options],
             env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
         )
@@ -102,13 +139,6 @@ def test_two_processes_give_one_process_numbers(tmp_path: Path) -> None:
     for process in processes:
         _, complaint = process.communicate(timeout=300)
         assert process.returncode == 0, complaint.decode()
-    together = tiny.Dot()
-    together.load_state_dict(State.load(tmp_path / "two/last/state.pt").weights)
-    assert furthest(alone, together) < 1e-6
-    assert not equal(tiny.Dot(), together)
-    rows = [(tmp_path / name / "journal.csv").read_text().splitlines() for name in ("alone", "two")]
-    for one, other in zip(*rows, strict=True):
-        assert one.split(",")[6:] == other.split(",")[6:]  # the scores; losses before them differ in the last digit
 
 
 def test_accumulated_parts_equal_one_big_batch(tmp_path: Path) -> None:

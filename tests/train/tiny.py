@@ -18,6 +18,7 @@ from deixis import masks
 from deixis.data.batches import Batches, InOrder
 from deixis.data.transforms import Preprocess
 from deixis.data.visuals import Pixels
+from deixis.models.mask_grounding import GroundingConfig, MaskGrounding
 from deixis.records import Batch, Ids, Output, Sample
 from deixis.train.loop import Result, train
 from deixis.train.optim import Optimiser
@@ -96,6 +97,26 @@ class Dot(nn.Module):
         return {"mask": nn.functional.binary_cross_entropy_with_logits(output.logits, batch.masks.float())}
 
 
+class Shown(Dot):
+    """Shows its words and pixels, and knows a sixth word, which stands for one that is missing."""
+
+    def __init__(self, dropout: float = 0.0, width: int = 8) -> None:
+        super().__init__(dropout, width)
+        self.words = nn.Embedding(6, width)
+
+    def forward(self, batch: Batch) -> Output:
+        output = super().forward(batch)
+        if torch.is_grad_enabled():
+            pixels = batch.expand(self.pixels(batch.images[:, 0].permute(0, 2, 3, 1)))
+            output.evidence.update({"words": self.words(batch.words), "pixels": pixels})
+        return output
+
+
+def grounded(dropout: float = 0.0) -> MaskGrounding:
+    config = GroundingConfig(probability=0.5, layers=1, width=8, heads=2, feed_forward=8, dropout=dropout)
+    return MaskGrounding(Shown(dropout), config, ("[PAD]", "the", *COLOURS, "[MASK]"), 8, 8)
+
+
 @dataclass(frozen=True)
 class Publisher:
     """Writes the weights a user would get, and the scores beside them."""
@@ -142,7 +163,7 @@ def run(
     result = train(
         system,
         batches(),
-        Optimiser(lr=lr, average=average, clip=clip, no_decay=("norm.*",)),
+        Optimiser(lr=lr, average=average, clip=clip, no_decay=("*norm.*",)),
         Schedule(
             steps=steps,
             batch_size=12,
@@ -195,6 +216,7 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--grounded", action="store_true")
     parser.add_argument("--die-at-forward", type=int)
     parser.add_argument("--die-at-rename", type=int)
     options = parser.parse_args()
@@ -202,4 +224,6 @@ if __name__ == "__main__":
         die_at_forward(options.die_at_forward)
     if options.die_at_rename:
         die_at_rename(options.die_at_rename)
-    run(options.out, steps=options.steps, dropout=options.dropout)
+    torch.manual_seed(0)
+    trained = grounded(options.dropout) if options.grounded else None
+    run(options.out, steps=options.steps, dropout=options.dropout, system=trained)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from rich.console import Console
 from torch import Tensor
 
@@ -20,13 +19,16 @@ from ..data.transforms import Preprocess
 from ..errors import DeixisError
 from ..models.lavt import LAVTConfig
 from ..models.magnet import MagNetConfig
+from ..models.mask_grounding import GroundingConfig
 from ..models.vega import VEGAConfig
 from ..records import Reader
 from ..text.tokenizer import PUBLISHED, Tokenizer
 from ..train.engine import Precision
 from ..train.loop import Result, train
 from ..train.optim import Optimiser
+from ..train.processes import processes
 from ..train.schedule import Schedule
+from .grounding import ground, optimiser_around, ungrounded
 from .pretrained import StartFrom, start
 from .sources import Data
 from .systems import build, name_of
@@ -48,6 +50,7 @@ class Run:
     schedule: Schedule = field(default_factory=Schedule)
     vocabulary: str = PUBLISHED  # that name, a vocab.txt, or `learned` from the training sentences
     start_from: StartFrom = field(default_factory=StartFrom)
+    grounding: GroundingConfig | None = None  # guess missing words as well; training only
     precision: Precision = "fp32"
     compiled: bool = False
     seed: int = 0
@@ -73,10 +76,14 @@ def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -
     system = build(name_of(run.system), run.system)
     start(system, run.start_from)
     training, held = run.data.readers()
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         for sentence in leaks(training, held):
             Console(stderr=True).print(f"warning: {sentence}", highlight=False, soft_wrap=True)
     tokenizer = _tokenizer(run, training, out)
+    optimiser = run.optimiser
+    if run.grounding is not None:
+        system = grounded = ground(system, run.grounding, tokenizer.vocabulary)
+        optimiser = optimiser_around(optimiser, grounded)
     return train(
         system,  # type: ignore[arg-type]  # every entry of SYSTEMS is a System; `nn.Module` does not say so
         Batches(
@@ -89,7 +96,7 @@ def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -
             seed=run.seed,
             workers=run.workers,
         ),
-        run.optimiser,
+        optimiser,
         run.schedule,
         out=out,
         publish=_Publisher(run, tokenizer.vocabulary),
@@ -125,7 +132,7 @@ class _Publisher:
             scores={"training-loop": {"val": scores}} if scores else {},
             run=to_dict(self.run),
         )
-        native.save(folder, weights, card, self.vocabulary)
+        native.save(folder, weights if self.run.grounding is None else ungrounded(weights), card, self.vocabulary)
 
 
 def _claim(run: Run, out: Path, resume: bool) -> None:
@@ -139,7 +146,7 @@ def _claim(run: Run, out: Path, resume: bool) -> None:
             raise DeixisError(f"{out} holds another run ({'; '.join(differences[:3])}); choose another --out.")
         if not resume:
             raise DeixisError(f"{out} already holds this run; add --resume to go on, or choose another --out.")
-    state = PartialState()
+    state = processes()
     state.wait_for_everyone()  # nobody writes before all have looked
     if state.is_main_process:
         out.mkdir(parents=True, exist_ok=True)
@@ -163,7 +170,7 @@ def _tokenizer(run: Run, training: Reader, out: Path) -> Tokenizer:
     """The run's vocabulary; one that is learned stays in the folder, for a resumed run must number words alike."""
     if run.vocabulary == LEARNED:
         kept = out / native.VOCABULARY
-        with PartialState().main_process_first():
+        with processes().main_process_first():
             if not kept.exists():
                 every = max(1, len(training) // LEARNED_FROM)
                 sentences = (training[position].expression for position in range(0, len(training), every))
