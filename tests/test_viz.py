@@ -111,6 +111,16 @@ def test_an_explanation_is_the_same_twice_and_copes_with_any_photo() -> None:
         assert viz.explanation(*arguments).tobytes() == viz.explanation(*arguments).tobytes()
 
 
+def test_a_chance_that_stands_alone_is_a_bar_as_long_as_it_is_high() -> None:
+    lengths = {}
+    for chance in (0.25, 0.75):
+        drawn = {"present": np.asarray(np.float32(chance))}
+        picture = np.asarray(viz.explanation(PHOTO, MASK, PROBABILITY, "red", WORDS, drawn))
+        lengths[chance] = (picture == viz.PALETTE[2]).all(axis=2).sum(axis=1).max()
+    assert lengths[0.75] == pytest.approx(3 * lengths[0.25], abs=4)
+    assert lengths[0.25] > 20
+
+
 def test_a_map_of_the_whole_sentence_is_a_panel_beside_the_answer() -> None:
     plain = viz.explanation(PHOTO, MASK, PROBABILITY, "red", WORDS, {})
     more = viz.explanation(PHOTO, MASK, PROBABILITY, "red", WORDS, {"relevance": np.eye(5, dtype=np.float32)})

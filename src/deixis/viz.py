@@ -65,7 +65,7 @@ def explanation(
 
     Which evidence is drawn how follows from its shape alone: `[l y x]` of numbers is a heat map a word (all words of
     one map share the colours' ends), `[l y x]` of 0 and 1 alone is a choice of pixels a word, `[y x]` is a heat map,
-    and short vectors of shares between 0 and 1 are bars.
+    and short vectors of shares between 0 and 1, or one alone, are bars.
     """
     height, width = (max(1, round(side * PANEL / max(mask.shape))) for side in mask.shape)
     small = np.asarray(Image.fromarray(image).resize((width, height), reducing_gap=3.0))
@@ -82,6 +82,8 @@ def explanation(
     spoken = [(position, spell(word)) for position, word in enumerate(words) if word not in {"[PAD]", "[SEP]"}]
     rows += _by_word(small, spoken, len(words), evidence)
     rows += [bars(_plain(name), values) for name, values in evidence.items() if _is_shares(values)]
+    alone = {name: values[None] for name, values in evidence.items() if values.ndim == 0}
+    rows += [bars(_plain(name), value, ("chance",)) for name, value in alone.items() if _is_shares(value)]
     return stack(rows)
 
 
