@@ -2,65 +2,109 @@
 
 import hashlib
 import json
+import runpy
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
+from deixis.checkpoints.published import PUBLISHED
 from deixis.cli import main
+from deixis.recipes import conversion
+from deixis.text import tokenizer
 
-GOLDEN = Path(__file__).parents[1] / "goldens" / "lavt_small_w7.json"
-VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "blue", "cup", *"abcdefghijk")
-SMALLER = {30522: len(VOCABULARY)}  # so that files stay small
+FILES = Path(__file__).parents[1] / "checkpoints" / "published_files.py"
+files = SimpleNamespace(**runpy.run_path(str(FILES)))
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file in the layout that LAVT's authors published, with a vocabulary beside it."""
+    """Files in the layouts that LAVT's and MagNet's authors published, with a vocabulary beside them."""
     folder = tmp_path_factory.mktemp("published")
-    torch.manual_seed(0)
-    parts = {
-        part: {name: torch.randn([SMALLER.get(side, side) for side in shape]) * 0.02 for name, shape in names.items()}
-        for part, names in json.loads(GOLDEN.read_text())["state_dict"].items()
-    }
-    for name, tensor in parts["model"].items():
-        if name.endswith("running_var"):
-            tensor.abs_().add_(1.0)  # no variance is negative
-    torch.save(parts, folder / "lavt.pth")
-    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    files.save(folder / "lavt.pth", files.lavt())
+    files.save(folder / "magnet.pth", files.magnet())
+    files.save_vocabulary(folder / "vocab.txt")
     return folder
 
 
-@pytest.fixture(scope="module")
-def converted(published: Path) -> Path:
-    arguments = [str(published / "lavt.pth"), str(published / "out"), "--vocabulary", str(published / "vocab.txt")]
-    assert main(["checkpoint", "convert", *arguments]) == 0
-    return published / "out"
+@pytest.fixture(scope="module", params=["lavt", "magnet"])
+def converted(request: pytest.FixtureRequest, published: Path) -> Path:
+    file, out = published / f"{request.param}.pth", published / request.param
+    assert main(["checkpoint", "convert", str(file), str(out), "--vocabulary", str(published / "vocab.txt")]) == 0
+    return out
+
+
+@pytest.fixture
+def hub(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """No network, a cache of its own, and a hub with our small MagNet; returns what is asked of the hub."""
+    asked: list[str] = []
+
+    def download(repository: str, file: str, **options: object) -> str:
+        asked.append(f"{repository} {file}")
+        return str(published / ("vocab.txt" if file == "vocab.txt" else "magnet.pth"))
+
+    for module in (conversion, tokenizer):
+        monkeypatch.setattr(module, "hf_hub_download", download)
+    monkeypatch.setenv("DEIXIS_CACHE", str(tmp_path / "cache"))
+    digest = hashlib.sha256((published / "magnet.pth").read_bytes()).hexdigest()
+    known = replace(PUBLISHED["magnet-refcoco-plus"], sha256=digest)
+    monkeypatch.setitem(PUBLISHED, "magnet-refcoco-plus", known)
+    return asked
+
+
+def photo(folder: Path) -> str:
+    Image.fromarray(np.full((30, 40, 3), 90, np.uint8)).save(folder / "photo.png")
+    return str(folder / "photo.png")
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    return {name.strip(): value.strip() for name, value in lines.items()}
 
 
 def test_a_published_file_becomes_a_model_that_segments(
     converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert {path.name for path in converted.iterdir()} == {"model.safetensors", "card.json", "vocab.txt"}
-    Image.fromarray(np.full((30, 40, 3), 90, np.uint8)).save(tmp_path / "photo.png")
-    assert main(["segment", str(tmp_path / "photo.png"), "the red cup", "--json", "--model", str(converted)]) == 0
+    assert main(["segment", photo(tmp_path), "the red cup", "--json", "--model", str(converted)]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["size"] == [30, 40]
     assert record["model"] == str(converted)
 
 
-def test_show_says_what_the_model_is(converted: Path, published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_converted_magnet_is_scored_on_a_tree_of_refcocos_layout(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, tree, out = tmp_path / "model", tmp_path / "data", tmp_path / "val.json"
+    vocabulary = ["--vocabulary", str(published / "vocab.txt")]
+    assert main(["checkpoint", "convert", str(published / "magnet.pth"), str(model), *vocabulary]) == 0
+    assert main(["toyland", "write", str(tree), "--scenes", "2", "--size", "48", "--registers", "toyland"]) == 0
+    data = ["--data", str(tree), "--dataset", "refcoco", "--split", "val", "--protocol", "lavt-480"]
+    assert main(["evaluate", str(model), *data, "--limit", "2", "--draws", "20", "--quiet", "--out", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert result["num_expressions"] == 2
+    assert result["checkpoint_hash"] == hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    assert 0 <= result["measures"]["oIoU"]["value"] <= 100
+
+
+def test_show_says_what_the_model_is_and_where_it_comes_from(
+    converted: Path, published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["checkpoint", "show", str(converted)]) == 0
-    lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
-    told = {name.strip(): value.strip() for name, value in lines.items()}
-    digest = hashlib.sha256((published / "lavt.pth").read_bytes()).hexdigest()
-    assert told["system"] == "lavt"
-    assert told["description"] == f"Converted from lavt.pth, sha256 {digest}."
-    assert told["licence"].startswith("GPL-3.0")
-    assert told["reads"] == "480x480 pixels, at most 20 words or word pieces"
-    assert told["vocabulary"].startswith("20 words")
+    shown, name = told(capsys), converted.name
+    assert shown["system"] == name
+    assert shown["description"].endswith(f"converted from {name}.pth.")
+    assert shown["licence"].startswith({"lavt": "GPL-3.0", "magnet": "AGPL-3.0"}[name])
+    assert shown["origin sha256"] == hashlib.sha256((published / f"{name}.pth").read_bytes()).hexdigest()
+    assert shown["origin hash"] == "recorded when converted, not known beforehand"
+    assert shown["origin protocol"] == "lavt-480"
+    assert shown["reads"] == "480x480 pixels, at most 20 words or word pieces"
+    assert shown["vocabulary"].startswith("20 words")
+    assert shown["score is"].startswith("the mean probability of the mask's pixels")
+    assert not any(line.startswith("score published") for line in shown)
 
 
 def test_show_as_json_counts_the_parameters(converted: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,27 +112,64 @@ def test_show_as_json_counts_the_parameters(converted: Path, capsys: pytest.Capt
 
     assert main(["checkpoint", "show", "--json", str(converted)]) == 0
     card = json.loads(capsys.readouterr().out)
-    assert card["system"] == "lavt"
-    assert card["config"]["vision"]["window"] == 7
+    assert card["system"] == converted.name
+    assert card["config"]["vision"]["window"] == {"lavt": 7, "magnet": 12}[converted.name]
     assert card["parameters"] == sum(
         value.numel() for value in load(converted, device="cpu").system.state_dict().values()
     )
+    if converted.name == "magnet":
+        assert (card["config"]["language_fusion"], card["config"]["presence"]) == ("published", False)
+
+
+def test_a_published_checkpoint_is_downloaded_once_and_then_has_a_name(
+    hub: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = ["segment", photo(tmp_path), "the red cup", "--json", "--model", "magnet-refcoco+"]
+    assert main(segment) == 2
+    assert (
+        "allow it once (some 1.2 GB) with `deixis checkpoint download magnet-refcoco-plus`" in capsys.readouterr().err
+    )
+    assert hub == []
+    assert main(["checkpoint", "download", "magnet-refcoco+"]) == 0
+    assert "magnet-refcoco-plus is ready (AGPL-3.0, as its authors state):" in capsys.readouterr().out
+    assert hub == ["bert-base-uncased vocab.txt", "yxchng/magnet_weights magnet_refcoco+.pth"]
+    assert main(segment) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "magnet-refcoco+"
+    assert main(["checkpoint", "show", "magnet-refcoco-plus"]) == 0
+    shown = told(capsys)
+    assert shown["origin hash"] == "known beforehand"
+    assert shown["origin dataset"] == "refcoco+"
+    assert shown["score published, lavt-480 refcoco+:testB oIoU"] == "58.1400"
+    assert len(hub) == 2
+
+
+def test_segment_and_evaluate_download_where_they_are_told_to(
+    hub: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate = ["evaluate", "magnet-refcoco-plus", "--data", "toyland:val", "--scenes", "1", "--limit", "1"]
+    evaluate += ["--draws", "20", "--quiet", "--out", str(tmp_path / "val.json")]
+    assert main(evaluate) == 2
+    assert "nothing is downloaded unasked" in capsys.readouterr().err
+    assert main([*evaluate, "--download"]) == 0
+    assert json.loads((tmp_path / "val.json").read_text())["model"] == "magnet-refcoco-plus"
+    asked = len(hub)
+    segment = ["segment", photo(tmp_path), "the red cup", "--json", "--model", "magnet-refcoco-plus", "--download"]
+    assert main(segment) == 0
+    assert len(hub) == asked == 2
 
 
 def test_scores_are_shown_by_protocol_and_split(
     converted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
     from deixis.checkpoints import native
 
     checkpoint = native.read(converted)
     scored = replace(checkpoint, card=replace(checkpoint.card, scores={"lavt": {"val": {"miou": 0.71239, "n": 12}}}))
     monkeypatch.setattr(native, "read", lambda path: scored)
     assert main(["checkpoint", "show", str(converted)]) == 0
-    told = capsys.readouterr().out
-    assert "score lavt val miou  0.7124" in told
-    assert "score lavt val n     12" in told
+    shown = told(capsys)
+    assert shown["score lavt val miou"] == "0.7124"
+    assert shown["score lavt val n"] == "12"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +180,9 @@ def test_scores_are_shown_by_protocol_and_split(
         (["show", "absent"], "no model 'absent'"),
         (["convert", "absent.pth", "out"], "no checkpoint file at absent.pth"),
         (["convert", "text.pth", "out"], "text.pth cannot be read"),
+        (["convert", "text.pth", "text.pth"], "text.pth is a file; give the name of a folder"),
+        (["download"], "The following arguments are required: NAME"),
+        (["download", "magnet-refcok"], "no published checkpoint 'magnet-refcok'. Did you mean 'magnet-refcoco'?"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_two(
@@ -121,7 +205,7 @@ def test_mistakes_are_one_sentence_and_exit_code_two(
 def test_a_vocabulary_of_another_model_and_a_full_folder_are_refused(
     published: Path, converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY[:-1]) + "\n")
+    (tmp_path / "vocab.txt").write_text("\n".join(files.VOCABULARY[:-1]) + "\n")
     file, other = str(published / "lavt.pth"), ["--vocabulary", str(tmp_path / "vocab.txt")]
     assert main(["checkpoint", "convert", file, str(tmp_path / "out"), *other]) == 2
     assert "The vocabulary has 19 words" in capsys.readouterr().err
@@ -129,8 +213,8 @@ def test_a_vocabulary_of_another_model_and_a_full_folder_are_refused(
     assert "already holds a checkpoint" in capsys.readouterr().err
 
 
-def test_usage_names_both_commands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_names_every_command_and_published_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["checkpoint"]) == 0
-    told = capsys.readouterr().out
-    assert "deixis checkpoint show" in told
-    assert "deixis checkpoint convert" in told
+    usage = capsys.readouterr().out
+    for name in ("show NAME", "download NAME", "convert FILE.pth", *PUBLISHED):
+        assert name in usage

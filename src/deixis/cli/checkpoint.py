@@ -1,7 +1,6 @@
-"""`deixis checkpoint`: look at a checkpoint's card, and convert the papers' published files once."""
+"""`deixis checkpoint`: look at a checkpoint's card; download the papers' published files, and convert them once."""
 
 import argparse
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,20 +10,23 @@ from ..errors import DeixisError, did_you_mean
 
 USAGE = """\
 usage: deixis checkpoint show NAME|PATH [--json]
+       deixis checkpoint download NAME [--vocabulary vocab.txt]
        deixis checkpoint convert FILE.pth OUT [--vocabulary vocab.txt] [--download]
 
-show     what a model is: its system, size, input, licence, scores
-convert  a published checkpoint (LAVT's .pth) to the folder OUT, which --model then takes; BERT's vocabulary is
-         looked for in the hub's cache, or fetched with --download, unless its vocab.txt is given"""
-
-LICENCES = {"lavt": "GPL-3.0, as its authors state"}
+show      what a model is: its system, size, input, licence, origin, scores
+download  fetch a published checkpoint and convert it; from then on --model NAME needs no network:
+          {names}
+convert   a published checkpoint (LAVT's or MagNet's .pth) to the folder OUT, which --model then takes; BERT's
+          vocabulary is looked for in the hub's cache, or fetched with --download, unless its vocab.txt is given"""
 
 
 def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
-        print(USAGE)
+        from ..checkpoints.published import PUBLISHED
+
+        print(USAGE.format(names=", ".join(PUBLISHED)))
         return 0
-    verbs = {"show": _show, "convert": _convert}
+    verbs = {"show": _show, "download": _download, "convert": _convert}
     if arguments[0] not in verbs:
         raise DeixisError(f"There is no command 'checkpoint {arguments[0]}'. {did_you_mean(arguments[0], verbs)}")
     return verbs[arguments[0]](arguments[1:])
@@ -55,9 +57,11 @@ def _show(arguments: list[str]) -> int:
         "system": card.system,
         "description": card.description or "none given",
         "licence": card.licence,
+        **{f"origin {name}": value for name, value in card.origin.items()},
         "parameters": f"{parameters:,}",
         "reads": f"{side}x{side} pixels, at most {card.preprocess.max_words} words or word pieces",
         "vocabulary": f"{len(checkpoint.vocabulary):,} words and word pieces",
+        "score is": card.score_means,
         **{f"score {name}": value for name, value in _flat(card.scores)},
     }
     width = max(map(len, lines))
@@ -81,39 +85,28 @@ def _convert(arguments: list[str]) -> int:
     parser.add_argument("--download", action="store_true")
     options = parser.parse_args(arguments)
 
-    from ..checkpoints import native
-    from ..checkpoints.configs import from_dict, to_dict
-    from ..checkpoints.official import read_official
-    from ..data.transforms import Preprocess
-    from ..recipes.systems import SYSTEMS, build
-    from ..text.tokenizer import Tokenizer
+    from ..recipes.conversion import convert
 
-    if (options.out / native.WEIGHTS).exists():
-        raise DeixisError(f"{options.out} already holds a checkpoint; choose another folder.")
-    official = read_official(options.file)
-    tokenizer = Tokenizer.bert_base(options.vocabulary, download=options.download)
-    config = from_dict(SYSTEMS[official.system][0], official.config, f"The config of {options.file}")
-    if len(tokenizer) != config.text.vocabulary:
-        raise DeixisError(
-            f"The vocabulary has {len(tokenizer)} words, but {options.file} was trained with {config.text.vocabulary}; "
-            "give the vocab.txt that belongs to it."
-        )
-    system = build(official.system, config)
-    counters = {name: count for name, count in system.state_dict().items() if name.endswith("num_batches_tracked")}
-    weights = {**counters, **official.state_dict}  # old files lack the counters, which no answer depends on
-    native.fill(system, weights, f"{options.file}")
-    card = native.Card(
-        system=official.system,
-        config=to_dict(config),
-        preprocess=Preprocess(),  # every published system reads 480x480 pixels and 20 words
-        description=f"Converted from {options.file.name}, sha256 {_sha256(options.file)}.",
-        licence=LICENCES[official.system],
-    )
-    native.save(options.out, weights, card, tokenizer.vocabulary)
+    convert(options.file, options.out, options.vocabulary, download=options.download)
     print(f'{options.out} is ready: deixis segment photo.jpg "the red cup" --model {options.out}')
     return 0
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _download(arguments: list[str]) -> int:
+    parser = _Parser(prog="deixis checkpoint download", allow_abbrev=False)
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--vocabulary", type=Path, metavar="vocab.txt")
+    options = parser.parse_args(arguments)
+
+    from ..checkpoints.published import LICENCES, PUBLISHED, published_name
+
+    name = published_name(options.name)
+    if name is None:
+        raise DeixisError(f"There is no published checkpoint {options.name!r}. {did_you_mean(options.name, PUBLISHED)}")
+
+    from ..recipes.conversion import obtain
+
+    place = obtain(name, options.vocabulary)
+    print(f"{place} is ready ({LICENCES[PUBLISHED[name].system]}):")
+    print(f'deixis segment photo.jpg "the red cup" --model {name}')
+    return 0

@@ -89,7 +89,7 @@ def _system(evaluation: "Evaluation", options: argparse.Namespace, started: floa
     from ..recipes.loading import find, load
 
     rank, ranks, wait = _processes(options.device)
-    segmenter = load(options.model, device=options.device, dtype=options.dtype)
+    segmenter = load(options.model, device=options.device, dtype=options.dtype, download=options.download)
     weights = find(options.model)
     scoring = Scoring(
         batch_size=options.batch_size, workers=options.workers, threshold=options.threshold, rank=rank, ranks=ranks
@@ -192,7 +192,8 @@ def _parser() -> _Parser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="embedded, or a checkpoint's or run's folder")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model's name, or a checkpoint's or run's folder")
+    parser.add_argument("--download", action="store_true", help="fetch the model, a published one, if it is not here")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="anybody's masks as JSON lines")
     parser.add_argument("--allow-missing", action="store_true", help="count expressions without a mask as empty")
     parser.add_argument("--data", required=True, help="a data set's folder, or toyland:val")

@@ -87,6 +87,7 @@ def _parser() -> _Parser:
     parser.add_argument("--image", action="append", default=[], metavar="PATH", help="an image, whatever its name")
     parser.add_argument("--text", action="append", default=[], metavar="SENTENCE", help="a sentence, whatever it names")
     parser.add_argument("--model", default="embedded", metavar="NAME|PATH", help="a model's name, or its folder")
+    parser.add_argument("--download", action="store_true", help="fetch the model, a published one, if it is not here")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where pictures go (here; with --json: nowhere)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each image and sentence")
     parser.add_argument("--explain", action="store_true", help="draw the evidence too: which words, which pixels")
@@ -144,7 +145,7 @@ def _load(options: argparse.Namespace) -> "Segmenter":
     warnings.filterwarnings("ignore")
     from ..recipes.loading import load
 
-    return load(options.model, device=options.device, dtype=options.dtype)
+    return load(options.model, device=options.device, dtype=options.dtype, download=options.download)
 
 
 def _pictures(images: list[Path]) -> Iterator[tuple[Path, "np.ndarray | None"]]:

@@ -7,11 +7,13 @@ from typing import overload
 import torch
 
 from ..checkpoints import native
+from ..checkpoints.published import PUBLISHED, published_name
 from ..data.visuals import Source
 from ..errors import DeixisError, did_you_mean
 from ..predict.prediction import Prediction
 from ..predict.segmenter import Expressions, Segmenter
 from ..text.tokenizer import Tokenizer
+from .conversion import kept, obtain
 from .systems import SYSTEMS, build
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
@@ -24,14 +26,16 @@ def load(
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str = "float32",
+    download: bool = False,
 ) -> Segmenter:
-    """A model ready for photos: `embedded`, the folder of a checkpoint or of a run (its best), or a weights' file.
+    """A model ready for photos: `embedded`, the folder of a checkpoint or of a run (its best), a weights' file, or
+    the name of a published checkpoint, such as `magnet-refcoco`.
 
-    Without `device` the fastest one at hand is taken. Nothing is ever downloaded. Raises DeixisError where there is
-    no such model, or its files are broken or fit no system.
+    Without `device` the fastest one at hand is taken. Nothing is downloaded but a published checkpoint, once, where
+    `download` allows it. Raises DeixisError where there is no such model, or its files are broken or fit no system.
     """
     chosen, precision = _device(device), _dtype(dtype)
-    place = find(name_or_path)
+    place = find(name_or_path, download=download)
     checkpoint = native.read(place)
     system = build(checkpoint.card.system, native.config_of(checkpoint.card, SYSTEMS))
     native.fill(system, checkpoint.weights, f"The checkpoint {place}")
@@ -56,8 +60,11 @@ def segment(
     return _kept(model)(image, expression, threshold=threshold)
 
 
-def find(name_or_path: str | Path) -> Path:
-    """Where a model's checkpoint is. Raises DeixisError with the nearest name where there is none."""
+def find(name_or_path: str | Path, *, download: bool = False) -> Path:
+    """Where a model's checkpoint is. Raises DeixisError with the nearest name where there is none.
+
+    A folder or file that is there is meant before a published checkpoint of its name.
+    """
     if str(name_or_path) == "embedded":
         if not (EMBEDDED / native.WEIGHTS).exists():
             raise DeixisError(
@@ -74,9 +81,21 @@ def find(name_or_path: str | Path) -> Path:
         if path.suffix in FOREIGN_ENDINGS:
             raise DeixisError(f"{path} is a PyTorch file; convert it once: deixis checkpoint convert {path} OUT.")
         return path
+    if (name := published_name(str(name_or_path))) is not None:
+        return _published(name, download)
     beside = path.parent if path.parent.is_dir() else Path()
-    names = ["embedded", *(str(place) for place in beside.glob("*") if _holds_model(place))]
+    names = ["embedded", *PUBLISHED, *(str(place) for place in beside.glob("*") if _holds_model(place))]
     raise DeixisError(f"There is no model {str(name_or_path)!r}. {did_you_mean(str(name_or_path), names)}")
+
+
+def _published(name: str, download: bool) -> Path:
+    place = kept(name)
+    if download or (place / native.WEIGHTS).exists():
+        return obtain(name)
+    raise DeixisError(
+        f"The published checkpoint {name!r} is not on this machine, and nothing is downloaded unasked; allow it once "
+        f"(some 1.2 GB) with `deixis checkpoint download {name}`, with --download or with load(…, download=True)."
+    )
 
 
 def _holds_model(place: Path) -> bool:
