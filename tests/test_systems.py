@@ -12,6 +12,7 @@ from deixis.checkpoints.configs import to_dict
 from deixis.data.transforms import Preprocess
 from deixis.models.lavt import LAVTConfig
 from deixis.models.magnet import MagNetConfig
+from deixis.models.pointing import PointingConfig
 from deixis.models.vega import VEGAConfig
 from deixis.recipes.systems import SYSTEMS, build, name_of
 from deixis.records import Batch, Output
@@ -34,6 +35,7 @@ TINY: dict[str, Any] = {
         query_layers=3,
         query_feed_forward=32,
     ),
+    "pointing": PointingConfig(vision=VISION, text=TEXT, width=16),
     "vega": VEGAConfig(vision=VISION, text=TEXT, width=32, heads=2, decoder_widths=(16, 16, 24)),
 }
 

@@ -1,6 +1,7 @@
 """Weights to start from: the published encoders', or some of another checkpoint's under new names."""
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -28,7 +29,8 @@ class StartFrom:
     """Published weights of the encoders, and a checkpoint from which those that begin with `take` are taken.
 
     `swin` and `bert` are files as their authors publish them. `checkpoint` is a run's `best/` or `last/` folder, or
-    any safetensors file; `put` stands where `take` stood, and empty beginnings mean everything.
+    any safetensors file; `put` stands where `take` stood, and empty beginnings mean everything. Where there are
+    patterns in `only`, what matches none of them stays behind.
     """
 
     swin: str | None = None
@@ -36,6 +38,7 @@ class StartFrom:
     checkpoint: str | None = None
     take: str = ""
     put: str = ""
+    only: tuple[str, ...] = ()
 
 
 def start(system: nn.Module, origin: StartFrom) -> None:
@@ -51,11 +54,12 @@ def start(system: nn.Module, origin: StartFrom) -> None:
     taken = {
         origin.put + name.removeprefix(origin.take): tensor
         for name, tensor in _weights(origin.checkpoint).items()
-        if name.startswith(origin.take)
+        if name.startswith(origin.take) and any(fnmatchcase(name, pattern) for pattern in origin.only or ("*",))
     }
     if not taken:
         raise DeixisError(
-            f"{origin.checkpoint} has no weights that begin with {origin.take!r}; check `start-from.take`."
+            f"{origin.checkpoint} has no weights that begin with {origin.take!r} and match {origin.only or '*'}; "
+            "check `start-from.take` and `.only`."
         )
     for name, tensor in taken.items():
         if name not in wanted:

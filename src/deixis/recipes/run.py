@@ -20,6 +20,7 @@ from ..errors import DeixisError
 from ..models.lavt import LAVTConfig
 from ..models.magnet import MagNetConfig
 from ..models.mask_grounding import GroundingConfig
+from ..models.pointing import PointingConfig
 from ..models.vega import VEGAConfig
 from ..records import Reader
 from ..text.tokenizer import PUBLISHED, Tokenizer
@@ -44,7 +45,7 @@ class Run:
     """Data, system, optimiser, schedule, and all that numbers depend on; written beside its checkpoints."""
 
     data: Data
-    system: LAVTConfig | MagNetConfig | VEGAConfig
+    system: LAVTConfig | MagNetConfig | PointingConfig | VEGAConfig
     preprocess: Preprocess = field(default_factory=Preprocess)
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)

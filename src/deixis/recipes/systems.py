@@ -7,11 +7,13 @@ from torch import nn
 from ..errors import DeixisError, did_you_mean
 from ..models.lavt import LAVT, LAVTConfig
 from ..models.magnet import MagNet, MagNetConfig
+from ..models.pointing import Pointing, PointingConfig
 from ..models.vega import VEGA, VEGAConfig
 
 SYSTEMS: dict[str, tuple[type[Any], Any]] = {
     "lavt": (LAVTConfig, LAVT),
     "magnet": (MagNetConfig, MagNet),
+    "pointing": (PointingConfig, Pointing),
     "vega": (VEGAConfig, VEGA),
 }
 
