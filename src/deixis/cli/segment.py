@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
         if picture is None:
             bad += 1
             continue
-        for prediction in _predict(segmenter, picture, sentences, options.threshold, told):
+        for prediction in _predict(segmenter, picture, sentences, options, told):
             files = _save(prediction, path, options, used)
             print(
                 _as_json(path, prediction, segmenter.name, files) if options.json else _as_line(path, prediction, files)
@@ -92,6 +92,12 @@ def _parser() -> _Parser:
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each image and sentence")
     parser.add_argument("--explain", action="store_true", help="draw the evidence too: which words, which pixels")
     parser.add_argument("--threshold", type=float, default=0.5, metavar="P", help="a pixel's least probability (0.5)")
+    parser.add_argument(
+        "--presence-threshold",
+        type=float,
+        metavar="P",
+        help="the least chance that it is there at all, for models that say it (0.5)",
+    )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (the fastest at hand)")
     parser.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16 (float32)")
     return parser
@@ -103,8 +109,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if unknown:
         known = [name for action in parser._actions for name in action.option_strings]
         raise DeixisError(f"There is no option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
-    if not 0 < options.threshold < 1:
-        raise DeixisError(f"The threshold is {options.threshold}; a probability between 0 and 1 is wanted.")
+    for name, value in (("threshold", options.threshold), ("presence threshold", options.presence_threshold)):
+        if value is not None and not 0 < value < 1:
+            raise DeixisError(f"The {name} is {value}; a probability between 0 and 1 is wanted.")
     return options
 
 
@@ -163,14 +170,16 @@ def _pictures(images: list[Path]) -> Iterator[tuple[Path, "np.ndarray | None"]]:
 
 
 def _predict(
-    segmenter: "Segmenter", picture: "np.ndarray", sentences: list[str], threshold: float, told: set[str]
+    segmenter: "Segmenter", picture: "np.ndarray", sentences: list[str], options: argparse.Namespace, told: set[str]
 ) -> "list[Prediction]":
     from ..predict.segmenter import ExpressionWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ExpressionWarning)
-        predictions = segmenter(picture, sentences, threshold=threshold)
+        predictions = segmenter(
+            picture, sentences, threshold=options.threshold, presence_threshold=options.presence_threshold
+        )
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         if message not in told:
             print(f"deixis: {message}", file=sys.stderr)
@@ -217,7 +226,7 @@ def _as_json(path: Path, prediction: "Prediction", model: str, files: dict[str, 
 def _as_line(path: Path, prediction: "Prediction", files: dict[str, Path]) -> str:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a letter should not end the work
-    found = "nothing found"
+    found = f"nothing found (score {prediction.score:.2f})" if prediction.score else "nothing found"
     if prediction.box is not None:
         left, top, width, height = prediction.box
         found = f"score {prediction.score:.2f}  box {left},{top} {width}x{height}"

@@ -47,17 +47,32 @@ def load(
 
 @overload
 def segment(
-    image: Source, expression: str, *, model: str | Path = "embedded", threshold: float = 0.5
+    image: Source,
+    expression: str,
+    *,
+    model: str | Path = "embedded",
+    threshold: float = 0.5,
+    presence_threshold: float | None = None,
 ) -> Prediction: ...
 @overload
 def segment(
-    image: Source, expression: Expressions, *, model: str | Path = "embedded", threshold: float = 0.5
+    image: Source,
+    expression: Expressions,
+    *,
+    model: str | Path = "embedded",
+    threshold: float = 0.5,
+    presence_threshold: float | None = None,
 ) -> list[Prediction]: ...
 def segment(
-    image: Source, expression: str | Expressions, *, model: str | Path = "embedded", threshold: float = 0.5
+    image: Source,
+    expression: str | Expressions,
+    *,
+    model: str | Path = "embedded",
+    threshold: float = 0.5,
+    presence_threshold: float | None = None,
 ) -> Prediction | list[Prediction]:
     """What the expression points at in the image; the model is loaded at the first call and kept for the next."""
-    return _kept(model)(image, expression, threshold=threshold)
+    return _kept(model)(image, expression, threshold=threshold, presence_threshold=presence_threshold)
 
 
 def find(name_or_path: str | Path, *, download: bool = False) -> Path:
