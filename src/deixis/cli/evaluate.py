@@ -10,23 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..errors import DeixisError, did_you_mean
+from ..errors import DeixisError
+from .splits import DATA, add_data_options, bar, is_generated, no_target_of, open_split
 
 if TYPE_CHECKING:
-    from ..data.broken import Report
+    from ..metrics.report import Result
     from ..predict.evaluation import Evaluation
     from ..records import Reader
 
-REGISTERS = ("toyland", "toyland+", "toyland-g")
-EPILOG = """\
-A predictions file has one JSON object a line: {"id": sentence id, "rle": {"size", "counts"}, "score": 0.9}.
-DATA is a data set's folder, or our generated world as toyland:val, toyland+:testA, toyland-g:testB.
+EPILOG = f"""\
+A predictions file has one JSON object a line: {{"id": sentence id, "rle": {{"size", "counts"}}, "score": 0.9}}.
+{DATA}
 Beside the result lie the per-expression records; an interrupted evaluation goes on with --resume.
 Many processes: accelerate launch -m deixis.cli evaluate MODEL ...
 
   deixis evaluate embedded --data toyland:val
   deixis evaluate runs/vega/best --data data --dataset refcoco --split testA --protocol lavt-480 --out testA.json
   deixis evaluate --predictions masks.jsonl --data data --dataset refcoco --split val
+  deixis evaluate runs/magnet --data toyland:testB --no-target 4 --protocol grefcoco --reliability reliability.png
 """
 
 
@@ -49,10 +50,12 @@ def main(arguments: list[str]) -> int:
     rules = protocol_named(options.protocol)
     if options.draws < 1:
         raise DeixisError(f"The number of draws is {options.draws}; at least one is wanted.")
+    if options.reliability is not None:
+        _check_reliability(options)
     report = Report(skip=options.skip_broken)
-    reader = limited(_open(options, report), options.limit)
+    reader = limited(open_split(options, report), options.limit)
     if report.skip:
-        with _bar("checking", len(reader), options.quiet) as advance:
+        with bar("checking", len(reader), options.quiet) as advance:
             reader = whole(reader, report, lambda: advance(1), look_at_images=options.predictions is None)
     if not len(reader):
         first = f"all of them are broken: {report.broken[0]}" if report else "choose another split."
@@ -85,6 +88,7 @@ def _predictions(evaluation: "Evaluation", options: argparse.Namespace, started:
 
 
 def _system(evaluation: "Evaluation", options: argparse.Namespace, started: float) -> None:
+    from ..predict.evaluation import decided_by
     from ..predict.scoring import Scoring
     from ..recipes.loading import find, load
 
@@ -92,9 +96,15 @@ def _system(evaluation: "Evaluation", options: argparse.Namespace, started: floa
     segmenter = load(options.model, device=options.device, dtype=options.dtype, download=options.download)
     weights = find(options.model)
     scoring = Scoring(
-        batch_size=options.batch_size, workers=options.workers, threshold=options.threshold, rank=rank, ranks=ranks
+        batch_size=options.batch_size,
+        workers=options.workers,
+        threshold=options.threshold,
+        presence_threshold=options.presence_threshold,
+        rank=rank,
+        ranks=ranks,
     )
-    header = evaluation.header(segmenter.name, _hash(weights), options.threshold, options.dtype)
+    decided = decided_by(segmenter, options.presence_threshold)
+    header = evaluation.header(segmenter.name, _hash(weights), options.threshold, options.dtype, decided)
     done = evaluation.done(header, resume=options.resume)
     wait()  # nobody writes before everybody has read what is done
     with _progress(evaluation, len(done), options.quiet or rank > 0) as followed:
@@ -126,20 +136,36 @@ def _show(
         print(f"{evaluation.out}  {evaluation.records}")
     if options.skip_broken and not options.json:
         print(evaluation.report.summary(), file=sys.stderr)
+    if options.reliability is not None:
+        _draw_reliability(result, options.reliability, quiet=options.json)
 
 
-def _open(options: argparse.Namespace, report: "Report") -> "Reader":
-    name, _, split = options.data.partition(":")
-    if name in REGISTERS and not Path(options.data).exists():
-        from ..toyland.world import Toyland
+def _check_reliability(options: argparse.Namespace) -> None:
+    """What can be said before hours of scoring."""
+    if options.reliability.suffix.lower() != ".png":
+        raise DeixisError(f"The plot {options.reliability} is a picture; give --reliability a name that ends in .png.")
+    if is_generated(options) and not no_target_of(options):
+        raise _nothing_to_draw(options.data)
 
-        return Toyland(split=split or options.split or "val", register=name, num_scenes=options.scenes)
-    if (split or name.startswith("toyland")) and "/" not in name and not Path(options.data).exists():
-        raise DeixisError(f"There is no data set {name!r}. {did_you_mean(name, REGISTERS)}")
 
-    from ..data.opening import open_data
+def _nothing_to_draw(data: str) -> DeixisError:
+    return DeixisError(
+        f"Every expression of {data} means something, so nothing tells whether a score is a true chance; give data in "
+        "which some mean nothing, such as toyland:val with --no-target 4."
+    )
 
-    return open_data(options.data, options.split, options.dataset, options.split_by, report)
+
+def _draw_reliability(result: "Result", path: Path, *, quiet: bool) -> None:
+    from ..predict.prediction import write_picture
+    from ..viz import reliability
+
+    if result.presence is None:
+        raise _nothing_to_draw(f"{result.dataset} {result.split}")
+    score = f"{result.presence.score}{', calibrated' if result.presence.calibrated else ''}"
+    title = f"{result.model}, {result.dataset} {result.split}: {score}, ECE {result.presence.ece:.3f}"
+    write_picture(path, reliability(result.presence.bins, title))
+    if not quiet:
+        print(path)
 
 
 def _names(reader: "Reader", options: argparse.Namespace) -> tuple[str, str]:
@@ -170,19 +196,8 @@ def _hash(place: Path) -> str:
 def _progress(evaluation: "Evaluation", done: int, quiet: bool) -> "Iterator[Evaluation]":
     from dataclasses import replace
 
-    with _bar("expressions", len(evaluation.reader), quiet, done) as advance:
+    with bar("expressions", len(evaluation.reader), quiet, done) as advance:
         yield replace(evaluation, advance=advance)
-
-
-@contextmanager
-def _bar(what: str, total: int, quiet: bool, done: int = 0) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what, total=total, completed=done)
-        yield lambda count: progress.advance(task, count)
 
 
 def _parser() -> _Parser:
@@ -196,12 +211,8 @@ def _parser() -> _Parser:
     parser.add_argument("--download", action="store_true", help="fetch the model, a published one, if it is not here")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="anybody's masks as JSON lines")
     parser.add_argument("--allow-missing", action="store_true", help="count expressions without a mask as empty")
-    parser.add_argument("--data", required=True, help="a data set's folder, or toyland:val")
+    add_data_options(parser)
     parser.add_argument("--skip-broken", action="store_true", help="leave broken records out, counted and reported")
-    parser.add_argument("--split", help="default: val, or the only one there is")
-    parser.add_argument("--dataset", help="refcoco, refcoco+, refcocog …, where the folder holds several")
-    parser.add_argument("--split-by", help="unc, umd or google")
-    parser.add_argument("--scenes", type=int, default=500, help="scenes of our generated world (default: 500)")
     parser.add_argument(
         "--protocol", default="full", help="full (default), lavt-480, weak, a2d-best, a2d-all, grefcoco"
     )
@@ -211,6 +222,10 @@ def _parser() -> _Parser:
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the fastest at hand)")
     parser.add_argument("--dtype", default="float32", help="float32 (default), bfloat16 or float16")
     parser.add_argument("--threshold", type=float, default=0.5, help="a pixel's probability must exceed it")
+    parser.add_argument(
+        "--presence-threshold", type=float, help="what the chance that it is there must exceed, for who says it (0.5)"
+    )
+    parser.add_argument("--reliability", type=Path, metavar="FILE.png", help="draw how true the score is as a chance")
     parser.add_argument("--limit", type=int, help="score this many expressions, evenly spread")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted evaluation")
     parser.add_argument("--draws", type=int, default=10_000, help="draws of the bootstrap (default: 10000)")

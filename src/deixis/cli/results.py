@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..metrics.comparison import Difference
+from ..metrics.presence import PresenceScores
 from ..metrics.report import Estimate, Result
 
 
@@ -22,6 +23,8 @@ def show_result(result: Result, console: Console, *, breakdowns: bool = True) ->
         f"{missing}{broken}; {result.wall_seconds:,.1f} s"
     )
     console.print(table)
+    if result.presence is not None:
+        console.print(_presence_table(result.presence))
     if breakdowns and result.breakdowns:
         console.print(_breakdown_table(result))
 
@@ -36,6 +39,19 @@ def show_differences(first: str, second: str, differences: dict[str, Difference]
         p = "-" if one.p is None else f"{one.p:.4f}"
         table.add_row(name, _number(one.first), _number(one.second), signed, span, p)
     console.print(table)
+
+
+def _presence_table(presence: PresenceScores) -> Table:
+    """How often there was rightly an answer or none, and whether the score keeps its word."""
+    table = Table(title="whether it is there")
+    for heading in ("expressions that mean", "number", "right, %"):
+        table.add_column(heading, justify="left" if table.columns == [] else "right")
+    table.add_row("nothing (N-acc)", f"{presence.num_absent:,}", _number(presence.n_acc))
+    table.add_row("something (T-acc)", f"{presence.num_present:,}", _number(presence.t_acc))
+    above = "" if presence.threshold is None else f", an answer above {presence.threshold:g}"
+    how = "calibrated" if presence.calibrated else "not calibrated"
+    table.caption = f"score by the {presence.score}, {how}{above}; calibration error {presence.ece:.3f}"
+    return table
 
 
 def _breakdown_table(result: Result) -> Table:
