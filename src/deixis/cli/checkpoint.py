@@ -4,20 +4,26 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import DeixisError, did_you_mean
+from . import calibrate
+
+if TYPE_CHECKING:
+    from ..metrics.calibration import Calibration
 
 USAGE = """\
 usage: deixis checkpoint show NAME|PATH [--json]
        deixis checkpoint download NAME [--vocabulary vocab.txt]
        deixis checkpoint convert FILE.pth OUT [--vocabulary vocab.txt] [--download]
+       deixis checkpoint calibrate MODEL --data DATA [OPTIONS]
 
-show      what a model is: its system, size, input, licence, origin, scores
-download  fetch a published checkpoint and convert it; from then on --model NAME needs no network:
-          {names}
-convert   a published checkpoint (LAVT's or MagNet's .pth) to the folder OUT, which --model then takes; BERT's
-          vocabulary is looked for in the hub's cache, or fetched with --download, unless its vocab.txt is given"""
+show       what a model is: its system, size, input, licence, origin, scores
+download   fetch a published checkpoint and convert it; from then on --model NAME needs no network:
+           {names}
+convert    a published checkpoint (LAVT's or MagNet's .pth) to the folder OUT, which --model then takes; BERT's
+           vocabulary is looked for in the hub's cache, or fetched with --download, unless its vocab.txt is given
+calibrate  make a presence head's chances true: two numbers, fitted on a split, written into the card"""
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +32,7 @@ def main(arguments: list[str]) -> int:
 
         print(USAGE.format(names=", ".join(PUBLISHED)))
         return 0
-    verbs = {"show": _show, "download": _download, "convert": _convert}
+    verbs = {"show": _show, "download": _download, "convert": _convert, "calibrate": calibrate.main}
     if arguments[0] not in verbs:
         raise DeixisError(f"There is no command 'checkpoint {arguments[0]}'. {did_you_mean(arguments[0], verbs)}")
     return verbs[arguments[0]](arguments[1:])
@@ -62,11 +68,19 @@ def _show(arguments: list[str]) -> int:
         "reads": f"{side}x{side} pixels, at most {card.preprocess.max_words} words or word pieces",
         "vocabulary": f"{len(checkpoint.vocabulary):,} words and word pieces",
         "score is": card.score_means,
+        **({} if card.calibration is None else {"calibration": _described(card.calibration)}),
         **{f"score {name}": value for name, value in _flat(card.scores)},
     }
     width = max(map(len, lines))
     print("\n".join(f"{name:<{width}}  {value}" for name, value in lines.items()))
     return 0
+
+
+def _described(calibration: "Calibration") -> str:
+    return (
+        f"scale {calibration.scale:.3f}, bias {calibration.bias:+.3f} from {calibration.expressions:,} expressions of "
+        f"{calibration.data}; error {calibration.ece_before:.3f} before, {calibration.ece_after:.3f} after"
+    )
 
 
 def _flat(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
