@@ -60,6 +60,19 @@ def test_any_field_is_an_option_and_names_take_dashes_or_underscores(
     assert "finished at step 3, best mIoU 0.2500 in runs/x/best" in capsys.readouterr().err
 
 
+def test_mask_grounding_is_set_up_or_left_out(executed: list[tuple[Run, Path, bool]]) -> None:
+    recipe = RECIPES["lavt_toyland_grounded"]()
+    assert recipe.grounding is not None
+    for options in (["--grounding.probability", "0.3"], ["--grounding", "None"], ["--grounding=None", "--seed", "2"]):
+        assert main(["train", "lavt-toyland-grounded", *options]) == 0
+    expected = [
+        replace(recipe, grounding=replace(recipe.grounding, probability=0.3)),
+        replace(recipe, grounding=None),
+        replace(recipe, grounding=None, seed=2),
+    ]
+    assert [run for run, _, _ in executed] == expected
+
+
 def test_a_stopped_run_has_an_exit_code_of_its_own(executed: list[tuple[Run, Path, bool]]) -> None:
     assert main(["train", "lavt-toyland", "--quiet", "--out=runs/y"]) == 3
     assert executed[0][1] == Path("runs/y")
@@ -77,6 +90,8 @@ def test_a_resumed_run_begins_with_what_its_folder_says(executed: list[tuple[Run
     [
         (["vega-toylnd"], "There is no recipe 'vega-toylnd'. Did you mean 'vega-toyland'?"),
         (["vega-toyland", "--schedule.stps", "3"], "no option '--schedule.stps'. Did you mean '--schedule.steps'?"),
+        (["vega-toyland-grounded", "--grounding", "x"], "no option '--grounding'. Did you mean '--grounding."),
+        (["vega-toyland-grounded", "--grounding.encoder", "center"], "encoder"),
         (["vega-toyland", "--schedule.steps", "x"], "schedule.steps cannot be 'x'"),
         (["vega-toyland", "--precision", "fp23"], "'fp23'"),
         (["vega-toyland", "--optimiser.lr", "-1"], "learning rate"),

@@ -57,7 +57,7 @@ def _configured(run: "Run", options: list[str], out: Path, resume: bool, program
 
     from ..recipes.run import Run, read_run
 
-    kept = read_run(out) if resume else None
+    run = _with_grounding_switched((read_run(out) if resume else None) or run, options)
     told, complained = io.StringIO(), io.StringIO()
     try:
         with redirect_stdout(told), redirect_stderr(complained):
@@ -65,7 +65,7 @@ def _configured(run: "Run", options: list[str], out: Path, resume: bool, program
                 Run,
                 prog=program,
                 args=options,
-                default=kept or run,
+                default=run,
                 config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
                 use_underscores=False,
             )
@@ -74,6 +74,18 @@ def _configured(run: "Run", options: list[str], out: Path, resume: bool, program
             print(told.getvalue(), end="")
             return None
         raise DeixisError(_complaint(options, complained.getvalue(), run)) from None
+
+
+def _with_grounding_switched(run: "Run", options: list[str]) -> "Run":
+    """`--grounding None` leaves it out; of a part that is there tyro offers the fields only."""
+    from dataclasses import replace
+
+    for given in (["--grounding=None"], ["--grounding", "None"]):
+        for at in range(len(options)):
+            if options[at : at + len(given)] == given:
+                del options[at : at + len(given)]
+                return replace(run, grounding=None)
+    return run
 
 
 def _complaint(options: list[str], complaint: str, run: "Run") -> str:
@@ -103,10 +115,10 @@ def _dotted(config: object, prefix: str = "") -> list[str]:
 
 
 def _listed(recipes: Mapping[str, object]) -> str:
-    lines = []
+    lines, wide = [], max(map(len, recipes))
     for name, recipe in recipes.items():
         sentence = " ".join((recipe.__doc__ or "").split("\n\n")[0].split())
-        lines.append(f"{name.replace('_', '-'):<18} {sentence.split(': ', 1)[-1]}")
+        lines.append(f"{name.replace('_', '-'):<{wide}} {sentence.split(': ', 1)[-1]}")
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from ..train.schedule import Schedule
 from .parsing import TOYLAND_VISION
 from .run import LEARNED, Run
 from .sources import RefCOCOData, ToylandData
-from .vega import NO_DECAY, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT
+from .vega import NO_DECAY, TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT
 
 # The published code gave its optimiser BERT's first ten layers only.
 FROZEN = ("text.bert.embeddings.*", "text.bert.encoder.layer.10.*", "text.bert.encoder.layer.11.*")
@@ -84,4 +84,16 @@ def lavt_toyland() -> Run:
         vocabulary=LEARNED,
         start_from=TOY_START,
         description="A small LAVT, trained on Toyland's drawings.",
+    )
+
+
+def lavt_toyland_grounded() -> Run:
+    """`deixis train lavt-toyland-grounded`: LAVT on Toyland as `lavt-toyland`, with mask grounding.
+
+    A step was measured to take 4 % longer at 256 pixels, 9 % at 128. Scores: not measured by us.
+    """
+    return replace(
+        lavt_toyland(),
+        grounding=TOY_GROUNDING,
+        description="A small LAVT, trained on Toyland's drawings with mask grounding.",
     )

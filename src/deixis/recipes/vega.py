@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ..data.transforms import Preprocess
+from ..models.mask_grounding import GroundingConfig
 from ..models.vega import VEGAConfig
 from ..text.bert import BertConfig
 from ..train.optim import Optimiser
@@ -94,6 +95,18 @@ def vega_toyland() -> Run:
     )
 
 
+def vega_toyland_grounded() -> Run:
+    """`deixis train vega-toyland-grounded`: VEGA on Toyland as `vega-toyland`, with mask grounding.
+
+    A step was measured to take 7 % longer at 256 pixels and at 128. Scores: not measured by us.
+    """
+    return replace(
+        vega_toyland(),
+        grounding=TOY_GROUNDING,
+        description="A small VEGA, trained on Toyland's drawings with mask grounding.",
+    )
+
+
 TOY_TEXT = BertConfig(layers=3, width=128, heads=4, feed_forward=384, vocabulary=1200, positions=40, dropout=0.1)
 # A warm-up, Muon's steps for matrices, clipped gradients, and the average of the weights is what is kept. At the full
 # rate Muon unlearns in fifty steps what the pre-trained Swin knows.
@@ -109,4 +122,5 @@ TOY_OPTIMISER = Optimiser(
 TOY_SCHEDULE = Schedule(
     steps=20_000, batch_size=16, warm_up=500, power=0.9, log_every=50, validate_every=1000, save_every=250
 )
+TOY_GROUNDING = GroundingConfig(layers=2, width=128, heads=4, feed_forward=256)
 TOY_START = StartFrom(checkpoint="runs/parsing/vision.safetensors", put="fusion.")
