@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from deixis.errors import DeixisError
 from deixis.models.lavt import LAVT, LAVTConfig
+from deixis.models.magnet import MagNet, MagNetConfig
 from deixis.models.mask_grounding import GroundingConfig, MaskGrounding
 from deixis.models.vega import VEGA, VEGAConfig
 from deixis.records import Batch, Output
@@ -26,6 +27,19 @@ VISION = SwinConfig(embed_dim=8, depths=(1, 1, 2, 1), heads=(1, 1, 2, 2), window
 TEXT = BertConfig(layers=1, width=16, heads=2, feed_forward=32, vocabulary=40, positions=24, dropout=0.0)
 SYSTEMS: dict[str, Any] = {
     "lavt": lambda: LAVT(LAVTConfig(vision=VISION, text=TEXT)),
+    "magnet": lambda: MagNet(
+        MagNetConfig(
+            vision=VISION,
+            text=replace(TEXT, layers=4),
+            width=32,
+            mask_width=32,
+            heads=2,
+            pixel_layers=1,
+            pixel_feed_forward=32,
+            query_layers=2,
+            query_feed_forward=32,
+        )
+    ),
     "vega": lambda: VEGA(VEGAConfig(vision=VISION, text=TEXT, width=16, heads=2, decoder_widths=(16, 16, 16))),
 }
 SMALL = GroundingConfig(layers=1, width=16, heads=2, feed_forward=32, dropout=0.0)
