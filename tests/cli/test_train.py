@@ -113,7 +113,16 @@ def test_two_processes_share_one_run(tmp_path: Path) -> None:
     options = ["--data.packed", "None", "--data.num-scenes", "3", "--data.validation-scenes", "1", "--data.size", "64"]
     options += ["--data.registers", "toyland+", "--data.validation-limit", "4", "--preprocess.image-size", "64"]
     options += ["--schedule.steps", "2", "--schedule.batch-size", "4", "--schedule.warm-up", "1", "--workers", "0"]
-    options += ["--start-from.checkpoint", "None", "--system.text.dropout", "0", "--system.vision.drop-path", "0"]
+    options += [
+        "--start-from.checkpoint",
+        "None",
+        "--vocabulary",
+        "learned",
+        "--system.text.dropout",
+        "0",
+        "--system.vision.drop-path",
+        "0",
+    ]
     command = [sys.executable, "-m", "deixis.cli", "train", "vega-toyland", *options, "--quiet", "--out"]
     subprocess.run([*command, str(tmp_path / "one")], check=True, timeout=300, capture_output=True)
     with socket.socket() as free:

@@ -7,9 +7,10 @@ from ..models.lavt import LAVTConfig
 from ..train.optim import Optimiser
 from ..train.schedule import Schedule
 from .parsing import TOYLAND_VISION
-from .run import LEARNED, Run
+from .run import Run
 from .sources import RefCOCOData, ToylandData
-from .vega import NO_DECAY, TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT
+from .toyland import TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT, TOY_VOCABULARY
+from .vega import NO_DECAY
 
 # The published code gave its optimiser BERT's first ten layers only.
 FROZEN = ("text.bert.embeddings.*", "text.bert.encoder.layer.10.*", "text.bert.encoder.layer.11.*")
@@ -81,7 +82,7 @@ def lavt_toyland() -> Run:
         preprocess=Preprocess(image_size=256, max_words=32),
         optimiser=TOY_OPTIMISER,
         schedule=TOY_SCHEDULE,
-        vocabulary=LEARNED,
+        vocabulary=TOY_VOCABULARY,
         start_from=TOY_START,
         description="A small LAVT, trained on Toyland's drawings.",
     )

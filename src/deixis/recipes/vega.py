@@ -3,15 +3,13 @@
 from dataclasses import replace
 
 from ..data.transforms import Preprocess
-from ..models.mask_grounding import GroundingConfig
 from ..models.vega import VEGAConfig
-from ..text.bert import BertConfig
 from ..train.optim import Optimiser
 from ..train.schedule import Schedule
 from .parsing import TOYLAND_VISION
-from .pretrained import StartFrom
-from .run import LEARNED, Run
+from .run import Run
 from .sources import RefCOCOData, ToylandData
+from .toyland import TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT, TOY_VOCABULARY
 
 NO_DECAY = ("fusion.*norm*", "*.position_bias")
 
@@ -73,7 +71,7 @@ def vega_gref_google() -> Run:
 def vega_toyland() -> Run:
     """`deixis train vega-toyland`: a small VEGA on all three registers of Toyland, without any download.
 
-    `python examples/pretrain_vision.py runs/packed/train runs/parsing` comes first. As measured so far, 2,800
+    `deixis train pointing-toyland` comes first. As measured so far, 2,800
     steps at 128 pixels took 32 minutes on one core and gave mIoU 0.351 in the training loop; docs/vega.md has more.
     """
     return Run(
@@ -89,7 +87,7 @@ def vega_toyland() -> Run:
         preprocess=Preprocess(image_size=256, max_words=32),
         optimiser=TOY_OPTIMISER,
         schedule=TOY_SCHEDULE,
-        vocabulary=LEARNED,
+        vocabulary=TOY_VOCABULARY,
         start_from=TOY_START,
         description="A small VEGA, trained on Toyland's drawings.",
     )
@@ -105,22 +103,3 @@ def vega_toyland_grounded() -> Run:
         grounding=TOY_GROUNDING,
         description="A small VEGA, trained on Toyland's drawings with mask grounding.",
     )
-
-
-TOY_TEXT = BertConfig(layers=3, width=128, heads=4, feed_forward=384, vocabulary=1200, positions=40, dropout=0.1)
-# A warm-up, Muon's steps for matrices, clipped gradients, and the average of the weights is what is kept. At the full
-# rate Muon unlearns in fifty steps what the pre-trained Swin knows.
-TOY_OPTIMISER = Optimiser(
-    lr=1.5e-3,
-    matrix_lr=0.014,
-    weight_decay=0.02,
-    no_decay=("*norm*", "*Norm*", "*.bias", "*.position_bias"),
-    slow=("fusion.vision.*",),
-    clip=1.0,
-    average=0.999,
-)
-TOY_SCHEDULE = Schedule(
-    steps=20_000, batch_size=16, warm_up=500, power=0.9, log_every=50, validate_every=1000, save_every=250
-)
-TOY_GROUNDING = GroundingConfig(layers=2, width=128, heads=4, feed_forward=256)
-TOY_START = StartFrom(checkpoint="runs/parsing/vision.safetensors", put="fusion.")
