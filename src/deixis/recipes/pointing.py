@@ -13,7 +13,7 @@ from .toyland import TOY_OPTIMISER, TOY_TEXT
 
 
 def pointing_toyland() -> Run:
-    """`deixis train pointing-toyland`: both encoders on all three registers of Toyland, all that is said of an image at once.
+    """`deixis train pointing-toyland`: both encoders on all of Toyland, many sentences an image.
 
     `python examples/pretrain_vision.py runs/packed/train runs/parsing` comes first; LAVT, VEGA and MagNet start
     from what this leaves. As measured on one core under bf16, 400 steps take seven minutes and give mIoU 0.535 in the
