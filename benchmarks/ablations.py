@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deixis.recipes.toyland import POINTING
+
 from .measure import RESULTS, machine
 
 FILE = RESULTS / "ablations.json"
@@ -61,7 +63,7 @@ class Budget:
     """What all variants have in common; twenty words, for that is what the published language fusion reads."""
 
     steps: int
-    start: str  # pre-trained vision
+    start: str  # the checkpoint whose encoders all start from
     scenes: int
     folder: Path
 
@@ -71,6 +73,7 @@ class Budget:
             *("--schedule.steps", str(self.steps), "--schedule.warm-up", "30", "--schedule.save-every", "100"),
             *("--schedule.validate-every", str(self.steps), "--data.validation-limit", "120"),
             *("--optimiser.average", "0.99", "--start-from.checkpoint", self.start),
+            *("--vocabulary", f"{self.start}/vocab.txt"),
             *("--precision", "bf16", "--workers", "0", "--seed", str(seed), "--quiet"),
         ]
 
@@ -159,7 +162,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--scenes", type=int, default=30, help="of each register, to score on")
-    parser.add_argument("--start", default="runs/parsing/vision.safetensors", help="pre-trained vision")
+    parser.add_argument("--start", default=POINTING, help="the checkpoint whose encoders all start from")
     parser.add_argument("--folder", type=Path, default=Path("runs/ablations"))
     arguments = parser.parse_args()
     if not arguments.table:
