@@ -2,8 +2,8 @@
 
 - maps are channels-last everywhere: `[b y x d]`
 - queries, keys and values are computed on the real cells only; a padded cell is a row that holds their bias
-- padding, rolling and cutting into windows are one gather; windows that share a shift mask lie side by side,
-  so that each kind is one fused attention and no mask is made per window
+- padding, shifting and cutting into windows are one gather; windows of one size lie side by side, so that each kind
+  is one fused attention, and none has a mask (see `windows.py`)
 - differs from later Swin code, as the published referring models do: a map smaller than the window is still shifted
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import DeixisError
-from .windows import Layout, cut, join, layout, relative_positions
+from .windows import Kind, Layout, cut, join, layout, relative_positions
 
 PATCH = 4
 WAVES = 4  # octaves of sines that tell a cell where it is
@@ -172,27 +172,29 @@ class WindowAttention(nn.Module):
         self.position_bias = nn.Parameter(nn.init.trunc_normal_(torch.empty((2 * window - 1) ** 2, heads), std=0.02))
 
     def forward(self, features: Float[Tensor, "b y x d"], windows: Layout) -> Float[Tensor, "b y x d"]:
-        rows = self.qkv(features).flatten(0, 2)
-        if windows.num_padded:
-            # A padded cell is zero after the norm, so its query, key and value are the bias.
-            rows = torch.cat([rows, self.qkv.bias[None].to(rows.dtype)])
-        cells = self.window**2
-        qkv = rearrange(cut(rows, windows), "(w n) (s h d) -> s w h n d", n=cells, s=3, h=self.heads)
-        index = relative_positions(self.window, str(features.device))
-        bias = rearrange(F.embedding(index, self.position_bias), "q k h -> 1 h q k").contiguous()
-        attended = []
-        for kind, mask in zip(qkv.split(windows.counts, dim=1), windows.masks, strict=True):
-            query, key, value = kind.unbind(0)
-            scores_bias = bias if mask is None else bias + mask.to(bias.dtype)
-            attended.append(_attend(query, key, value, scores_bias))
+        # A padded cell is zero after the norm, so its query, key and value are the bias.
+        places = cut(self.qkv(features).flatten(0, 2), self.qkv.bias, windows)
+        parts, count, bias = places.split(windows.counts), len(windows.kinds), self._bias()
+        attended = [self._attend(kind, bias, *parts[number::count]) for number, kind in enumerate(windows.kinds)]
         joined = attended[0] if len(attended) == 1 else torch.cat(attended)
         return self.projection(join(joined, windows)).view_as(features)
 
+    def _bias(self) -> Float[Tensor, "h y x y x"]:
+        """What is added to the scores of each cell of a window (the first two sides) for each of its cells."""
+        index = relative_positions(self.window, str(self.position_bias.device))
+        bias = F.embedding(index, self.position_bias)
+        return rearrange(bias, "(qy qx) (ky kx) h -> h qy qx ky kx", qy=self.window, ky=self.window).contiguous()
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Float[Tensor, "w n d"]:
-    """Fused attention `[w h n d]` with one bias for all windows."""
-    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.expand(query.shape[0], -1, -1, -1))
-    return rearrange(attended, "w h n d -> w n (h d)")
+    def _attend(self, kind: Kind, bias: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "n d"]:
+        """Fused attention within all windows of one kind; only offsets matter to the bias, so any corner serves."""
+        (rows, columns), (seen_rows, seen_columns) = kind.asks, kind.seen
+        bias = bias[:, :rows, :columns, :seen_rows, :seen_columns]
+        bias = rearrange(bias, "h qy qx ky kx -> 1 h (qy qx) (ky kx)")
+        query, key, value = (
+            rearrange(each, "(w n) (h d) -> w h n d", w=kind.windows, h=self.heads) for each in (query, key, value)
+        )
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return rearrange(attended, "w h n d -> (w n) (h d)")
 
 
 def positions(height: int, width: int, device: torch.device) -> Float[Tensor, "y x features"]:

@@ -1,8 +1,15 @@
-"""Cutting a map into windows and joining it again: padding, rolling and partition as one gather each way."""
+"""Cutting a map into windows and joining it again: padding, shifting and partition as one gather each way.
 
+A shifted window at the border of the map holds cells that only the roll made neighbours, and the published code adds
+-100 to their scores, which leaves them a weight of e^-100. Here they lie in windows of their own, cut off where the
+map ends: the same sums with fewer cells and without masks. A padded cell is seen, as published, but sees nothing,
+since nobody asks what it would have seen.
+"""
+
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import torch
@@ -10,63 +17,88 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-BLOCKED = -100.0  # added to the scores of cells that only the roll made neighbours, as published
+PARTS = 3  # a cell's row holds its query, its key and its value
+
+Sides = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Windows of one size: how many there are, and the height and width of what asks and of what is seen."""
+
+    windows: int
+    asks: Sides
+    seen: Sides
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """Where the cells of a batch of maps go: kind of window after kind, within it window, then map, then cell."""
 
-    cut: Int[Tensor, " places"]  # the cell that each place of the windows holds; the row after the last is padding
-    join: Int[Tensor, " cells"]  # the place where each cell lies
-    padded: Int[Tensor, " padding"]  # the places that hold padding
-    counts: list[int]  # windows of each kind
-    masks: list[Tensor | None]  # what is added to the scores of each kind, or nothing
+    cut: Int[Tensor, " places"]  # the query, key or value of each place: all queries, then all keys, then all values
+    back: Int[Tensor, " parts"]  # the place where each of them lies
+    join: Int[Tensor, " cells"]  # the place of each cell's query among queries
+    padded: Int[Tensor, "2 padding"]  # the places of keys and of values that hold padding
+    kinds: tuple[Kind, ...]
+    counts: list[int]  # the queries of each kind, then the keys of each, then the values of each
 
-    @property
-    def num_padded(self) -> int:
-        return self.padded.shape[0]
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """Neighbouring rows (or columns) of a padded map that share a window, and how many of them are real."""
+
+    start: int
+    length: int
+    real: int
 
 
 # Sizes repeat from step to step; what is kept is small beside the maps themselves.
 @lru_cache(maxsize=128)
 @torch.inference_mode(False)
 def layout(batch: int, height: int, width: int, window: int, shifted: bool, device: str) -> Layout:
-    """The layout of `batch` maps, with the published shift (half a window) and its three-slice mask."""
-    rows, columns = -(-height // window), -(-width // window)
-    cells = torch.full((rows * window, columns * window), -1)
-    cells[:height, :width] = torch.arange(height * width).view(height, width)
-    shift = window // 2 if shifted else 0
-    cells = rearrange(cells.roll((-shift, -shift), (0, 1)), "(r y) (c x) -> (r c) (y x)", y=window, x=window)
-    order, counts, masks = [], [], []
-    for last_row, last_column in product((False, True), repeat=2):
-        kind = [
-            row * columns + column
-            for row, column in product(range(rows), range(columns))
-            if (shifted and row == rows - 1, shifted and column == columns - 1) == (last_row, last_column)
-        ]
-        if kind:
-            order += kind
-            counts.append(len(kind) * batch)
-            masks.append(_shift_mask(window, shift, last_row, last_column, device))
-    cells = rearrange(cells[order], "w n -> w 1 n")
+    """The layout of `batch` maps, with the published shift (half a window)."""
+    cells = torch.arange(height * width).view(height, width)
+    boxes: dict[tuple[Sides, Sides], list[tuple[_Run, _Run]]] = defaultdict(list)
+    for rows, columns in product(_runs(height, window, shifted), _runs(width, window, shifted)):
+        boxes[(rows.real, columns.real), (rows.length, columns.length)].append((rows, columns))
+    kinds, asks, seen = [], [], []
     first = torch.arange(batch)[:, None] * (height * width)
-    place = torch.where(cells < 0, batch * height * width, cells + first).flatten()
-    real = place < batch * height * width
-    back = torch.empty(batch * height * width, dtype=torch.long)
-    back[place[real]] = real.nonzero().flatten()
-    padded = (~real).nonzero().flatten()
-    return Layout(cut=place.to(device), join=back.to(device), padded=padded.to(device), counts=counts, masks=masks)
+    for (real, whole), places in boxes.items():
+        kinds.append(Kind(windows=len(places) * batch, asks=real, seen=whole))
+        for rows, columns in places:
+            box = torch.full(whole, -1)
+            box[: real[0], : real[1]] = cells[rows.start :, columns.start :][: real[0], : real[1]]
+            asks.append((box[: real[0], : real[1]].flatten() + first).flatten())
+            seen.append(torch.where(box.flatten() < 0, -1, box.flatten() + first).flatten())
+    return _indices(torch.cat(asks), torch.cat(seen), tuple(kinds), device)
 
 
-def _shift_mask(window: int, shift: int, last_row: bool, last_column: bool, device: str) -> Tensor | None:
-    """Only the last row and column of windows hold cells that the roll brought from the other side."""
-    if not (last_row or last_column):
-        return None
-    side = torch.arange(window) >= window - shift
-    region = (side[:, None] & last_row) * 2 + (side[None, :] & last_column) * 1
-    apart = region.flatten()[:, None] != region.flatten()[None, :]
-    return (apart * BLOCKED).to(device)
+def _runs(length: int, window: int, shifted: bool) -> list[_Run]:
+    """An axis cut into windows; the shift moves all borders but the map's own."""
+    end = -(-length // window) * window
+    borders = sorted({0, *range(window // 2 if shifted else window, end, window), end})
+    runs = [_Run(start=start, length=stop - start, real=min(stop, length) - start) for start, stop in pairwise(borders)]
+    return [run for run in runs if run.real > 0]
+
+
+def _indices(asks: Tensor, seen: Tensor, kinds: tuple[Kind, ...], device: str) -> Layout:
+    """`asks` and `seen` name the cell of each place, -1 for padding."""
+    count, real = len(asks), (seen >= 0).nonzero().flatten()
+    join, keys = torch.empty(count, dtype=torch.long), torch.empty(count, dtype=torch.long)
+    join[asks] = torch.arange(count)
+    keys[seen[real]] = real + count
+    rows = seen.clamp(min=0) * PARTS
+    queries = [kind.windows * kind.asks[0] * kind.asks[1] for kind in kinds]
+    others = [kind.windows * kind.seen[0] * kind.seen[1] for kind in kinds]
+    padded = (seen < 0).nonzero().flatten() + count
+    return Layout(
+        cut=torch.cat([asks * PARTS, rows + 1, rows + 2]).to(device),
+        back=torch.stack([join, keys, keys + len(seen)], dim=1).flatten().to(device),
+        join=join.to(device),
+        padded=torch.stack([padded, padded + len(seen)]).to(device),
+        kinds=kinds,
+        counts=queries + others + others,
+    )
 
 
 @lru_cache(maxsize=32)
@@ -80,48 +112,51 @@ def relative_positions(window: int, device: str) -> Int[Tensor, "q k"]:
     return (rows * (2 * window - 1) + columns).to(device)
 
 
-def cut(rows: Float[Tensor, "cells d"], windows: Layout) -> Float[Tensor, "places d"]:
-    """Cells to windows; `rows` ends with the row of the padding, where the layout has any."""
+def cut(
+    rows: Float[Tensor, "cells three_d"], padding: Float[Tensor, " three_d"], windows: Layout
+) -> Float[Tensor, "places d"]:
+    """Rows of queries, keys and values to windows; `padding` is the row of a padded cell."""
+    parts, fill = rearrange(rows, "n (s d) -> (n s) d", s=PARTS), rearrange(padding, "(s d) -> s d", s=PARTS)[1:]
     if rows.requires_grad and torch.is_grad_enabled():
-        return _Cut.apply(rows, windows.cut, windows.join, windows.padded)
-    return rows.index_select(0, windows.cut)
+        return _Cut.apply(parts, fill.to(rows.dtype), windows.cut, windows.back, windows.padded)
+    return _cut(parts, fill.to(rows.dtype), windows.cut, windows.padded)
 
 
-def join(places: Float[Tensor, "windows n d"], windows: Layout) -> Float[Tensor, "cells d"]:
-    """Windows to cells, padding left out."""
-    flat = places.flatten(0, 1)
-    if flat.requires_grad and torch.is_grad_enabled():
-        return _Join.apply(flat, windows.cut, windows.join, windows.num_padded > 0)
-    return flat.index_select(0, windows.join)
+def join(places: Float[Tensor, "queries d"], windows: Layout) -> Float[Tensor, "cells d"]:
+    """What each query found, back to the cell that asked."""
+    if places.requires_grad and torch.is_grad_enabled():
+        return _Join.apply(places, windows.cut, windows.join)
+    return places.index_select(0, windows.join)
+
+
+def _cut(parts: Tensor, fill: Tensor, there: Tensor, padded: Tensor) -> Tensor:
+    places = parts.index_select(0, there)
+    if padded.shape[1]:
+        places[padded] = fill[:, None]
+    return places
 
 
 class _Cut(torch.autograd.Function):
     """A gather whose gradient is a gather too; index_select's own would add row by row."""
 
     @staticmethod
-    def forward(context: Any, rows: Tensor, there: Tensor, back: Tensor, padded: Tensor) -> Tensor:
+    def forward(context: Any, parts: Tensor, fill: Tensor, there: Tensor, back: Tensor, padded: Tensor) -> Tensor:
         context.save_for_backward(back, padded)
-        return rows.index_select(0, there)
+        return _cut(parts, fill, there, padded)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         back, padded = context.saved_tensors
-        rows = gradient.index_select(0, back)
-        if padded.shape[0]:
-            rows = torch.cat([rows, gradient.index_select(0, padded).sum(0, keepdim=True)])
-        return rows, None, None, None
+        return gradient.index_select(0, back), gradient[padded].sum(1), None, None, None
 
 
 class _Join(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, places: Tensor, there: Tensor, back: Tensor, has_padding: bool) -> Tensor:
+    def forward(context: Any, places: Tensor, there: Tensor, back: Tensor) -> Tensor:
         context.save_for_backward(there)
-        context.has_padding = has_padding
         return places.index_select(0, back)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (there,) = context.saved_tensors
-        if context.has_padding:
-            gradient = torch.cat([gradient, gradient.new_zeros(1, gradient.shape[1])])
-        return gradient.index_select(0, there), None, None, None
+        return gradient.index_select(0, there[: len(gradient)] // PARTS), None, None
