@@ -121,18 +121,41 @@ class WordPixelAttention(nn.Module):
         self, words: Float[Tensor, "b l d"], features: Float[Tensor, "b y x c"], word_mask: Bool[Tensor, "b l"]
     ) -> Float[Tensor, "b l d"]:
         cells = rearrange(features, "b y x c -> b (y x) c")
-        everywhere = word_mask.new_ones(cells.shape[:2])
         real = word_mask[..., None]
         counted, asks = word_mask, real.to(words.dtype)
         if self.form == "published":
             counted, asks = torch.ones_like(word_mask), (~real).to(words.dtype) * PUBLISHED_MASK
-        query = rearrange(self.query(words) * asks, "b l (g c) -> b g l c", g=self.heads)
-        key, value = (sequence_norm(layer(cells), everywhere) for layer in (self.key, self.value))
-        key, value = (rearrange(each, "b n (g c) -> b g n c", g=self.heads) for each in (key, value))
-        gathered = ((query * self.scale) @ key.mT).softmax(-1) @ value
-        gathered = sequence_norm(self.output(rearrange(gathered, "b g l c -> b l (g c)")), counted)
+        gathered = sequence_norm(self.output(self._gather(self.query(words) * asks, cells)), counted)
         fused = F.gelu(self.fuse(F.gelu(self.words(words)) * gathered))
         return fused if self.form == "published" else fused * real
+
+    def _gather(self, query: Float[Tensor, "b l d"], cells: Float[Tensor, "b n c"]) -> Float[Tensor, "b l d"]:
+        """What each word finds among the pixels.
+
+        No pixel is projected to a key or a value: an instance norm over pixels is a shift and a scale of each channel,
+        the projections are linear and attention sums to one, so all of it can be done to the few words. A shift of
+        the keys raises all scores of a word alike.
+        """
+        centred = cells - cells.mean(dim=1, keepdim=True)
+        with torch.autocast(cells.device.type, enabled=False):
+            covariance = centred.float().mT @ centred.float() / cells.shape[1]
+            key_scale, value_scale = (
+                inverse_deviation(layer.weight.float(), covariance)[:, None].to(query.dtype)
+                for layer in (self.key, self.value)
+            )
+        key, value = (rearrange(layer.weight, "(g d) c -> g d c", g=self.heads) for layer in (self.key, self.value))
+        query = rearrange(query * key_scale * self.scale, "b l (g d) -> b g l d", g=self.heads)
+        weights = (query @ key @ centred[:, None].mT).softmax(-1)
+        found = weights.to(centred.dtype) @ centred[:, None] @ value.mT
+        return rearrange(found, "b g l d -> b l (g d)") * value_scale
+
+
+def inverse_deviation(
+    weight: Float[Tensor, "d c"], covariance: Float[Tensor, "b c c"], epsilon: float = 1e-5
+) -> Float[Tensor, "b d"]:
+    """One over the standard deviation of what the weight makes of features, told from the features' covariance."""
+    variance = ((weight @ covariance) * weight).sum(-1)
+    return torch.rsqrt(variance.clamp(min=0) + epsilon)
 
 
 def sequence_norm(
