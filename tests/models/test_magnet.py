@@ -291,7 +291,7 @@ def test_the_published_forms_answer_depends_on_how_much_padding_there_is() -> No
         ("width", 48, "multiple of 32"),
         ("text", replace(TINY.text, layers=3), "give 4 or more"),
         ("pooled_sides", (0,), "pooled sides of 1"),
-        ("query_layers", 0, "at least one layer"),
+        ("query_layers", 0, "a layer in each decoder"),
         ("dice_weight", -1.0, "negative"),
     ],
 )

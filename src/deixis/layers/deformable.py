@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -61,16 +61,23 @@ class DeformableAttention(nn.Module):
         sizes: Sizes,
     ) -> Float[Tensor, "b q d"]:
         """`references` are x and y from 0 to 1, the same on every level; `features` are the levels' cells in turn."""
-        heads, levels, points = self.heads, self.levels, self.points
-        offsets = rearrange(self.offsets(queries), "b q (g s p xy) -> b q g s p xy", g=heads, s=levels, p=points)
+        heads, levels = self.heads, self.levels
         weights = rearrange(self.weights(queries), "b q (g sp) -> b q g sp", g=heads).softmax(-1)
         weights = rearrange(weights, "b q g (s p) -> b q g s p", s=levels)
         values = rearrange(self.value(features), "b n (g c) -> b n g c", g=heads)
-        # Places are finer than half precision can tell.
-        places = references.float()[:, None, None, None] + offsets.float() / extent(sizes, offsets.device)
+        places = self._places(self.offsets(queries), references, sizes)
         needs_gradient = torch.is_grad_enabled() and (values.requires_grad or places.requires_grad)
         sample = by_bags if values.device.type == "cpu" and not needs_gradient else by_grids
         return self.output(sample(values, places, weights, sizes))
+
+    def _places(self, offsets: Float[Tensor, "b q k"], references: Float[Tensor, "q 2"], sizes: Sizes) -> Tensor:
+        """`[b q heads levels points 2]` from 0 to 1: offsets are told in cells of each level."""
+        each = {"g": self.heads, "p": self.points}
+        cell = repeat(1 / extent(sizes, offsets.device), "s 1 xy -> (g s p xy)", **each)
+        start = repeat(references.float(), "q xy -> q (g s p xy)", s=self.levels, **each)
+        # Places are finer than half precision can tell.
+        places = torch.addcmul(start, offsets.float(), cell)
+        return rearrange(places, "b q (g s p xy) -> b q g s p xy", s=self.levels, xy=2, **each)
 
 
 def by_bags(
@@ -118,9 +125,9 @@ def by_grids(
 ) -> Float[Tensor, "b q d"]:
     """One grid sampling a level, heads as samples."""
     batch, _, heads, _ = values.shape
-    maps = rearrange(values, "b n g c -> (b g) c n").contiguous()
-    grids = rearrange(2 * places - 1, "b q g s p xy -> s (b g) q p xy").to(maps.dtype)
-    shares = rearrange(weights, "b q g s p -> s (b g) 1 q p").to(maps.dtype)
+    maps = rearrange(values.float(), "b n g c -> (b g) c n").contiguous()
+    grids = rearrange(2 * places - 1, "b q g s p xy -> s (b g) q p xy")
+    shares = rearrange(weights.float(), "b q g s p -> s (b g) 1 q p")
     gathered: Tensor | None = None
     for grid, share, level, size in zip(
         grids, shares, maps.split([height * width for height, width in sizes], dim=-1), sizes, strict=True
@@ -129,7 +136,7 @@ def by_grids(
         found = (found * share).sum(-1)
         gathered = found if gathered is None else gathered + found
     assert gathered is not None
-    return rearrange(gathered, "(b g) c q -> b q (g c)", b=batch, g=heads)
+    return rearrange(gathered, "(b g) c q -> b q (g c)", b=batch, g=heads).to(values.dtype)
 
 
 def centres(sizes: Sizes, device: torch.device) -> Float[Tensor, "n 2"]:

@@ -50,6 +50,7 @@ class MagNetConfig:
     mask_width: int = 256
     heads: int = 8
     pixel_layers: int = 4
+    pixel_points: int = 4  # that each head looks at on each level
     pixel_feed_forward: int = 1024
     query_layers: int = 9
     query_feed_forward: int = 2048
@@ -90,8 +91,8 @@ class MagNetConfig:
             )
         if self.text.layers < 4:
             raise DeixisError(f"MagNet reads in 4 steps, but BERT has {self.text.layers} layers; give 4 or more.")
-        if min(self.pixel_layers, self.query_layers, *self.pooled_sides, 1) < 1:
-            raise DeixisError("MagNet wants at least one layer in each decoder, and pooled sides of 1 or more.")
+        if min(self.pixel_layers, self.pixel_points, self.query_layers, *self.pooled_sides, 1) < 1:
+            raise DeixisError("MagNet wants a layer in each decoder, a point to look at, and pooled sides of 1 or more.")
 
 
 class MagNet(nn.Module):
@@ -116,6 +117,7 @@ class MagNet(nn.Module):
             heads=config.heads,
             layers=config.pixel_layers,
             feed_forward=config.pixel_feed_forward,
+            points=config.pixel_points,
         )
         self.referent = QueryDecoder(
             config.width,
