@@ -1,9 +1,12 @@
 """LAVT's promises: sizes, its loss, sharing of images, padding, gradients, and that it learns a scene by heart."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from deixis import losses
 from deixis.errors import DeixisError
 from deixis.models.lavt import LAVT, LAVTConfig
 from deixis.records import Batch, Output
@@ -55,6 +58,18 @@ def test_the_loss_is_weighted_cross_entropy_over_two_classes(model: LAVT, batch:
     terms = model.loss(batch, Output(logits=target - background))
     assert list(terms) == ["mask"]
     torch.testing.assert_close(terms["mask"], expected)
+
+
+def test_dice_is_a_term_of_its_own_where_it_has_a_weight(model: LAVT, batch: Batch) -> None:
+    output = model(batch)
+    published = model.loss(batch, output)
+    model.config = replace(model.config, dice_weight=0.5)
+    both = model.loss(batch, output)
+    assert batch.masks is not None
+    assert published.keys() == {"mask"}
+    assert both.keys() == {"mask", "dice"}
+    assert torch.equal(both["mask"], published["mask"])
+    torch.testing.assert_close(both["dice"], 0.5 * losses.dice(output.logits, batch.masks))
 
 
 def test_a_batch_without_masks_cannot_teach(model: LAVT, batch: Batch) -> None:
@@ -121,6 +136,7 @@ def test_it_learns_one_scene_by_heart(batch: Batch) -> None:
         ({"fusion_heads": (1, 1)}, "4 numbers"),
         ({"fusion_heads": (3, 1, 1, 1)}, "cannot share"),
         ({"class_weights": (0.0, 1.0)}, "positive"),
+        ({"dice_weight": -1.0}, "negative"),
     ],
 )
 def test_a_wrong_config_is_one_sentence(change: dict, sentence: str) -> None:

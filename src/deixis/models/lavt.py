@@ -18,6 +18,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .. import losses
 from ..errors import DeixisError
 from ..layers.decoders import ConvolutionalDecoder
 from ..layers.early_fusion import EarlyFusion
@@ -35,6 +36,7 @@ class LAVTConfig:
     fusion_heads: Sequence[int] = (1, 1, 1, 1)
     decoder_width: int | None = None  # four times the vision's embedding by default
     class_weights: tuple[float, float] = (0.9, 1.1)  # background, target
+    dice_weight: float = 0.0  # ours: the published model is trained without
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fusion_heads", tuple(self.fusion_heads))
@@ -49,6 +51,8 @@ class LAVTConfig:
                 )
         if len(self.class_weights) != 2 or min(self.class_weights) <= 0:
             raise DeixisError(f"class_weights are two positive numbers, not {self.class_weights}.")
+        if self.dice_weight < 0:
+            raise DeixisError(f"dice_weight={self.dice_weight} is negative; give 0 or more.")
 
 
 class LAVT(nn.Module):
@@ -75,10 +79,13 @@ class LAVT(nn.Module):
         return Output(logits=logits, evidence=looked)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """Cross-entropy over two classes, written for the difference of their scores."""
+        """Cross-entropy over two classes, written for the difference of their scores; Dice where it has a weight."""
         if batch.masks is None:
             raise DeixisError("LAVT learns from masks and this batch has none; give labelled samples.")
         background, target = self.config.class_weights
         weights = torch.where(batch.masks, target, background)
         signed = torch.where(batch.masks, -output.logits, output.logits).float()
-        return {"mask": (weights * F.softplus(signed)).sum() / weights.sum()}
+        terms = {"mask": (weights * F.softplus(signed)).sum() / weights.sum()}
+        if self.config.dice_weight:
+            terms["dice"] = self.config.dice_weight * losses.dice(output.logits, batch.masks)
+        return terms
