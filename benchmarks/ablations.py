@@ -1,7 +1,7 @@
 """What each part is worth on Toyland: `python -m benchmarks.ablations`, then `--table`.
 
 Every variant is trained three times with equal seeds, data and steps through `deixis train`, and scored on held-out
-scenes by `deixis evaluate`. Runs that are finished are kept, one that was stopped goes on: call it again after a kill.
+sentences as the training loop scores. Runs that are finished are kept, one that was stopped goes on: call it again after a kill.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from .measure import RESULTS, machine
 FILE = RESULTS / "ablations.json"
 SEEDS = (0, 1, 2)
 REGISTERS = ("toyland", "toyland+", "toyland-g")
-MEASURES = ("mIoU", "oIoU", "P@0.5")
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile with one degree of freedom less than runs
 
 
@@ -64,14 +62,14 @@ class Budget:
 
     steps: int
     start: str  # the checkpoint whose encoders all start from
-    scenes: int
+    sentences: int
     folder: Path
 
     def options(self, seed: int) -> list[str]:
         return [
             *("--preprocess.image-size", "128", "--preprocess.max-words", "20"),
             *("--schedule.steps", str(self.steps), "--schedule.warm-up", "30", "--schedule.save-every", "100"),
-            *("--schedule.validate-every", str(self.steps), "--data.validation-limit", "120"),
+            *("--schedule.validate-every", str(self.steps), "--data.validation-limit", "64"),
             *("--optimiser.average", "0.99", "--start-from.checkpoint", self.start),
             *("--vocabulary", f"{self.start}/vocab.txt"),
             *("--precision", "bf16", "--workers", "0", "--seed", str(seed), "--quiet"),
@@ -90,22 +88,31 @@ def train(name: str, seed: int, budget: Budget) -> Path:
     return out
 
 
-def score(run: Path, scenes: int) -> dict[str, dict[str, float]]:
-    """Each register's measures on val."""
+def score(run: Path, count: int) -> dict[str, dict[str, float]]:
+    """Each register's measures in percent on `count` packed sentences of val, at the size the model sees."""
+    import torch
+
+    from deixis.data.batches import InOrder
+    from deixis.recipes.loading import load
+    from deixis.toyland.packed import PackedToyland
+    from deixis.train.validation import validate
+
+    torch.set_num_threads(1)
+    model = load(str(run / "last"))
     found = {}
     for register in REGISTERS:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "result.json"
-            command = [sys.executable, "-m", "deixis.cli", "evaluate", str(run / "last"), "--data", f"{register}:val"]
-            command += ["--scenes", str(scenes), "--out", str(out)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            measures = json.loads(out.read_text(encoding="utf-8"))["measures"]
-        found[register] = {name: value_of(measures[name]) for name in MEASURES}
+        held = InOrder(
+            reader=PackedToyland("runs/packed/val", (register,)),
+            tokenizer=model.tokenizer,
+            preprocess=model.preprocess,
+            batch_size=16,
+            limit=count,
+        )
+        scores = validate(
+            model.system, held.share(), torch.device("cpu"), add_up=lambda total: total, show=lambda batch, output: None
+        )
+        found[register] = {"mIoU": 100 * scores.miou, "oIoU": 100 * scores.oiou, "P@0.5": 100 * scores.p50}
     return found
-
-
-def value_of(measure: Any) -> float:
-    return float(measure["value"] if isinstance(measure, dict) else measure)
 
 
 def read() -> dict[str, Any]:
@@ -116,7 +123,7 @@ def record(name: str, seed: int, scores: dict[str, dict[str, float]], budget: Bu
     """Beside, then renamed; two processes may share the work, so what is there is read again first."""
     everything = read()
     everything["machine"] = machine()
-    everything["budget"] = {"steps": budget.steps, "scenes": budget.scenes, "start": Path(budget.start).name}
+    everything["budget"] = {"steps": budget.steps, "sentences": budget.sentences, "start": Path(budget.start).name}
     everything["runs"].setdefault(name, {})[str(seed)] = scores
     beside = FILE.with_suffix(f".{os.getpid()}.part")
     beside.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
@@ -151,7 +158,7 @@ def _overall(scores: dict[str, dict[str, float]]) -> float:
 
 
 def _show(values: list[float], *, sign: bool = False) -> str:
-    mean, half = interval(values)  # the evaluator speaks in percent
+    mean, half = interval(values)
     return f"{mean:+.1f} ± {half:.1f}" if sign else f"{mean:.1f} ± {half:.1f}"
 
 
@@ -161,15 +168,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), help="variants to train")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--scenes", type=int, default=30, help="of each register, to score on")
+    parser.add_argument("--sentences", type=int, default=300, help="of each register, to score on")
     parser.add_argument("--start", default=POINTING, help="the checkpoint whose encoders all start from")
     parser.add_argument("--folder", type=Path, default=Path("runs/ablations"))
     arguments = parser.parse_args()
     if not arguments.table:
-        budget = Budget(steps=arguments.steps, start=arguments.start, scenes=arguments.scenes, folder=arguments.folder)
+        budget = Budget(
+            steps=arguments.steps, start=arguments.start, sentences=arguments.sentences, folder=arguments.folder
+        )
         for seed, name in itertools.product(arguments.seeds, arguments.only):
             if str(seed) not in read()["runs"].get(name, {}):
-                record(name, seed, score(train(name, seed, budget), budget.scenes), budget)
+                record(name, seed, score(train(name, seed, budget), budget.sentences), budget)
     print(table())
 
 
