@@ -1,7 +1,7 @@
 """What each part is worth on Toyland: `python -m benchmarks.ablations`, then `--table`.
 
 Every variant is trained three times with equal seeds, data and steps through `deixis train`, and scored on held-out
-sentences as the training loop scores. Runs that are finished are kept, one that was stopped goes on: call it again after a kill.
+sentences as the training loop scores. Finished runs are kept, a stopped one goes on: call it again after a kill.
 """
 
 import argparse
