@@ -14,6 +14,7 @@ from deixis.checkpoints import native
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
 from deixis.models.lavt import LAVTConfig
+from deixis.models.magnet import MagNetConfig
 from deixis.models.mask_grounding import GroundingConfig
 from deixis.models.vega import VEGAConfig
 from deixis.recipes.catalogue import RECIPES
@@ -79,6 +80,8 @@ def narrow(name: str) -> Run:
     }
     if isinstance(run.system, VEGAConfig):
         changes |= {"width": 8, "decoder_widths": (8, 8, 8)}
+    if isinstance(run.system, MagNetConfig):
+        changes |= {"width": 32, "mask_width": 8, "heads": 2, "pixel_feed_forward": 8, "query_feed_forward": 8}
     return replace(run, system=replace(run.system, **changes), grounding=SMALL)
 
 
@@ -92,9 +95,10 @@ def treatment(system: nn.Module, optimiser: Optimiser) -> dict[str, tuple[Any, .
     }
 
 
-@pytest.mark.parametrize("name", ["lavt_refcoco", "vega_refcoco", "lavt_toyland", "vega_toyland"])
-def test_the_optimiser_means_the_same_weights_inside_the_wrapper(name: str) -> None:
-    run = narrow(name)
+@pytest.mark.parametrize("size", ["refcoco", "toyland"])
+@pytest.mark.parametrize("system", ["lavt", "magnet", "vega"])
+def test_the_optimiser_means_the_same_weights_inside_the_wrapper(system: str, size: str) -> None:
+    run = narrow(f"{system}_{size}")
     assert run.grounding is not None
     alone = treatment(build(name_of(run.system), run.system), run.optimiser)
     grounded = ground(build(name_of(run.system), run.system), run.grounding, VOCABULARY)
@@ -103,7 +107,7 @@ def test_the_optimiser_means_the_same_weights_inside_the_wrapper(name: str) -> N
     own = {key: value for key, value in around.items() if key.startswith("predictor.")}
     assert len(own) == len(list(grounded.predictor.parameters()))
     assert {rate for _, rate, orthogonal in own.values() if not orthogonal} == {run.optimiser.lr}
-    if name.endswith("toyland"):
+    if size == "toyland":
         assert {own[key][0] for key in own if key.endswith(".bias") or "norm" in key.lower()} == {0.0}
 
 
@@ -115,3 +119,14 @@ def test_a_pattern_may_mean_the_predictor_and_a_mistyped_one_is_still_complained
     assert slow.slow == ("predictor.*",)
     with pytest.raises(DeixisError, match="names 'fusio', but no parameter matches"):
         parameter_groups(grounded, optimiser_around(Optimiser(no_decay=("fusio",)), grounded))
+
+
+def test_magnet_is_trained_with_mask_grounding_as_published_and_toylands_grounded_differ_in_it_alone() -> None:
+    for data in ("refcoco", "refcoco_plus", "gref_umd", "gref_google"):
+        assert RECIPES[f"magnet_{data}"]().grounding == GroundingConfig()
+    assert RECIPES["magnet_toyland"]().grounding is not None
+    for system in ("lavt", "vega"):
+        plain, grounded = RECIPES[f"{system}_toyland"](), RECIPES[f"{system}_toyland_grounded"]()
+        assert plain.grounding is None
+        assert grounded.grounding is not None
+        assert replace(grounded, grounding=None, description=plain.description) == plain

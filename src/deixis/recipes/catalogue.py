@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland, lavt_toyland_grounded
+from .magnet import magnet_gref_google, magnet_gref_umd, magnet_refcoco, magnet_refcoco_plus, magnet_toyland
 from .pointing import pointing_toyland
 from .run import Run
 from .vega import vega_gref_google, vega_gref_umd, vega_refcoco, vega_refcoco_plus, vega_toyland, vega_toyland_grounded
@@ -14,6 +15,11 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "lavt_refcoco_plus": lavt_refcoco_plus,
     "lavt_toyland": lavt_toyland,
     "lavt_toyland_grounded": lavt_toyland_grounded,
+    "magnet_gref_google": magnet_gref_google,
+    "magnet_gref_umd": magnet_gref_umd,
+    "magnet_refcoco": magnet_refcoco,
+    "magnet_refcoco_plus": magnet_refcoco_plus,
+    "magnet_toyland": magnet_toyland,
     "pointing_toyland": pointing_toyland,
     "vega_gref_google": vega_gref_google,
     "vega_gref_umd": vega_gref_umd,

@@ -28,5 +28,5 @@ TOY_SCHEDULE = Schedule(
 POINTING = "runs/pointing-toyland/last"
 TOY_START = StartFrom(checkpoint=POINTING, only=("text.*", "fusion.vision.*"))
 TOY_VOCABULARY = f"{POINTING}/vocab.txt"
-# Naming a word costs seven nats at first, the terms of a mask sum to two: with equal weights little else is learnt.
+# Naming a word costs seven nats at first, LAVT's and VEGA's mask two: with equal weights little else is learnt.
 TOY_GROUNDING = GroundingConfig(layers=2, width=128, heads=4, feed_forward=256, weight=0.1)
