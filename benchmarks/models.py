@@ -1,20 +1,19 @@
-"""Latency and memory of full-size LAVT and VEGA: `python -m benchmarks.models`.
+"""Latency and memory of full-size LAVT, MagNet and VEGA: `python -m benchmarks.models`.
 
 Swin-B, BERT-base, 480x480, 20 words, random weights (the time does not depend on them), batch of one image with
-one sentence or eight. bf16 is autocast; a processor without bf16 instructions emulates it, and the row says how
-slowly. Every cell runs in a process of its own; the sgemm rate of the same machine stands beside, so that a time
-can be read as a share of what the machine can do.
+one sentence or eight. bf16 is weights and pixels in bfloat16, as `deixis segment --dtype bfloat16` has them; a
+processor without such instructions emulates them. Every cell runs in a process of its own and is written down at
+once: a call that was stopped goes on, `--again` starts anew. The sgemm rate of the same machine stands beside.
 """
 
 import argparse
 import itertools
 import json
-import sys
 from typing import Any
 
-from .measure import fresh, peak_megabytes, seconds, write
+from .measure import fresh, machine, peak_megabytes, result, seconds, write
 
-SYSTEMS = ("lavt", "vega")
+SYSTEMS = ("lavt", "vega", "magnet", "magnet-published")
 DTYPES = ("fp32", "bf16")
 MODES = ("eager", "compiled")
 SENTENCES = (1, 8)
@@ -28,18 +27,18 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
     from deixis.records import Batch
 
     torch.manual_seed(0)
-    network = _network(system).eval()
+    width = torch.bfloat16 if dtype == "bf16" else torch.float32
+    network = _network(system).eval().to(width)
     words = torch.randint(1000, 20000, (sentences, 20))
     batch = Batch(
-        images=torch.randn(1, 1, 3, 480, 480),
+        images=torch.randn(1, 1, 3, 480, 480).to(width),
         words=words,
         word_mask=torch.ones_like(words, dtype=torch.bool),
         image_index=torch.zeros(sentences, dtype=torch.long),
     )
     run = torch.compile(network) if mode == "compiled" else network
-    precision = torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16")
-    with torch.inference_mode(), precision:
-        times = seconds(lambda: run(batch), repeats=repeats, warm_ups=2 if dtype == "fp32" else 1)
+    with torch.inference_mode():
+        times = seconds(lambda: run(batch), repeats=repeats, warm_ups=1)
         peak = peak_megabytes()
         with FlopCounterMode(display=False) as counter:
             network(batch)
@@ -56,14 +55,18 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
 
 
 def _network(system: str) -> Any:
-    from deixis.models.lavt import LAVT, LAVTConfig
-    from deixis.models.vega import VEGA, VEGAConfig
-    from deixis.text.bert import BertConfig
-    from deixis.vision.swin import SwinConfig
+    from deixis.models.lavt import LAVTConfig
+    from deixis.models.magnet import MagNetConfig
+    from deixis.models.vega import VEGAConfig
+    from deixis.recipes.systems import build
 
-    if system == "lavt":
-        return LAVT(LAVTConfig(vision=SwinConfig(), text=BertConfig()))
-    return VEGA(VEGAConfig(vision=SwinConfig(), text=BertConfig()))
+    configs = {
+        "lavt": LAVTConfig(),
+        "vega": VEGAConfig(),
+        "magnet": MagNetConfig(),
+        "magnet-published": MagNetConfig(language_fusion="published", presence=False),
+    }
+    return build(system.removesuffix("-published"), configs[system])
 
 
 def sgemm_rate() -> float:
@@ -77,7 +80,10 @@ def sgemm_rate() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cell", nargs=4, metavar=("SYSTEM", "DTYPE", "MODE", "SENTENCES"))
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--again", action="store_true", help="measure what was measured before, too")
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS))
+    parser.add_argument("--sentences", nargs="+", type=int, default=list(SENTENCES))
     parser.add_argument("--dtypes", nargs="+", default=list(DTYPES))
     parser.add_argument("--modes", nargs="+", default=list(MODES))
     arguments = parser.parse_args()
@@ -85,17 +91,21 @@ def main() -> None:
         system, dtype, mode, sentences = arguments.cell
         print(json.dumps(cell(system, dtype, mode, int(sentences), arguments.repeats)))
         return
-    rows = []
-    rate = sgemm_rate()
-    for system, dtype, mode, sentences in itertools.product(SYSTEMS, arguments.dtypes, arguments.modes, SENTENCES):
-        repeats = arguments.repeats if dtype == "fp32" else 1
+    command = "python -m benchmarks.models"
+    before = None if arguments.again else result("models")
+    here = before is not None and before["machine"] == machine()
+    rows = before["rows"] if before is not None and here else []
+    rate = before["sgemm_gflops_per_second"] if before is not None and here else sgemm_rate()
+    cells = itertools.product(arguments.systems, arguments.dtypes, arguments.modes, arguments.sentences)
+    for system, dtype, mode, sentences in cells:
         named = {"system": system, "dtype": dtype, "mode": mode, "sentences": sentences}
-        rows.append(
-            named | fresh("benchmarks.models", "--cell", system, dtype, mode, str(sentences), "--repeats", str(repeats))
-        )
-        print(json.dumps(rows[-1]), flush=True)
-    command = " ".join(["python -m benchmarks.models", *sys.argv[1:]])
-    write("models", {"command": command, "sgemm_gflops_per_second": rate, "rows": rows})
+        if any(named.items() <= row.items() and "failed" not in row for row in rows):
+            continue
+        cell_of = ("--cell", system, dtype, mode, str(sentences), "--repeats", str(arguments.repeats))
+        row = named | fresh("benchmarks.models", *cell_of)
+        rows = [old for old in rows if not named.items() <= old.items()] + [row]
+        print(json.dumps(row), flush=True)
+        write("models", {"command": command, "sgemm_gflops_per_second": rate, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """The README's table of measurements, made from `results/*.json` and nothing else."""
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
-from .measure import RESULTS
+from .measure import result as result_of
 
 PUBLISHED_LAVT_SECONDS = 2.99  # the published code in fp32, on another machine (two cores with AVX-512)
 
@@ -19,23 +17,18 @@ def table() -> str:
 Row = tuple[str, str, str]
 
 
-def _result(name: str) -> dict[str, Any] | None:
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
 def _spread(taken: dict[str, float]) -> str:
     return f"{taken['median']:.2f} s ({taken['min']:.2f}-{taken['max']:.2f})"
 
 
 def _startup() -> Iterator[Row]:
-    if result := _result("startup"):
+    if result := result_of("startup"):
         for what, taken in result["rows"].items():
             yield f"`{what}`", _spread(taken), result["command"]
 
 
 def _visual_expression() -> Iterator[Row]:
-    if not (result := _result("visual_expression")):
+    if not (result := result_of("visual_expression")):
         return
     for row in result["rows"]:
         if row["mode"] != "forward+backward" or "failed" in row:
@@ -48,7 +41,7 @@ def _visual_expression() -> Iterator[Row]:
 
 
 def _models() -> Iterator[Row]:
-    if not (result := _result("models")):
+    if not (result := result_of("models")):
         return
     for row in result["rows"]:
         sentences = "one sentence" if row["sentences"] == 1 else f"{row['sentences']} sentences"
@@ -58,14 +51,14 @@ def _models() -> Iterator[Row]:
 
 
 def _training() -> Iterator[Row]:
-    if result := _result("training"):
+    if result := result_of("training"):
         for row in result["rows"]:
             what = f"`{row['recipe']}`, {row['side']} pixels, one thread"
             yield what, f"{row['steps_per_second']:.2f} steps/s of 16 sentences", result["command"]
 
 
 def _toyland() -> Iterator[Row]:
-    if result := _result("toyland_speed"):
+    if result := result_of("toyland_speed"):
         for row in result["rows"]:
             if row["style"] == "painted" and row["size"] == 256:
                 yield "Toyland scenes of 256x256 with masks, one core", _rate(row), result["command"]
@@ -76,7 +69,7 @@ def _rate(row: dict[str, float]) -> str:
 
 
 def _scoring() -> Iterator[Row]:
-    if result := _result("scoring"):
+    if result := result_of("scoring"):
         for row in result["rows"]:
             rate = row.get("masks_per_second") or row.get("masks per second")
             if rate:
