@@ -73,6 +73,8 @@ class LanguageGate(nn.Module):
 
 def instance_norm(features: Float[Tensor, "b y x d"], epsilon: float = 1e-5) -> Float[Tensor, "b y x d"]:
     """Each channel of each map to zero mean and unit variance over its cells, in training and after."""
-    variance, mean = torch.var_mean(features.float(), dim=(1, 2), correction=0, keepdim=True)
-    spread = torch.rsqrt(variance + epsilon)
-    return (features * spread - mean * spread).to(features.dtype)
+    wide = features.float()
+    # Centred first, by hand: PyTorch's own variance goes down the columns of cells and takes six times as long.
+    centred = wide - wide.mean(dim=(1, 2), keepdim=True)
+    variance = centred.square().mean(dim=(1, 2), keepdim=True)
+    return (centred * torch.rsqrt(variance + epsilon)).to(features.dtype)
