@@ -1,15 +1,18 @@
 """Multi-scale deformable attention (Deformable DETR, Zhu et al., ICLR 2021), without a compiled extension.
 
 Each query looks at a few points of every level, bilinearly; beyond a level's border there is nothing. The same sum is
-made in two ways, which a test holds against each other:
+made in three ways, which a test holds against each other:
 
 - `by_bags`: four rows of the values for each point, weighted and summed by one fused kernel, straight from the values'
-  own memory; the fastest on a CPU, where answers are made
-- `by_grids`: PyTorch's grid sampling, level by level; has cheap gradients, and is the one for other devices
+  own memory; for answers on a CPU
+- `by_images`: PyTorch's grid sampling, one image after another, so that what is found stays in the cache and is found
+  again for the gradients; for training on a CPU
+- `by_grids`: grid sampling of all images at once; for other devices
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -18,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Sizes = Sequence[tuple[int, int]]  # height and width of each level
+SAMPLING = (0, 0, False)  # bilinear, zeros beyond the border, corners not aligned: as PyTorch numbers them
 
 
 class DeformableAttention(nn.Module):
@@ -66,9 +70,7 @@ class DeformableAttention(nn.Module):
         weights = rearrange(weights, "b q g (s p) -> b q g s p", s=levels)
         values = rearrange(self.value(features), "b n (g c) -> b n g c", g=heads)
         places = self._places(self.offsets(queries), references, sizes)
-        needs_gradient = torch.is_grad_enabled() and (values.requires_grad or places.requires_grad)
-        sample = by_bags if values.device.type == "cpu" and not needs_gradient else by_grids
-        return self.output(sample(values, places, weights, sizes))
+        return self.output(_way(values, places)(values, places, weights, sizes))
 
     def _places(self, offsets: Float[Tensor, "b q k"], references: Float[Tensor, "q 2"], sizes: Sizes) -> Tensor:
         """`[b q heads levels points 2]` from 0 to 1: offsets are told in cells of each level."""
@@ -78,6 +80,13 @@ class DeformableAttention(nn.Module):
         # Places are finer than half precision can tell.
         places = torch.addcmul(start, offsets.float(), cell)
         return rearrange(places, "b q (g s p xy) -> b q g s p xy", s=self.levels, xy=2, **each)
+
+
+def _way(values: Tensor, places: Tensor) -> Callable[[Tensor, Tensor, Tensor, Sizes], Tensor]:
+    if values.device.type != "cpu":
+        return by_grids
+    needs_gradient = torch.is_grad_enabled() and (values.requires_grad or places.requires_grad)
+    return by_images if needs_gradient else by_bags
 
 
 def by_bags(
@@ -137,6 +146,61 @@ def by_grids(
         gathered = found if gathered is None else gathered + found
     assert gathered is not None
     return rearrange(gathered, "(b g) c q -> b q (g c)", b=batch, g=heads).to(values.dtype)
+
+
+def by_images(
+    values: Float[Tensor, "b n heads c"],
+    places: Float[Tensor, "b q heads levels points 2"],
+    weights: Float[Tensor, "b q heads levels points"],
+    sizes: Sizes,
+) -> Float[Tensor, "b q d"]:
+    """Grid sampling with gradients written out; all images at once write many megabytes only to read them again."""
+    return _ByImages.apply(values.float(), places, weights.float(), sizes).to(values.dtype)
+
+
+class _ByImages(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, values: Tensor, places: Tensor, weights: Tensor, sizes: Sizes) -> Tensor:
+        context.save_for_backward(values, places, weights)
+        context.sizes = sizes
+        batch, _, heads, channels = values.shape
+        answer = values.new_zeros(batch, heads, channels, places.shape[1])
+        for gathered, *image in zip(answer, values, places, weights, strict=True):
+            for level, grid, share in zip(*_levels(*image, sizes), strict=True):
+                for found, its_share in zip(_sample(level, grid).unbind(2), share.unbind(1), strict=True):
+                    gathered.addcmul_(found, its_share[:, None])
+        return rearrange(answer, "b g c q -> b q (g c)")
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        values, places, weights = context.saved_tensors
+        for_values, for_places, for_weights = map(torch.empty_like, (values, places, weights))
+        gradients = rearrange(gradient, "b q (g c) -> b g c 1 q", g=values.shape[2]).contiguous()
+        for at, pull in enumerate(gradients):
+            of_levels = []
+            levels = _levels(values[at], places[at], weights[at], context.sizes)
+            for number, (level, grid, share) in enumerate(zip(*levels, strict=True)):
+                found = _sample(level, grid)
+                for_weights[at, :, :, number] = rearrange(found.mul_(pull).sum(1), "g p q -> q g p")
+                torch.mul(pull, share[:, None], out=found)
+                of_level, of_grid = torch.ops.aten.grid_sampler_2d_backward(found, level, grid, *SAMPLING, [True, True])
+                of_levels.append(of_level.flatten(2))
+                for_places[at, :, :, number] = rearrange(of_grid, "g p q xy -> q g p xy").mul_(2)
+            for_values[at] = rearrange(torch.cat(of_levels, -1), "g c n -> n g c")
+        return for_values, for_places, for_weights, None
+
+
+def _sample(level: Tensor, grid: Tensor) -> Float[Tensor, "heads c points q"]:
+    return torch.grid_sampler(level, grid, *SAMPLING)
+
+
+def _levels(values: Tensor, places: Tensor, weights: Tensor, sizes: Sizes) -> tuple[list[Tensor], Tensor, Tensor]:
+    """One image's levels `[heads c y x]`, its places as grids `[levels heads points q 2]`, and their weights."""
+    maps = rearrange(values, "n g c -> g c n").contiguous()
+    levels = maps.split([height * width for height, width in sizes], dim=-1)
+    grids = (2 * rearrange(places, "q g s p xy -> s g p q xy").contiguous()).sub_(1)
+    shares = rearrange(weights, "q g s p -> s g p q").contiguous()
+    return [level.unflatten(-1, size) for level, size in zip(levels, sizes, strict=True)], grids, shares
 
 
 def centres(sizes: Sizes, device: torch.device) -> Float[Tensor, "n 2"]:
