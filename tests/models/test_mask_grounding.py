@@ -158,7 +158,7 @@ def test_the_term_is_the_mean_surprise_at_the_missing_words() -> None:
     replaced[0, 2] = replaced[0, 3] = replaced[1, 1] = True  # words 6, 7 and 5
     guesses = torch.zeros(3, len(VOCABULARY))
     guesses[0, 6], guesses[1, 20] = 2.0, 1.0
-    known = replace(output, evidence=output.evidence | {"replaced": replaced, "guesses": guesses})
+    known = replace(output, evidence=output.evidence | {"replaced": replaced, "asked": replaced, "guesses": guesses})
     rest = len(VOCABULARY) - 1
     surprises = [math.log(math.exp(2) + rest) - 2, math.log(math.e + rest), math.log(rest + 1)]
     assert wrapper.loss(batch, known)["grounding"].item() == pytest.approx(0.5 * sum(surprises) / 3, rel=1e-5)
@@ -212,13 +212,15 @@ def test_where_the_target_lies_changes_the_guesses() -> None:
     assert (here - there).abs().max() > 1e-4
 
 
-def test_an_empty_target_loses_no_word_and_adds_nothing() -> None:
+def test_an_empty_target_loses_words_like_any_other_and_adds_nothing() -> None:
+    """Else [MASK] in a sentence would mean that its referent is there, and a presence head would learn just that."""
     wrapper = plain(replace(SMALL, probability=1.0))
     whole = batch_of(3, 4)
     half = replace(whole, masks=whole.masks.clone())  # type: ignore[union-attr]
     half.masks[1] = False  # type: ignore[index]
     output = wrapper(half)
-    assert output.evidence["replaced"].sum(1).tolist() == [3, 0]
+    assert output.evidence["replaced"].sum(1).tolist() == [3, 4]
+    assert output.evidence["asked"].sum(1).tolist() == [3, 0]
     alone = batch_of(3)
     expected = wrapper.loss(alone, wrapper(alone))["grounding"]
     # Instance by instance the same: images differ in the batch's first place by nothing.
@@ -229,7 +231,7 @@ def test_a_batch_without_any_missing_word_costs_nothing_and_breaks_nothing() -> 
     wrapper = plain(replace(SMALL, probability=0.0))
     for batch in (batch_of(1, 1), replace(batch_of(4, 5), masks=torch.zeros(2, 64, 64, dtype=torch.bool))):
         terms = wrapper.loss(batch, output := wrapper(batch))
-        assert not output.evidence["replaced"].any()
+        assert not output.evidence["asked"].any()
         assert terms["grounding"].item() == 0
         torch.stack(list(terms.values())).sum().backward()
         gradients = [parameter.grad for parameter in wrapper.parameters() if parameter.grad is not None]

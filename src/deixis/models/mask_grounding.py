@@ -12,7 +12,8 @@
 - training only: out of training it answers as the wrapped system does, whose weights and names stay as they were
 - where the paper is silent: pixels carry the sines of their places, or else a centre would point nowhere; words and
   pixels are projected with a bias, and all tokens are normalised before the first layer; an expression whose target is
-  empty loses no word; an unknown word ([UNK]) is never taken out
+  empty loses words as the others do, or [MASK] would tell a presence head who is there, but nobody guesses them; an
+  unknown word ([UNK]) is never taken out
 """
 
 from collections.abc import Sequence
@@ -99,28 +100,28 @@ class MaskGrounding(nn.Module):
                 f"{', '.join(output.evidence) or 'nothing'}; let its evidence hold both while gradients are on."
             )
         words, pixels = output.evidence["words"], output.evidence["pixels"]
-        guesses = self.predictor(words, batch.word_mask, pixels, batch.masks, replaced)
-        return replace(output, evidence=output.evidence | {"replaced": replaced, "guesses": guesses})
+        asked = replaced & batch.masks.flatten(1).any(dim=1, keepdim=True)  # nothing tells what is not there
+        guesses = self.predictor(words, batch.word_mask, pixels, batch.masks, asked)
+        return replace(output, evidence=output.evidence | {"replaced": replaced, "asked": asked, "guesses": guesses})
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         """The wrapped system's terms and `grounding`; without it where nothing was replaced because nobody trained."""
         system = cast(System, self.system)
         if "guesses" not in output.evidence:
             return system.loss(batch, output)
-        replaced, guesses = output.evidence["replaced"], output.evidence["guesses"]
-        terms = system.loss(self._without(batch, replaced), output)  # as the system read it
-        right = batch.words[replaced]
+        asked, guesses = output.evidence["asked"], output.evidence["guesses"]
+        terms = system.loss(self._without(batch, output.evidence["replaced"]), output)  # as the system read it
+        right = batch.words[asked]
         surprise = F.cross_entropy(guesses.float(), right) if len(right) else guesses.sum() * 0.0
         return {**terms, "grounding": self.config.weight * surprise}
 
     @torch.no_grad()
     def draw(self, batch: Batch) -> Bool[Tensor, "b l"]:
         """The words to take out; torch's global generator draws them. A sentence of one word may keep it."""
-        assert batch.masks is not None
-        there = batch.masks.flatten(1).any(dim=1)
-        chosen = there & (torch.rand(len(batch), device=there.device) < self.config.share)
+        device = batch.words.device
+        chosen = torch.rand(len(batch), device=device) < self.config.share
         free = batch.word_mask & self.guessable[batch.words] & chosen[:, None]
-        luck = torch.rand(batch.words.shape, device=there.device).masked_fill(~free, 2.0)
+        luck = torch.rand(batch.words.shape, device=device).masked_fill(~free, 2.0)
         least = luck == luck.min(dim=1, keepdim=True).values
         several = free.sum(dim=1, keepdim=True) > 1
         return free & ((luck < self.config.probability) | (least & several))
