@@ -92,7 +92,7 @@ class MagNetConfig:
         if self.text.layers < 4:
             raise DeixisError(f"MagNet reads in 4 steps, but BERT has {self.text.layers} layers; give 4 or more.")
         if min(self.pixel_layers, self.pixel_points, self.query_layers, *self.pooled_sides, 1) < 1:
-            raise DeixisError("MagNet wants a layer in each decoder, a point to look at, and pooled sides of 1 or more.")
+            raise DeixisError("MagNet wants a layer in each decoder, a point to look at and pooled sides of 1 or more.")
 
 
 class MagNet(nn.Module):
