@@ -165,8 +165,8 @@ class _ByImages(torch.autograd.Function):
         context.sizes = sizes
         batch, _, heads, channels = values.shape
         answer = values.new_zeros(batch, heads, channels, places.shape[1])
-        for gathered, *image in zip(answer, values, places, weights, strict=True):
-            for level, grid, share in zip(*_levels(*image, sizes), strict=True):
+        for gathered, value, place, weight in zip(answer, values, places, weights, strict=True):
+            for level, grid, share in zip(*_levels(value, place, weight, sizes), strict=True):
                 for found, its_share in zip(_sample(level, grid).unbind(2), share.unbind(1), strict=True):
                     gathered.addcmul_(found, its_share[:, None])
         return rearrange(answer, "b g c q -> b q (g c)")
