@@ -73,7 +73,7 @@ def lavt_gref_google() -> Run:
 def lavt_toyland() -> Run:
     """`deixis train lavt-toyland`: a small LAVT on all three registers of Toyland, without any download.
 
-    Same encoders, data, Dice term and budget as `vega-toyland`; docs/magnet.md has both systems' scores as measured
+    Same encoders, data, Dice term and budget as `vega-toyland`; docs/LOG.md has both systems' scores as measured
     after equally many steps.
     """
     return Run(
