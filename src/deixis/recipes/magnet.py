@@ -73,8 +73,8 @@ def magnet_toyland() -> Run:
     """`deixis train magnet-toyland`: a small MagNet on all three registers of Toyland, without any download.
 
     Same encoders, data and budget as `vega-toyland`; the text encoder has a fourth layer, for MagNet reads in four
-    steps. As measured, 850 steps of 16 at 128 pixels took 25 minutes on a core shared with others and gave mIoU 0.498 in the
-    training loop, with absent referents among the sentences (docs/magnet.md).
+    steps. As measured, 850 steps of 16 at 128 pixels took 25 minutes on a core shared with others and gave mIoU 0.498
+    in the training loop, with absent referents among the sentences (docs/magnet.md).
     """
     return Run(
         data=ToylandData(),
