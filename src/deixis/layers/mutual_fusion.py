@@ -122,32 +122,33 @@ class WordPixelAttention(nn.Module):
     ) -> Float[Tensor, "b l d"]:
         cells = rearrange(features, "b y x c -> b (y x) c")
         real = word_mask[..., None]
-        counted, asks = word_mask, real.to(words.dtype)
+        counted, asks = word_mask, real.float()
         if self.form == "published":
-            counted, asks = torch.ones_like(word_mask), (~real).to(words.dtype) * PUBLISHED_MASK
-        gathered = sequence_norm(self.output(self._gather(self.query(words) * asks, cells)), counted)
+            counted, asks = torch.ones_like(word_mask), (~real).float() * PUBLISHED_MASK
+        found = self._gather(self.query(words), asks, cells).to(words.dtype)
+        gathered = sequence_norm(self.output(found), counted)
         fused = F.gelu(self.fuse(F.gelu(self.words(words)) * gathered))
         return fused if self.form == "published" else fused * real
 
-    def _gather(self, query: Float[Tensor, "b l d"], cells: Float[Tensor, "b n c"]) -> Float[Tensor, "b l d"]:
-        """What each word finds among the pixels.
+    def _gather(
+        self, query: Float[Tensor, "b l d"], asks: Float[Tensor, "b l 1"], cells: Float[Tensor, "b n c"]
+    ) -> Float[Tensor, "b l d"]:
+        """What each word finds among the pixels, in full precision: the published mask overflows half.
 
         No pixel is projected to a key or a value: an instance norm over pixels is a shift and a scale of each channel,
         the projections are linear and attention sums to one, so all of it can be done to the few words. A shift of
         the keys raises all scores of a word alike.
         """
-        centred = cells - cells.mean(dim=1, keepdim=True)
         with torch.autocast(cells.device.type, enabled=False):
-            covariance = centred.float().mT @ centred.float() / cells.shape[1]
-            key_scale, value_scale = (
-                inverse_deviation(layer.weight.float(), covariance)[:, None].to(query.dtype)
-                for layer in (self.key, self.value)
-            )
-        key, value = (rearrange(layer.weight, "(g d) c -> g d c", g=self.heads) for layer in (self.key, self.value))
-        query = rearrange(query * key_scale * self.scale, "b l (g d) -> b g l d", g=self.heads)
-        weights = (query @ key @ centred[:, None].mT).softmax(-1)
-        found = weights.to(centred.dtype) @ centred[:, None] @ value.mT
-        return rearrange(found, "b g l d -> b l (g d)") * value_scale
+            centred = cells.float() - cells.float().mean(dim=1, keepdim=True)
+            covariance = centred.mT @ centred / cells.shape[1]
+            key, value = self.key.weight.float(), self.value.weight.float()
+            query = query.float() * asks * self.scale * inverse_deviation(key, covariance)[:, None]
+            key, value = (rearrange(weight, "(g d) c -> g d c", g=self.heads) for weight in (key, value))
+            query = rearrange(query, "b l (g d) -> b g l d", g=self.heads)
+            weights = (query @ key @ centred[:, None].mT).softmax(-1)
+            found = rearrange(weights @ centred[:, None] @ value.mT, "b g l d -> b l (g d)")
+            return found * inverse_deviation(self.value.weight.float(), covariance)[:, None]
 
 
 def inverse_deviation(
