@@ -3,8 +3,8 @@
 Each query looks at a few points of every level, bilinearly; beyond a level's border there is nothing. The same sum is
 made in three ways, which a test holds against each other:
 
-- `by_bags`: four rows of the values for each point, weighted and summed by one fused kernel, straight from the values'
-  own memory; for answers on a CPU
+- `by_bags`: four rows of a table for each point, weighted and summed by a fused kernel, some queries at a time, so that
+  what is between stays in the cache; for answers on a CPU
 - `by_images`: PyTorch's grid sampling, one image after another, so that what is found stays in the cache and is found
   again for the gradients; for training on a CPU
 - `by_grids`: grid sampling of all images at once; for other devices
@@ -12,15 +12,17 @@ made in three ways, which a test holds against each other:
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Sizes = Sequence[tuple[int, int]]  # height and width of each level
+QUERIES = 1024  # sampled at a time
 SAMPLING = (0, 0, False)  # bilinear, zeros beyond the border, corners not aligned: as PyTorch numbers them
 
 
@@ -66,7 +68,8 @@ class DeformableAttention(nn.Module):
     ) -> Float[Tensor, "b q d"]:
         """`references` are x and y from 0 to 1, the same on every level; `features` are the levels' cells in turn."""
         heads, levels = self.heads, self.levels
-        weights = rearrange(self.weights(queries), "b q (g sp) -> b q g sp", g=heads).softmax(-1)
+        weights = rearrange(self.weights(queries), "b q (g sp) -> b q g sp", g=heads)
+        weights = weights.softmax(-1, dtype=torch.float32)  # what samples wants them like that, and it is quicker
         weights = rearrange(weights, "b q g (s p) -> b q g s p", s=levels)
         values = rearrange(self.value(features), "b n (g c) -> b n g c", g=heads)
         places = self._places(self.offsets(queries), references, sizes)
@@ -95,35 +98,67 @@ def by_bags(
     weights: Float[Tensor, "b q heads levels points"],
     sizes: Sizes,
 ) -> Float[Tensor, "b q d"]:
-    """A point's value is the weighted sum of four rows of a table: cells by heads, as they lie in memory."""
-    batch, cells, heads, channels = values.shape
-    queries = places.shape[1]
-    table = values.float().reshape(-1, channels)
-    samples = torch.arange(batch, dtype=torch.int32)[:, None, None, None] * (cells * heads)
-    head = samples + torch.arange(heads, dtype=torch.int32)[:, None]
-    gathered, start = None, 0
-    for level, (height, width) in enumerate(sizes):
-        column, share_x = _neighbours(places[..., level, :, 0], width)
-        row, share_y = _neighbours(places[..., level, :, 1], height)
-        share = (share_y * weights[..., level, :, None].float())[..., :, None] * share_x[..., None, :]
-        first = row * (width * heads) + (head + start * heads)[..., None]
-        index = first[..., :, None] + (column * heads)[..., None, :]
-        bags = (batch * queries * heads, -1)
-        found = F.embedding_bag(index.reshape(bags), table, mode="sum", per_sample_weights=share.reshape(bags))
-        gathered = found if gathered is None else gathered.add_(found)
-        start += height * width
-    assert gathered is not None
-    return gathered.view(batch, queries, heads * channels).to(values.dtype)
+    """A point's value is the weighted sum of four rows of a table: framed cells by heads.
+
+    A frame of zeros is what lies beyond the border, so that a point's four rows always have the same distances.
+    """
+    heads, points = values.shape[2], places.shape[4]
+    tables, starts = _frame(values, sizes)
+    height, width, start = (
+        torch.tensor(each, dtype=torch.int32).repeat_interleave(points).repeat(heads)
+        for each in ([height for height, _ in sizes], [width for _, width in sizes], starts)
+    )
+    head = torch.arange(heads, dtype=torch.int32).repeat_interleave(len(sizes) * points)
+    down = (width + 2) * heads  # from a row of a level to the one below
+    start = start + head + down + heads  # the frame comes first
+    gathered = values.new_empty(*places.shape[:2], values.shape[2:].numel())
+    for table, *image in zip(tables, gathered, places, weights, strict=True):
+        for out, place, share in zip(*(each.split(QUERIES) for each in image), strict=True):
+            column, right = _cell(place[..., 0].flatten(1), width)
+            row, below = _cell(place[..., 1].flatten(1), height)
+            index = row.mul_(down).add_(column, alpha=heads).add_(start)
+            out.copy_(_bags(table, index, share.flatten(1), below, right, down, heads).view_as(out))
+    return gathered
 
 
-def _neighbours(places: Float[Tensor, "*size"], side: int) -> tuple[Tensor, Tensor]:
-    """The two cells beside each place of one axis, and their shares; a cell beyond the border has none."""
-    cell = places * side - 0.5
-    before = cell.floor()
-    pair = torch.stack([before, before + 1], dim=-1)
-    share = 1 - (cell[..., None] - pair).abs()
-    share.masked_fill_((pair < 0) | (pair >= side), 0)
-    return pair.clamp_(0, side - 1).int(), share
+def _bags(
+    table: Tensor, index: Tensor, share: Tensor, below: Tensor, right: Tensor, down: Tensor, heads: int
+) -> Float[Tensor, "rows c"]:
+    """The four cells around each point, whose first is at `index`, weighted and summed head by head."""
+    lower = share * below
+    upper = share - lower
+    corner, beside = lower * right, upper * right
+    bags: list[tuple[Tensor, Tensor | int]] = [(upper - beside, 0), (beside, heads)]
+    bags += [(lower - corner, down), (corner, down + heads)]
+    found: Tensor | None = None
+    for bag, distance in bags:
+        # Places that are no numbers name no cell; the answer that they make is refused further on.
+        cells = (index + distance).clamp_(0, len(table) - 1).view(len(index) * heads, -1)
+        one = F.embedding_bag(cells, table, mode="sum", per_sample_weights=bag.view_as(cells))
+        found = one if found is None else found.add_(one)
+    assert found is not None
+    return found
+
+
+def _frame(values: Float[Tensor, "b n heads c"], sizes: Sizes) -> tuple[Float[Tensor, "b rows c"], list[int]]:
+    """Each level's cells within a frame of zeros, as rows; and where each level starts."""
+    batch, _, heads, channels = values.shape
+    ends = list(accumulate((height + 2) * (width + 2) * heads for height, width in sizes))
+    starts = [0, *ends[:-1]]
+    table = torch.zeros(batch, ends[-1] + heads, channels)
+    levels = values.split([height * width for height, width in sizes], dim=1)
+    for start, end, level, (height, width) in zip(starts, ends, levels, sizes, strict=True):
+        framed = table[:, start:end].view(batch, height + 2, width + 2, heads, channels)
+        framed[:, 1:-1, 1:-1] = level.unflatten(1, (height, width))
+    return table, starts
+
+
+def _cell(places: Float[Tensor, "q k"], side: Int[Tensor, " k"]) -> tuple[Int[Tensor, "q k"], Float[Tensor, "q k"]]:
+    """The cell before each place of one axis, which may be the frame's; and the share of the cell behind it."""
+    at = (places * side).sub_(0.5).clamp_(min=-1)
+    at = torch.minimum(at, side.to(at.dtype), out=at)
+    before = at.floor()
+    return before.int(), at.sub_(before)
 
 
 def by_grids(

@@ -67,7 +67,8 @@ class QueryDecoder(nn.Module):
         return Decoded(torch.stack(states, dim=1), torch.stack(masks, dim=1))
 
     def _mask(self, state: Float[Tensor, "b d"], mask_features: Float[Tensor, "b y x e"]) -> Float[Tensor, "b y x"]:
-        return einsum(self.mask(state), mask_features, "b e, b y x e -> b y x")
+        cells = rearrange(mask_features, "b y x e -> b e (y x)")
+        return (self.mask(state)[:, None] @ cells).view(mask_features.shape[:-1])
 
 
 @torch.no_grad()
