@@ -1,0 +1,73 @@
+"""The pixel decoder: its order of levels, where positions go in, and the places' sines by hand."""
+
+import math
+
+import pytest
+import torch
+
+from deixis.layers.pixel_decoder import PixelDecoder, sines
+
+SIZES = [(8, 6), (4, 3), (2, 2)]
+
+
+def build() -> PixelDecoder:
+    torch.manual_seed(0)
+    return PixelDecoder((8, 16, 24), 32, 12, heads=2, layers=2, feed_forward=40, points=3).eval()
+
+
+def maps() -> list[torch.Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    return [torch.randn(2, *size, width, generator=draw) for size, width in zip(SIZES, (8, 16, 24), strict=True)]
+
+
+def test_maps_come_back_coarse_to_fine_in_one_width_and_the_finest_makes_the_mask_features() -> None:
+    decoder = build()
+    with torch.no_grad():
+        encoded, mask_features = decoder(maps())
+    assert [tuple(each.shape) for each in encoded] == [(2, 2, 2, 32), (2, 4, 3, 32), (2, 8, 6, 32)]
+    assert torch.equal(mask_features, decoder.mask_features(encoded[-1]))
+    assert mask_features.shape == (2, 8, 6, 12)
+
+
+def test_every_level_is_refined_by_every_other() -> None:
+    decoder = build()
+    torch.nn.init.normal_(decoder.layers[0].attention.offsets.bias, std=2.0)
+    given = [each.requires_grad_() for each in maps()]
+    encoded, _ = decoder(given)
+    for level in encoded:
+        gradients = torch.autograd.grad(level.square().sum(), given, retain_graph=True)
+        assert all(gradient.any() for gradient in gradients)
+
+
+def test_positions_move_the_points_that_are_looked_at_and_are_no_values() -> None:
+    decoder = build()
+    with torch.no_grad():
+        for layer in decoder.layers:  # where nothing is asked of positions, they can change nothing
+            layer.attention.weights.weight.zero_()
+            layer.attention.offsets.weight.zero_()
+        before = decoder(maps())[1]
+        decoder.level.add_(5.0)
+        assert torch.equal(decoder(maps())[1], before)
+        decoder.layers[0].attention.offsets.weight.normal_()
+        before = decoder(maps())[1]
+        decoder.level.add_(1.0)
+        assert not torch.allclose(decoder(maps())[1], before)
+
+
+def test_an_image_is_decoded_alike_in_any_company() -> None:
+    decoder = build()
+    with torch.no_grad():
+        together = decoder(maps())[1]
+        alone = decoder([each[1:] for each in maps()])[1]
+    torch.testing.assert_close(alone[0], together[1])
+
+
+def test_a_cells_place_is_told_by_sines_and_cosines_of_its_row_then_of_its_column() -> None:
+    places = sines(3, 5, 8, "cpu").view(3, 5, 8)
+    for row, column in ((0, 0), (2, 1), (1, 4)):
+        expected = []
+        for at, side in ((row, 3), (column, 5)):
+            turn = (at + 1) / (side + 1e-6) * 2 * math.pi
+            for wave in (1.0, 10_000.0**0.5):
+                expected += [math.sin(turn / wave), math.cos(turn / wave)]
+        assert places[row, column].tolist() == pytest.approx(expected, abs=1e-5)
