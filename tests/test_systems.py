@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
@@ -150,6 +151,37 @@ def test_without_masks_the_loss_says_what_it_wants(system: Any) -> None:
     weak = replace(batch(), masks=None)
     with pytest.raises(ValueError, match="masks"):
         system.loss(weak, system(weak))
+
+
+def deviation(logits: Tensor, exact: Tensor) -> float:
+    """The mean difference, in standard deviations of the exact answer."""
+    return ((logits.float() - exact).abs().mean() / exact.std()).item()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_of_half_precision_give_nearly_the_same_answer(system: Any, dtype: torch.dtype) -> None:
+    given = batch()
+    with torch.no_grad():
+        exact = system(given).logits
+        output = system.to(dtype)(replace(given, images=given.images.to(dtype)))
+    assert output.logits.dtype == dtype
+    assert deviation(output.logits, exact) < 0.1
+    assert all(value.isfinite().all() for value in output.evidence.values() if value.is_floating_point())
+
+
+def test_autocast_to_half_precision_gives_nearly_the_same_answer_and_losses(system: Any) -> None:
+    given = batch()
+    exact = system(given)
+    exact_terms = system.loss(given, exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = system(given)
+    assert deviation(output.logits.detach(), exact.logits.detach()) < 0.1
+    evidence = {name: value.float() if value.is_floating_point() else value for name, value in output.evidence.items()}
+    terms = system.loss(given, Output(logits=output.logits.float(), evidence=evidence))
+    for name, term in terms.items():
+        torch.testing.assert_close(term, exact_terms[name], rtol=0.02, atol=0)
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in system.parameters())
 
 
 def test_saved_and_loaded_it_gives_the_same_numbers(system: Any, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ made in three ways, which a test holds against each other:
   what is between stays in the cache; for answers on a CPU
 - `by_images`: PyTorch's grid sampling, one image after another, so that what is found stays in the cache and is found
   again for the gradients; for training on a CPU
-- `by_grids`: grid sampling of all images at once; for other devices
+- `by_grids`: grid sampling of all images at once; for other devices, and for the compiler
 """
 
 import math
@@ -86,7 +86,7 @@ class DeformableAttention(nn.Module):
 
 
 def _way(values: Tensor, places: Tensor) -> Callable[[Tensor, Tensor, Tensor, Sizes], Tensor]:
-    if values.device.type != "cpu":
+    if values.device.type != "cpu" or torch.compiler.is_compiling():  # a compiler unrolls loops over images
         return by_grids
     needs_gradient = torch.is_grad_enabled() and (values.requires_grad or places.requires_grad)
     return by_images if needs_gradient else by_bags
