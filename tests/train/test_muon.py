@@ -22,14 +22,35 @@ class Network(nn.Module):
 def test_orthogonalising_keeps_the_directions_and_levels_the_lengths(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    turned = orthogonalise(left @ torch.diag(torch.linspace(1.0, 0.1, min(shape))) @ right)
+    (turned,) = orthogonalise((left @ torch.diag(torch.linspace(1.0, 0.1, min(shape))) @ right)[None])
     along = torch.diag(left.T @ turned @ right.T)
     assert ((along > 0.6) & (along < 1.3)).all()
     torch.testing.assert_close(left @ torch.diag(along) @ right, turned, atol=1e-4, rtol=1e-4)
 
 
 def test_a_matrix_of_zeros_stays_where_it_is() -> None:
-    assert torch.equal(orthogonalise(torch.zeros(3, 5)), torch.zeros(3, 5))
+    assert torch.equal(orthogonalise(torch.zeros(2, 3, 5)), torch.zeros(2, 3, 5))
+
+
+def test_matrices_that_are_turned_together_know_nothing_of_each_other() -> None:
+    matrices = (
+        torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(1)) * torch.tensor([1.0, 1e-3, 0.0])[:, None, None]
+    )
+    apart = torch.cat([orthogonalise(matrix[None]) for matrix in matrices])
+    torch.testing.assert_close(orthogonalise(matrices), apart)
+
+
+def test_a_matrix_without_a_gradient_stays_while_its_like_is_turned() -> None:
+    torch.manual_seed(0)
+    pair = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    before = [parameter.detach().clone() for parameter in pair.parameters()]
+    optimiser = build(pair, Optimiser(lr=0.1, matrix_lr=0.02, weight_decay=0.1))
+    set_rate(optimiser, 1.0)
+    pair[1].weight.grad = torch.randn(4, 4)
+    optimiser.step()
+    still, turned = pair.parameters()
+    assert torch.equal(still, before[0])
+    assert not torch.equal(turned, before[1])
 
 
 def test_only_linear_layers_and_convolutions_with_several_outputs_are_turned() -> None:

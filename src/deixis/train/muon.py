@@ -33,34 +33,48 @@ class Muon(torch.optim.AdamW):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         for group in self.param_groups:
             if group.get("orthogonal"):
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._turn(parameter, group["lr"], group["weight_decay"])
-                        parameter.grad = None  # AdamW passes over it
+                for alike in _by_shape(group["params"]):
+                    self._turn(alike, group["lr"], group["weight_decay"])
         return super().step(closure)
 
-    def _turn(self, parameter: nn.Parameter, lr: float, weight_decay: float) -> None:
-        state = self.state[parameter]
+    def _turn(self, alike: list[nn.Parameter], lr: float, weight_decay: float) -> None:
+        """One step of matrices of one shape; AdamW then finds no gradient and passes over them."""
+        directions = torch.stack([self._direction(parameter) for parameter in alike])
+        rows, columns = directions.shape[1:]
+        length = lr * max(1, rows / columns) ** 0.5
+        for parameter, update in zip(alike, orthogonalise(directions), strict=True):
+            parameter.mul_(1 - lr * weight_decay)
+            parameter.add_(update.to(parameter.dtype).view_as(parameter), alpha=-length)
+            parameter.grad = None
+
+    def _direction(self, parameter: nn.Parameter) -> Float[Tensor, "m n"]:
+        """Nesterov's momentum of a parameter that has a gradient."""
+        state, gradient = self.state[parameter], parameter.grad
+        assert gradient is not None
         if not state:
             state["step"] = torch.zeros(())  # AdamW's loading looks for it
             state["momentum"] = torch.zeros_like(parameter)
         state["step"] += 1
-        gradient, momentum = parameter.grad, state["momentum"]
-        momentum.lerp_(gradient, 1 - MOMENTUM)
-        direction = gradient.lerp(momentum, MOMENTUM).flatten(1)  # type: ignore[union-attr]  # Nesterov's
-        rows, columns = direction.shape
-        parameter.mul_(1 - lr * weight_decay)
-        update = orthogonalise(direction.to(self.dtype)).to(parameter.dtype).view_as(parameter)
-        parameter.add_(update, alpha=-lr * max(1, rows / columns) ** 0.5)
+        state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(state["momentum"], MOMENTUM).flatten(1).to(self.dtype)
 
 
-def orthogonalise(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-    """U Vᵀ of the matrix's singular value decomposition U S Vᵀ, roughly: Newton-Schulz in five rounds."""
+def orthogonalise(matrices: Float[Tensor, "count m n"]) -> Float[Tensor, "count m n"]:
+    """U Vᵀ of every matrix's singular value decomposition U S Vᵀ, roughly: Newton-Schulz in five rounds."""
     a, b, c = QUINTIC
-    tall = matrix.shape[0] > matrix.shape[1]
-    turned = matrix.T if tall else matrix
-    turned = turned / turned.norm().clamp(min=1e-7)
+    tall = matrices.shape[1] > matrices.shape[2]
+    turned = matrices.mT if tall else matrices
+    turned = turned / turned.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(ROUNDS):
-        gram = turned @ turned.T
-        turned = torch.addmm(turned, torch.addmm(gram, gram, gram, beta=b, alpha=c), turned, beta=a)
-    return turned.T if tall else turned
+        gram = turned @ turned.mT
+        turned = torch.baddbmm(turned, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), turned, beta=a)
+    return turned.mT if tall else turned
+
+
+def _by_shape(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Those with a gradient: small matrices of one shape are turned together, at half the cost."""
+    alike: dict[torch.Size, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            alike.setdefault(parameter.shape, []).append(parameter)
+    return list(alike.values())
