@@ -1,5 +1,7 @@
 """The promises that every system keeps, whichever it is."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,3 +201,28 @@ def test_saved_and_loaded_it_gives_the_same_numbers(system: Any, tmp_path: Path)
     native.fill(again, read.weights, "the copy")
     assert again.config == system.config
     assert torch.equal(again(batch()).logits, system(batch()).logits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_the_compiler_makes_one_graph_of_it_with_the_same_losses_and_gradients(name: str) -> None:
+    # In a process of its own, where functions do not check their arguments: the compiler cannot look through that.
+    tests = Path(__file__).parent
+    command = "import sys, test_systems; test_systems.compare_compiled(sys.argv[1])"
+    run = subprocess.run([sys.executable, "-c", command, name], cwd=tests, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+def compare_compiled(name: str) -> None:
+    torch.manual_seed(11)
+    system: Any = build(name, TINY[name]).eval()
+    given, found = batch(), []
+    for answer in (system, torch.compile(system, fullgraph=True)):
+        system.zero_grad()
+        terms = system.loss(given, answer(given))
+        torch.stack(list(terms.values())).sum().backward()
+        found.append((terms, [weight.grad.clone() for weight in system.parameters()]))
+    (terms, gradients), (own_terms, own_gradients) = found
+    torch.testing.assert_close(own_terms, terms, rtol=1e-4, atol=0)
+    for own, plain in zip(own_gradients, gradients, strict=True):
+        torch.testing.assert_close(own, plain, atol=0.01 * plain.abs().max().item(), rtol=0)

@@ -52,11 +52,22 @@ class _Run:
     real: int
 
 
+@torch.compiler.assume_constant_result  # the compiler looks past a cache, and would work it all out in every call
+def layout(batch: int, height: int, width: int, window: int, shifted: bool, device: str) -> Layout:
+    """The layout of `batch` maps, with the published shift (half a window)."""
+    return _layout(batch, height, width, window, shifted, device)
+
+
+@torch.compiler.assume_constant_result
+def relative_positions(window: int, device: str) -> Int[Tensor, "q k"]:
+    """For each pair of cells of a window, the row of the bias table that belongs to their offset."""
+    return _relative_positions(window, device)
+
+
 # Sizes repeat from step to step; what is kept is small beside the maps themselves.
 @lru_cache(maxsize=128)
 @torch.inference_mode(False)
-def layout(batch: int, height: int, width: int, window: int, shifted: bool, device: str) -> Layout:
-    """The layout of `batch` maps, with the published shift (half a window)."""
+def _layout(batch: int, height: int, width: int, window: int, shifted: bool, device: str) -> Layout:
     cells = torch.arange(height * width).view(height, width)
     boxes: dict[tuple[Sides, Sides], list[tuple[_Run, _Run]]] = defaultdict(list)
     for rows, columns in product(_runs(height, window, shifted), _runs(width, window, shifted)):
@@ -103,8 +114,7 @@ def _indices(asks: Tensor, seen: Tensor, kinds: tuple[Kind, ...], device: str) -
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
-def relative_positions(window: int, device: str) -> Int[Tensor, "q k"]:
-    """For each pair of cells of a window, the row of the bias table that belongs to their offset."""
+def _relative_positions(window: int, device: str) -> Int[Tensor, "q k"]:
     y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
     y, x = y.flatten(), x.flatten()
     rows = y[:, None] - y[None, :] + window - 1
