@@ -16,6 +16,7 @@ from deixis.errors import DeixisError
 from deixis.models.lavt import LAVTConfig
 from deixis.models.magnet import MagNetConfig
 from deixis.models.mask_grounding import GroundingConfig
+from deixis.models.pointing import PointingConfig
 from deixis.models.vega import VEGAConfig
 from deixis.recipes.catalogue import RECIPES
 from deixis.recipes.grounding import ground, optimiser_around, ungrounded
@@ -130,3 +131,9 @@ def test_magnet_is_trained_with_mask_grounding_as_published_and_toylands_grounde
         assert plain.grounding is None
         assert grounded.grounding is not None
         assert replace(grounded, grounding=None, description=plain.description) == plain
+
+
+def test_a_system_whose_pixels_never_meet_the_words_is_refused() -> None:
+    pointing = build("pointing", PointingConfig(vision=VISION, text=TEXT, width=8))
+    with pytest.raises(DeixisError, match="Pointing fuses none"):
+        ground(pointing, SMALL, VOCABULARY)

@@ -7,6 +7,9 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from ..errors import DeixisError
+from ..layers.early_fusion import EarlyFusion
+from ..layers.mutual_fusion import MutualFusion
 from ..models.mask_grounding import GroundingConfig, MaskGrounding
 from ..train.optim import Optimiser
 from .pretrained import Encoded
@@ -16,6 +19,11 @@ INSIDE = "system."  # what the wrapper puts before the names of the system's wei
 
 def ground(system: nn.Module, config: GroundingConfig, vocabulary: tuple[str, ...]) -> MaskGrounding:
     """The system within mask grounding, which is as wide as what its encoders hand out."""
+    if not isinstance(getattr(system, "fusion", None), EarlyFusion | MutualFusion):
+        raise DeixisError(
+            f"Mask grounding reads pixels that have met the words, and {type(system).__name__} fuses none before its "
+            "masks; take LAVT, MagNet or VEGA, or leave it away (`--grounding None`)."
+        )
     encoded = cast(Encoded, system)
     return MaskGrounding(system, config, vocabulary, encoded.text.width, encoded.fusion.widths[-1])
 
