@@ -1,20 +1,37 @@
-"""The README's table of measurements, made from `results/*.json` and nothing else."""
+"""The README's tables of measurements, made from `results/*.json` and nothing else."""
 
+import itertools
 from collections.abc import Iterator
+from typing import Any
 
 from .measure import result as result_of
 
-PUBLISHED_LAVT_SECONDS = 2.99  # the published code in fp32, on another machine (two cores with AVX-512)
+Row = tuple[str, str, str]
 
 
 def table() -> str:
-    """Markdown; a measurement that was not taken has no row."""
-    rows = [*_startup(), *_visual_expression(), *_models(), *_training(), *_toyland(), *_scoring()]
+    """Markdown: the full-size networks, then everything else; a measurement that was not taken has no cell."""
+    rows = [*_startup(), *_visual_expression(), *_training(), *_toyland(), *_scoring()]
     lines = ["| what | measured | command |", "|---|---|---|"]
-    return "\n".join(lines + [f"| {what} | {measured} | `{command}` |" for what, measured, command in rows])
+    lines += [f"| {what} | {measured} | `{command}` |" for what, measured, command in rows]
+    return "\n".join([*_models(), "", *lines])
 
 
-Row = tuple[str, str, str]
+def _models() -> Iterator[str]:
+    """A row a system and number of sentences; columns of widths, each eager and compiled."""
+    if not (result := result_of("models")):
+        return
+    columns = list(itertools.product(("fp32", "bf16"), ("eager", "compiled")))
+    yield f"| Swin-B, 480x480, sentences | {' | '.join(' '.join(column) for column in columns)} |"
+    yield "|---" * (1 + len(columns)) + "|"
+    cells = {(row["system"], row["sentences"], row["dtype"], row["mode"]): _latency(row) for row in result["rows"]}
+    for system, sentences in sorted({key[:2] for key in cells}):
+        found = [cells.get((system, sentences, *column), "") for column in columns]
+        yield f"| {system}, {sentences} | {' | '.join(found)} |"
+
+
+def _latency(row: dict[str, Any]) -> str:
+    return row["failed"] if "failed" in row else f"{_spread(row['seconds'])}, {row['peak_rss_mb']:.0f} MB"
 
 
 def _spread(taken: dict[str, float]) -> str:
@@ -38,16 +55,6 @@ def _visual_expression() -> Iterator[Row]:
         less = f", {memory['literal'] / memory['ours']:.1f}x less memory" if memory else ""
         what = f"VIS against its pseudocode, forward and backward, {row['pixels']} pixels"
         yield what, f"{literal / ours:.1f}x faster{less}", result["command"]
-
-
-def _models() -> Iterator[Row]:
-    if not (result := result_of("models")):
-        return
-    for row in result["rows"]:
-        sentences = "one sentence" if row["sentences"] == 1 else f"{row['sentences']} sentences"
-        what = f"{row['system'].upper()}, Swin-B, 480x480, {row['dtype']}, {row['mode']}, {sentences}"
-        measured = row["failed"] if "failed" in row else f"{_spread(row['seconds'])}, {row['peak_rss_mb']:.0f} MB"
-        yield what, measured, result["command"]
 
 
 def _training() -> Iterator[Row]:
