@@ -1,10 +1,8 @@
 """RefCOCO, RefCOCO+ and RefCOCOg (G-Ref) in their official layout: `refs(unc).p` beside `instances.json`."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import DeixisError, did_you_mean
-from ..records import Sample
 from .broken import Report
 from .instances import Instances
 from .pickles import read_plain
@@ -12,13 +10,13 @@ from .referents import (
     Sentences,
     Tree,
     dataset_folder,
-    entries,
     image_folder,
     read_referents,
     required,
     without_garbage_collection,
 )
 from .segmentation import Overlaps
+from .tree_splits import TreeSplit
 
 PAGE = "https://github.com/lichengunc/refer"  # its README gives the addresses of annotations and images
 SPLIT_BY = {"refcoco": ("unc", "google"), "refcoco+": ("unc",), "refcocog": ("umd", "google")}
@@ -30,7 +28,7 @@ PUBLISHED = {
 }
 
 
-class RefCOCO:
+class RefCOCO(TreeSplit):
     """The sentences of one split, in the order in which the published code reads them.
 
     `sentences`: `raw` as the published code of LAVT and its followers uses them, or the cleaned `sent`.
@@ -47,39 +45,15 @@ class RefCOCO:
         overlaps: Overlaps = "union",
         report: Report | None = None,
     ) -> None:
-        self._open(read_tree(Path(root), dataset, split_by, sentences, overlaps, report), split)
+        super().__init__(read_tree(Path(root), dataset, split_by, sentences, overlaps, report), split)
 
     @classmethod
     def every_split(
         cls, root: str | Path, dataset: str = "refcoco", split_by: str | None = None, report: Report | None = None
-    ) -> dict[str, "RefCOCO"]:
+    ) -> dict[str, TreeSplit]:
         """All splits of the tree, which is read once."""
         tree = read_tree(Path(root), dataset, split_by, "raw", "union", report)
-        readers = {split: cls.__new__(cls) for split in tree.splits}
-        for split, reader in readers.items():
-            reader._open(tree, split)
-        return readers
-
-    def sibling(self, split: str) -> "RefCOCO":
-        """Another split of the same tree, which is not read again."""
-        reader = type(self).__new__(type(self))
-        reader._open(self.tree, split)
-        return reader
-
-    @without_garbage_collection()
-    def _open(self, tree: Tree, split: str) -> None:
-        self.tree = tree
-        self.split = split
-        self._entries, self.ids = entries(tree.of_split(split))
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, position: int) -> Sample:
-        return self.tree.sample(*self._entries[position], self.ids[position])
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[position] for position in range(len(self)))
+        return {split: cls.of(tree, split) for split in tree.splits}
 
 
 def read_tree(
