@@ -40,6 +40,9 @@ VARIANTS = {
     "magnet without mask grounding": Variant(
         recipe="magnet-toyland", options=("--grounding", "None"), against="magnet"
     ),
+    "magnet with mask grounding of half the sentences": Variant(
+        recipe="magnet-toyland", options=("--grounding.share", "0.5"), against="magnet"
+    ),
     "magnet without alignment module": Variant(
         recipe="magnet-toyland", options=("--system.pooled-sides",), against="magnet"
     ),
@@ -51,6 +54,9 @@ VARIANTS = {
     ),
     "lavt": Variant(recipe="lavt-toyland"),
     "lavt with mask grounding": Variant(recipe="lavt-toyland-grounded", against="lavt"),
+    "lavt with mask grounding of half the sentences": Variant(
+        recipe="lavt-toyland-grounded", options=("--grounding.share", "0.5"), against="lavt"
+    ),
     "vega": Variant(recipe="vega-toyland"),
     "vega with mask grounding": Variant(recipe="vega-toyland-grounded", against="vega"),
 }

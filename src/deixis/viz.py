@@ -172,7 +172,9 @@ def reliability(bins: Sequence[Bin], title: str, side: int = 440) -> Image.Image
 
     A bar's blue is how often it was so, the red line what was said on average; below stands how many there were.
     """
-    left, top, low = 44, LINE + 12, side // 5  # room for the scale and for the title, and the height of the counts
+    lines = title.split("\n")
+    # Room for the scale and for the title, and the height of the counts.
+    left, top, low = 44, LINE * len(lines) + 12, side // 5
     floor = top + side + LINE + low
     sheet = Image.new("RGB", (left + side + 8, floor + LINE + 4), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
@@ -198,7 +200,9 @@ def reliability(bins: Sequence[Bin], title: str, side: int = 440) -> Image.Image
     draw.text((left - 6, floor - low), f"{most:,}", fill=GREY, font=font, anchor="rm")
     legend = "red: what was said; blue: how often it was so; grey: how many"
     draw.text((x(0.5), floor + LINE // 2 + 2), legend, fill=GREY, font=font, anchor="mm")
-    draw.text((0, LINE // 2), _fit(title, sheet.width, 15), fill=INK, font=ImageFont.load_default(15), anchor="lm")
+    for number, line in enumerate(lines):
+        place = (0, LINE * number + LINE // 2)
+        draw.text(place, _fit(line, sheet.width, 15), fill=INK, font=ImageFont.load_default(15), anchor="lm")
     return stack([sheet])
 
 

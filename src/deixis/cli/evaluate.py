@@ -162,7 +162,7 @@ def _draw_reliability(result: "Result", path: Path, *, quiet: bool) -> None:
     if result.presence is None:
         raise _nothing_to_draw(f"{result.dataset} {result.split}")
     score = f"{result.presence.score}{', calibrated' if result.presence.calibrated else ''}"
-    title = f"{result.model}, {result.dataset} {result.split}: {score}, ECE {result.presence.ece:.3f}"
+    title = f"{result.model}, {result.dataset} {result.split}\n{score}, calibration error {result.presence.ece:.3f}"
     write_picture(path, reliability(result.presence.bins, title))
     if not quiet:
         print(path)

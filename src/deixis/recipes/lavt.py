@@ -73,8 +73,8 @@ def lavt_gref_google() -> Run:
 def lavt_toyland() -> Run:
     """`deixis train lavt-toyland`: a small LAVT on all three registers of Toyland, without any download.
 
-    Same encoders, data, Dice term and budget as `vega-toyland`; docs/LOG.md has both systems' scores as measured
-    after equally many steps.
+    Same encoders, data, Dice term and budget as `vega-toyland`; as measured, 1,900 steps of 32 at 128 pixels
+    took 28 minutes on one core under bf16 and gave mIoU 0.606 in the training loop (VEGA 0.625).
     """
     return Run(
         data=ToylandData(),
@@ -91,7 +91,8 @@ def lavt_toyland() -> Run:
 def lavt_toyland_grounded() -> Run:
     """`deixis train lavt-toyland-grounded`: LAVT on Toyland as `lavt-toyland`, with mask grounding.
 
-    A step was measured to take 4 % longer at 256 pixels, 9 % at 128. Scores: not measured by us.
+    A step was measured to take 4 % longer at 256 pixels, 9 % at 128; after 300 steps of 16 mIoU was 0.27 with mask
+    grounding, 0.33 without (docs/magnet.md).
     """
     return replace(
         lavt_toyland(),

@@ -97,7 +97,8 @@ def vega_toyland() -> Run:
 def vega_toyland_grounded() -> Run:
     """`deixis train vega-toyland-grounded`: VEGA on Toyland as `vega-toyland`, with mask grounding.
 
-    A step was measured to take 7 % longer at 256 pixels and at 128. Scores: not measured by us.
+    A step was measured to take 7 % longer at 256 pixels and at 128; after 300 steps of 16 mIoU was 0.34 with mask
+    grounding, 0.39 without (docs/magnet.md).
     """
     return replace(
         vega_toyland(),
