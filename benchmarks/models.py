@@ -25,6 +25,7 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
     from torch.utils.flop_counter import FlopCounterMode
 
     from deixis.records import Batch
+    from deixis.train.compiling import compile_once
 
     torch.manual_seed(0)
     width = torch.bfloat16 if dtype == "bf16" else torch.float32
@@ -36,13 +37,14 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
         word_mask=torch.ones_like(words, dtype=torch.bool),
         image_index=torch.zeros(sentences, dtype=torch.long),
     )
-    run = torch.compile(network) if mode == "compiled" else network
     with torch.inference_mode():
-        first = seconds(lambda: run(batch), repeats=1, warm_ups=0)["median"]  # compiles
-        times = seconds(lambda: run(batch), repeats=repeats, warm_ups=0)
-        peak = peak_megabytes()
         with FlopCounterMode(display=False) as counter:
             network(batch)
+        if mode == "compiled":
+            compile_once(network)
+        first = seconds(lambda: network(batch), repeats=1, warm_ups=0)["median"]
+        times = seconds(lambda: network(batch), repeats=repeats, warm_ups=1)
+        peak = peak_megabytes()
     return {
         "system": system,
         "dtype": dtype,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import DeixisError
 from ..records import Batch
+from .compiling import compile_once
 from .optim import Average, Optimiser, build, set_rate
 from .processes import processes
 from .state import State, seed_step
@@ -59,7 +60,7 @@ class Engine:
         self.trained = [parameter for parameter in self.system.parameters() if parameter.requires_grad]
         self.average = None if optimiser.average is None else Average(self.system, optimiser.average)
         if compiled:
-            self.system.compile()
+            compile_once(self.system)
         self.objective, self.optimiser = self.accelerator.prepare(Objective(self.system), self.plain_optimiser)
         self.losses: list[tuple[int, dict[str, Tensor]]] = []
         self.best: float | None = None
