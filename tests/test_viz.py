@@ -70,6 +70,15 @@ def test_a_reliability_plot_has_a_bar_as_high_as_it_was_often_so() -> None:
     assert viz.reliability((), "nothing").size == viz.reliability(reliability(said, happened), "x").size
 
 
+def test_a_reliability_plot_has_room_for_every_line_of_its_title() -> None:
+    one, two = (np.asarray(viz.reliability((), title)) for title in ("what", "what\nof which"))
+    assert two.shape[0] == one.shape[0] + viz.LINE
+    first = slice(0, viz.MARGIN + viz.LINE)
+    assert np.array_equal(two[first], one[first])
+    written = (two[viz.MARGIN + viz.LINE : viz.MARGIN + 2 * viz.LINE] == viz.INK).all(axis=2)
+    assert written.any()
+
+
 def test_a_strip_has_one_panel_a_picture_and_wraps() -> None:
     one = viz.strip([(PHOTO, "a")])
     five = viz.strip([(PHOTO, "a")] * 5, columns=2)
