@@ -71,6 +71,11 @@ class Budget:
     sentences: int
     folder: Path
 
+    @property
+    def facts(self) -> dict[str, int | str]:
+        """What the table's numbers depend on."""
+        return {"steps": self.steps, "sentences": self.sentences, "start": self.start}
+
     def options(self, seed: int) -> list[str]:
         return [
             *("--preprocess.image-size", "128", "--preprocess.max-words", "20"),
@@ -129,7 +134,7 @@ def record(name: str, seed: int, scores: dict[str, dict[str, float]], budget: Bu
     """Beside, then renamed; two processes may share the work, so what is there is read again first."""
     everything = read()
     everything["machine"] = machine()
-    everything["budget"] = {"steps": budget.steps, "sentences": budget.sentences, "start": Path(budget.start).name}
+    everything["budget"] = budget.facts
     everything["runs"].setdefault(name, {})[str(seed)] = scores
     beside = FILE.with_suffix(f".{os.getpid()}.part")
     beside.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
@@ -182,6 +187,8 @@ def main() -> None:
         budget = Budget(
             steps=arguments.steps, start=arguments.start, sentences=arguments.sentences, folder=arguments.folder
         )
+        if (known := read().get("budget", budget.facts)) != budget.facts:
+            sys.exit(f"{FILE} holds runs of {known}, not of {budget.facts}; move it and {budget.folder} away first.")
         for seed, name in itertools.product(arguments.seeds, arguments.only):
             if str(seed) not in read()["runs"].get(name, {}):
                 record(name, seed, score(train(name, seed, budget), budget.sentences), budget)
