@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
@@ -221,6 +222,7 @@ def compare_compiled(name: str) -> None:
     compiled, given, found = copy.deepcopy(plain), batch(), []
     compile_once(compiled)
     compiled(given)
+    assert not counters["graph_break"]
     with torch.compiler.set_stance("fail_on_recompile"):
         compiled(given)
     for system in (plain, compiled):
