@@ -1,12 +1,15 @@
 """Deformable attention against its plain definition, point by point."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from deixis.layers.deformable import DeformableAttention, by_bags, by_grids, by_images, centres
+from deixis.layers.deformable import DeformableAttention, by_bags, by_grids, by_images, by_opaque_bags, centres
 
 SIZES = [(2, 3), (4, 5)]
 
@@ -27,7 +30,7 @@ def plain(values: Tensor, places: Tensor, weights: Tensor) -> Tensor:
     return answer.flatten(2)
 
 
-@pytest.mark.parametrize("sample", [by_bags, by_grids, by_images])
+@pytest.mark.parametrize("sample", [by_bags, by_grids, by_images, by_opaque_bags])
 def test_all_ways_are_the_plain_definition(sample: object) -> None:
     torch.manual_seed(0)
     values = torch.randn(2, 26, 2, 3)
@@ -75,3 +78,41 @@ def test_values_of_half_precision_are_sampled_at_places_of_full_precision(dtype:
         assert found.dtype == dtype
         expected = sample(values.float(), places, weights.float(), wide)
         torch.testing.assert_close(found.float(), expected, atol=0, rtol=0.004)
+
+
+def test_the_compiler_takes_answers_for_one_step_and_leaves_gradients_to_grid_sampling() -> None:
+    # In a process of its own, where functions do not check their arguments: the compiler cannot look through that.
+    command = [sys.executable, "-c", "import test_deformable; test_deformable.compare_compiled()"]
+    run = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+def compare_compiled() -> None:
+    torch.manual_seed(0)
+    module = DeformableAttention(8, 2, levels=2, points=3)
+    features, references = torch.randn(2, 26, 8), centres(SIZES, torch.device("cpu"))
+    asked = (features, references, features, SIZES)
+    steps: list[str] = []
+
+    def noted(graph: torch.fx.GraphModule, _: list[Tensor]) -> torch.fx.GraphModule:
+        steps.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    compiled = torch.compile(module, backend=noted, fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*asked), module(*asked))
+    assert any("deformable_attention" in step for step in steps), steps
+    steps.clear()
+    torch.testing.assert_close(compiled(*asked), module(*asked))
+    assert any("grid_sample" in step for step in steps), steps
+    assert not any("deformable_attention" in step for step in steps), steps
+
+
+def test_what_the_compiler_is_told_of_the_step_is_so() -> None:
+    values = torch.randn(1, 26, 2, 3)
+    places, weights = torch.rand(1, 4, 2, 2, 3, 2), torch.rand(1, 4, 2, 2, 3)
+    heights, widths = [height for height, _ in SIZES], [width for _, width in SIZES]
+    told = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
+    step = torch.ops.deixis.deformable_attention.default
+    found = torch.library.opcheck(step, (values, places, weights, heights, widths), test_utils=told)
+    assert set(found.values()) == {"SUCCESS"}

@@ -7,13 +7,15 @@ made in three ways, which a test holds against each other:
   what is between stays in the cache; for answers on a CPU
 - `by_images`: PyTorch's grid sampling, one image after another, so that what is found stays in the cache and is found
   again for the gradients; for training on a CPU
-- `by_grids`: grid sampling of all images at once; for other devices, and for the compiler
+- `by_grids`: grid sampling of all images at once; for other devices, and for training what is compiled
+
+To the compiler `by_bags` is one opaque step: left to itself, it writes grid sampling out as loops, slow ones on a CPU.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange, repeat
@@ -86,9 +88,11 @@ class DeformableAttention(nn.Module):
 
 
 def _way(values: Tensor, places: Tensor) -> Callable[[Tensor, Tensor, Tensor, Sizes], Tensor]:
-    if values.device.type != "cpu" or torch.compiler.is_compiling():  # a compiler unrolls loops over images
-        return by_grids
     needs_gradient = torch.is_grad_enabled() and (values.requires_grad or places.requires_grad)
+    if torch.compiler.is_compiling():  # it unrolls loops over images
+        return by_grids if needs_gradient or values.device.type != "cpu" else by_opaque_bags
+    if values.device.type != "cpu":
+        return by_grids
     return by_images if needs_gradient else by_bags
 
 
@@ -119,6 +123,35 @@ def by_bags(
             index = row.mul_(down).add_(column, alpha=heads).add_(start)
             out.copy_(_bags(table, index, share.flatten(1), below, right, down, heads).view_as(out))
     return gathered
+
+
+def by_opaque_bags(
+    values: Float[Tensor, "b n heads c"],
+    places: Float[Tensor, "b q heads levels points 2"],
+    weights: Float[Tensor, "b q heads levels points"],
+    sizes: Sizes,
+) -> Float[Tensor, "b q d"]:
+    """`by_bags`, which the compiler does not look into."""
+    heights, widths = [height for height, _ in sizes], [width for _, width in sizes]
+    return cast(Tensor, _opaque(values, places, weights, heights, widths))
+
+
+def _of_sides(values: Tensor, places: Tensor, weights: Tensor, heights: list[int], widths: list[int]) -> Tensor:
+    return by_bags(values, places, weights, list(zip(heights, widths, strict=True)))
+
+
+def _shaped(values: Tensor, places: Tensor, weights: Tensor, heights: list[int], widths: list[int]) -> Tensor:
+    """What the compiler knows of the answer."""
+    return values.new_empty(*places.shape[:2], values.shape[2] * values.shape[3])
+
+
+_opaque = torch.library.custom_op(
+    "deixis::deformable_attention",
+    _of_sides,
+    mutates_args=(),
+    schema="(Tensor values, Tensor places, Tensor weights, SymInt[] heights, SymInt[] widths) -> Tensor",
+)
+_opaque.register_fake(_shaped)
 
 
 def _bags(
