@@ -64,6 +64,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def called(module: str) -> str:
+    """The command line that this process was started with, and the threads that it was given."""
+    threads = os.environ.get("OMP_NUM_THREADS")
+    return " ".join([*([f"OMP_NUM_THREADS={threads}"] if threads else []), f"python -m {module}", *sys.argv[1:]])
+
+
 def write(name: str, result: dict[str, Any]) -> Path:
     """Put a result into `benchmarks/results`, with the machine it was taken on and the command that takes it."""
     RESULTS.mkdir(exist_ok=True)

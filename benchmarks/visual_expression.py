@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .measure import fresh, peak_megabytes, write
+from .measure import called, fresh, peak_megabytes, write
 
 WORDS, WIDTH, HEADS, BATCH = 21, 512, 8, 4
 PIXELS = (225, 900, 3600, 14400)
@@ -120,7 +120,7 @@ def main() -> None:
         for pixels, mode in itertools.product(arguments.sizes, MODES):
             rows.append(cell(mode, pixels, arguments.repeats))
             print(json.dumps(rows[-1]), flush=True)
-            write("visual_expression", {"command": "python -m benchmarks.visual_expression", **sizes, "rows": rows})
+            write("visual_expression", {"command": called("benchmarks.visual_expression"), **sizes, "rows": rows})
 
 
 if __name__ == "__main__":
