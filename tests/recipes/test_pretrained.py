@@ -32,6 +32,20 @@ def test_what_is_taken_stands_under_its_new_name_and_the_rest_stays(origin: Path
     assert torch.equal(weights["head.weight"], untouched["head.weight"])
 
 
+def test_another_checkpoints_encoders_stand_in_for_those_of_the_first(tmp_path: Path) -> None:
+    first = {name: torch.full_like(tensor, 1.0) for name, tensor in system().state_dict().items()}
+    second = {name: torch.full_like(tensor, 2.0) for name, tensor in system().state_dict().items()}
+    save_file(first, tmp_path / "first.safetensors")
+    save_file(second | {"vote.weight": torch.ones(1)}, tmp_path / "second.safetensors")
+    filled = system()
+    start(
+        filled,
+        StartFrom(checkpoint=str(tmp_path / "first.safetensors"), encoders=str(tmp_path / "second.safetensors")),
+    )
+    means = {name: tensor.mean().item() for name, tensor in filled.state_dict().items()}
+    assert means == {"fusion.vision.weight": 2, "fusion.vision.bias": 2, "head.weight": 1, "head.bias": 1}
+
+
 def test_nothing_to_start_from_changes_nothing() -> None:
     filled = system()
     start(filled, StartFrom())

@@ -16,6 +16,8 @@ from ..text.pretrained import load_pretrained as load_bert
 from ..vision.pretrained import load_pretrained as load_swin
 from ..vision.swin import Swin
 
+ENCODERS = ("text.*", "fusion.vision.*")
+
 
 class Encoded(Protocol):
     """A system with the two encoders that published weights exist for."""
@@ -30,7 +32,8 @@ class StartFrom:
 
     `swin` and `bert` are files as their authors publish them. `checkpoint` is a run's `best/` or `last/` folder, or
     any safetensors file; `put` stands where `take` stood, and empty beginnings mean everything. Where there are
-    patterns in `only`, what matches none of them stays behind.
+    patterns in `only`, what matches none of them stays behind. `encoders` is a checkpoint whose encoders are taken
+    last, in place of those that came before.
     """
 
     swin: str | None = None
@@ -39,6 +42,7 @@ class StartFrom:
     take: str = ""
     put: str = ""
     only: tuple[str, ...] = ()
+    encoders: str | None = None
 
 
 def start(system: nn.Module, origin: StartFrom) -> None:
@@ -48,27 +52,30 @@ def start(system: nn.Module, origin: StartFrom) -> None:
         load_swin(cast(Swin, encoded.fusion.vision), origin.swin)
     if origin.bert is not None:
         load_bert(encoded.text, origin.bert)
-    if origin.checkpoint is None:
-        return
+    if origin.checkpoint is not None:
+        _take(system, origin.checkpoint, origin)
+    if origin.encoders is not None:
+        _take(system, origin.encoders, StartFrom(only=ENCODERS))
+
+
+def _take(system: nn.Module, path: str, which: StartFrom) -> None:
     wanted = system.state_dict()
     taken = {
-        origin.put + name.removeprefix(origin.take): tensor
-        for name, tensor in _weights(origin.checkpoint).items()
-        if name.startswith(origin.take) and any(fnmatchcase(name, pattern) for pattern in origin.only or ("*",))
+        which.put + name.removeprefix(which.take): tensor
+        for name, tensor in _weights(path).items()
+        if name.startswith(which.take) and any(fnmatchcase(name, pattern) for pattern in which.only or ("*",))
     }
     if not taken:
         raise DeixisError(
-            f"{origin.checkpoint} has no weights that begin with {origin.take!r} and match {origin.only or '*'}; "
+            f"{path} has no weights that begin with {which.take!r} and match {which.only or '*'}; "
             "check `start-from.take` and `.only`."
         )
     for name, tensor in taken.items():
         if name not in wanted:
-            raise DeixisError(
-                f"{origin.checkpoint} gives {name!r}, which the system lacks; check `start-from.take` and `.put`."
-            )
+            raise DeixisError(f"{path} gives {name!r}, which the system lacks; check `start-from.take` and `.put`.")
         if tensor.shape != wanted[name].shape:
             raise DeixisError(
-                f"{origin.checkpoint} gives {name!r} of shape {list(tensor.shape)}, but the system wants "
+                f"{path} gives {name!r} of shape {list(tensor.shape)}, but the system wants "
                 f"{list(wanted[name].shape)}; the configs must agree."
             )
     system.load_state_dict(taken, strict=False)
