@@ -98,10 +98,10 @@ def test_every_spelling_gives_the_maps_of_transformers(published: SwinModel, spe
 def test_another_window_stretches_the_position_biases(published: SwinModel, tmp_path: Path) -> None:
     torch.save({"model": original_spelling(published)}, tmp_path / "swin.pth")
     swin = Swin(SwinConfig(embed_dim=8, depths=SIZE.depths, heads=SIZE.heads, window=6, coordinates=True))
-    before = swin.patches.coordinates.weight.clone()
+    before = [part.coordinates.weight.clone() for part in (swin.patches, *swin.mergers)]
     load_pretrained(swin, tmp_path / "swin.pth")
     assert swin.stages[0][0].attention.position_bias.shape == (121, 1)
-    torch.testing.assert_close(swin.patches.coordinates.weight, before)
+    torch.testing.assert_close([part.coordinates.weight for part in (swin.patches, *swin.mergers)], before)
 
 
 def test_stretching_keeps_constants_centre_and_symmetry() -> None:

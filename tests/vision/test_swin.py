@@ -119,6 +119,16 @@ def test_coordinates_change_what_is_seen_and_are_off_by_default() -> None:
     assert placed.flatten(1, 2).std(dim=1).mean() > 0.05
 
 
+def test_every_stage_is_told_where_its_cells_lie() -> None:
+    swin, plain = tiny(coordinates=True), tiny()
+    for stage, width in enumerate(swin.widths[:-1]):
+        blank = torch.zeros(1, 6, 6, width)
+        told, untold = swin.merge(stage, blank), plain.merge(stage, blank)
+        assert not untold.any()
+        assert told.flatten(1, 2).std(dim=1).mean() > 0.05
+        assert (told[:, :, 0] - told[:, :, -1]).abs().mean() > 0.05  # left and right differ, not only top and bottom
+
+
 def test_drop_path_drops_whole_samples_in_training_only() -> None:
     swin, images = tiny(drop_path=0.9), torch.randn(1, 3, 32, 32).expand(16, -1, -1, -1)
     still = swin(images)[3]

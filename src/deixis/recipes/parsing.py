@@ -48,7 +48,10 @@ class Pretraining:
 
 
 class Parsed(Dataset[tuple[Tensor, dict[str, Tensor]]]):
-    """Packed scenes with the class of every attribute at every fourth pixel; each is mirrored half of the time."""
+    """Packed scenes with the class of every attribute at every fourth pixel.
+
+    None is mirrored: a Swin that sees mirrored scenes unlearns to tell left from right.
+    """
 
     def __init__(self, scenes: PackedToyland, side: int) -> None:
         self.scenes = scenes
@@ -58,11 +61,7 @@ class Parsed(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return self.scenes.num_scenes
 
     def __getitem__(self, position: int) -> tuple[Tensor, dict[str, Tensor]]:
-        image = self.preprocess.image(self.scenes.pixels(position))
-        maps = self.classes(position)
-        if torch.rand(()) < 0.5:
-            return image.flip(-1), {name: classes.flip(-1) for name, classes in maps.items()}
-        return image, maps
+        return self.preprocess.image(self.scenes.pixels(position)), self.classes(position)
 
     def classes(self, position: int) -> dict[str, Tensor]:
         """Per attribute, at each patch: 0 for background, 1 + the value's place in `ATTRIBUTES` for a thing."""

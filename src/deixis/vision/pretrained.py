@@ -60,7 +60,7 @@ def load_pretrained(swin: Swin, path: str | Path) -> None:
     or of another shape.
     """
     weights = read_pretrained(path)
-    wanted = {name: tensor for name, tensor in swin.state_dict().items() if not name.startswith("patches.coordinates.")}
+    wanted = {name: tensor for name, tensor in swin.state_dict().items() if ".coordinates." not in name}
     missing, unexpected = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
     if missing or unexpected:
         raise DeixisError(

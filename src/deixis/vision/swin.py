@@ -33,7 +33,7 @@ class SwinConfig:
     heads: Sequence[int] = (4, 8, 16, 32)
     window: int = 12
     drop_path: float = 0.3
-    coordinates: bool = False  # ours: tell each patch where it lies; no published model has it
+    coordinates: bool = False  # ours: tell each stage's cells where they lie; no published model has it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depths", tuple(self.depths))
@@ -70,7 +70,7 @@ class Swin(nn.Module):
             )
             for width, heads, stage_drops in zip(self.widths, config.heads, drops, strict=True)
         )
-        self.mergers = nn.ModuleList(PatchMerging(width) for width in self.widths[:-1])
+        self.mergers = nn.ModuleList(PatchMerging(width, config.coordinates) for width in self.widths[:-1])
 
     def embed(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b y x d"]:
         return self.patches(images)
@@ -107,7 +107,7 @@ class PatchEmbedding(nn.Module):
         super().__init__()
         self.projection = nn.Linear(3 * PATCH * PATCH, width)
         self.norm = nn.LayerNorm(width)
-        self.coordinates = nn.Linear(2 + 4 * WAVES, width) if coordinates else None
+        self.coordinates = Coordinates(width) if coordinates else None
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b y x d"]:
         height, width = images.shape[-2:]
@@ -115,26 +115,35 @@ class PatchEmbedding(nn.Module):
             images = F.pad(images, (0, -width % PATCH, 0, -height % PATCH))
         patches = rearrange(images, "b c (y p) (x q) -> b y x (c p q)", p=PATCH, q=PATCH)
         features = self.norm(self.projection(patches))
-        if self.coordinates is not None:
-            features = features + self.coordinates(
-                positions(features.shape[1], features.shape[2], features.device).to(features)
-            )
-        return features
+        return features if self.coordinates is None else self.coordinates(features)
 
 
 class PatchMerging(nn.Module):
     """Four neighbours become one cell of twice the channels; odd sides are padded right and below."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, coordinates: bool) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(4 * width)
         self.reduction = _linear(4 * width, 2 * width, bias=False)
+        self.coordinates = Coordinates(2 * width) if coordinates else None
 
     def forward(self, features: Float[Tensor, "b y x d"]) -> Float[Tensor, "b y2 x2 d2"]:
         height, width = features.shape[1:3]
         if height % 2 or width % 2:
             features = F.pad(features, (0, 0, 0, width % 2, 0, height % 2))
-        return self.reduction(self.norm(rearrange(features, "b (y p) (x q) d -> b y x (q p d)", p=2, q=2)))
+        merged = self.reduction(self.norm(rearrange(features, "b (y p) (x q) d -> b y x (q p d)", p=2, q=2)))
+        return merged if self.coordinates is None else self.coordinates(merged)
+
+
+class Coordinates(nn.Linear):
+    """Adds to each cell a linear map of where it lies; told to the patches alone, it fades before the last stage."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(2 + 4 * WAVES, width)
+
+    def forward(self, features: Float[Tensor, "b y x d"]) -> Float[Tensor, "b y x d"]:
+        height, width = features.shape[1:3]
+        return features + super().forward(positions(height, width, features.device).to(features))
 
 
 class Block(nn.Module):
