@@ -55,6 +55,7 @@ def test_nothing_to_start_from_changes_nothing() -> None:
 def test_what_does_not_fit_is_named(origin: Path, tmp_path: Path) -> None:
     wrong = {
         "There are no weights to start from": StartFrom(checkpoint=str(origin / "absent")),
+        r"no weights that begin with '' and match \('text.\*', 'fusion.vision.\*'\)": StartFrom(encoders=str(origin)),
         "no weights that begin with 'visoin.'": StartFrom(checkpoint=str(origin), take="visoin."),
         "'other', which the system lacks": StartFrom(checkpoint=str(origin), take="other", put="other"),
         r"'head.weight' of shape \[3, 2\], but the system wants \[1, 3\]": StartFrom(

@@ -68,11 +68,13 @@ def _take(system: nn.Module, path: str, which: StartFrom) -> None:
     if not taken:
         raise DeixisError(
             f"{path} has no weights that begin with {which.take!r} and match {which.only or '*'}; "
-            "check `start-from.take` and `.only`."
+            "check what `start-from` takes."
         )
     for name, tensor in taken.items():
         if name not in wanted:
-            raise DeixisError(f"{path} gives {name!r}, which the system lacks; check `start-from.take` and `.put`.")
+            raise DeixisError(
+                f"{path} gives {name!r}, which the system lacks; check what `start-from` takes and where it puts it."
+            )
         if tensor.shape != wanted[name].shape:
             raise DeixisError(
                 f"{path} gives {name!r} of shape {list(tensor.shape)}, but the system wants "
