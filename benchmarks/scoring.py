@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .measure import fresh, peak_megabytes, write
+from .measure import called, fresh, peak_megabytes, write
 
 HEIGHT, WIDTH = 480, 640
 COUNTS = (10_000, 40_000)
@@ -127,7 +127,7 @@ def main() -> None:
         return
     more = ["--data", options.data] if options.data else []
     rows = [fresh("benchmarks.scoring", "--count", str(count), *more) for count in COUNTS]
-    result = {"command": " ".join(["python -m benchmarks.scoring", *more]), "rows": rows}
+    result = {"command": called("benchmarks.scoring"), "rows": rows}
     print(json.dumps(result, indent=1))
     print(write("scoring_tree" if options.data else "scoring", result))
 

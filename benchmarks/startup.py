@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .measure import seconds, write
+from .measure import called, seconds, write
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,7 +20,7 @@ def main() -> None:
         "deixis --help": seconds(lambda: run(deixis, "--help"), repeats=9),
         "make demo": seconds(lambda: run("make", "demo"), repeats=5, warm_ups=1),
     }
-    write("startup", {"command": "python -m benchmarks.startup", "rows": rows})
+    write("startup", {"command": called("benchmarks.startup"), "rows": rows})
     print(json.dumps(rows, indent=1))
 
 

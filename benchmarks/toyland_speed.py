@@ -11,7 +11,7 @@ import os
 import statistics
 import time
 
-from .measure import write
+from .measure import called, write
 
 ROUNDS, SCENES, SIZES = 5, 60, (128, 256, 480)
 OTHER_STYLES = ("sketch", "night", "blueprint", "photo")
@@ -56,7 +56,7 @@ def main() -> None:
         measured(options.rounds, options.scenes, 256, style) for style in ("sketch", "night", "blueprint", "photo")
     ]
     result = {
-        "command": "python -m benchmarks.toyland_speed",
+        "command": called("benchmarks.toyland_speed"),
         "rounds": options.rounds,
         "scenes a round": options.scenes,
         "load of the machine": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,

@@ -8,7 +8,7 @@ import argparse
 import json
 from typing import Any
 
-from .measure import fresh, peak_megabytes, seconds, write
+from .measure import called, fresh, peak_megabytes, seconds, write
 
 RECIPES = ("vega_toyland", "lavt_toyland", "magnet_toyland")
 SIDES = (128, 256)
@@ -67,7 +67,7 @@ def main() -> None:
         for recipe in RECIPES
         for side in SIDES
     ]
-    write("training", {"command": "python -m benchmarks.training", "rows": rows})
+    write("training", {"command": called("benchmarks.training"), "rows": rows})
     print(json.dumps(rows, indent=1))
 
 
