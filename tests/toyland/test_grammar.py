@@ -94,9 +94,23 @@ def test_toyland_plus_never_says_where(spoken: dict[str, list[Sample]]) -> None:
 
 def test_full_sentences_reason_in_every_way(spoken: dict[str, list[Sample]]) -> None:
     said = {feature for sample in spoken["toyland-g"] for feature in sample.traits["features"]}
-    assert said == {"relation", "ordinal", "superlative", "negation", "occlusion"}
+    assert said == {"relation", "ordinal", "superlative", "leftmost or rightmost", "negation", "occlusion"}
     related = sum("relation" in sample.traits["features"] for sample in spoken["toyland-g"])
     assert related > 0.3 * len(spoken["toyland-g"])
+
+
+def test_the_leftmost_is_a_superlative_and_the_second_from_the_left_is_not(spoken: dict[str, list[Sample]]) -> None:
+    counted = {"leftmost or rightmost": 0, "ordinal": 0}
+    for sample in chain.from_iterable(spoken.values()):
+        program, features = sample.traits["program"], sample.traits["features"]
+        first = bool(re.search(r"(leftmost|rightmost), 1\)", program))
+        later = bool(re.search(r", [2-9]\)", program))
+        assert ("leftmost or rightmost" in features) == first, program
+        assert ("ordinal" in features) == later, program
+        assert "superlative" in features or not first
+        counted["leftmost or rightmost"] += first
+        counted["ordinal"] += later
+    assert min(counted.values()) > 3
 
 
 def test_templates_leave_nothing_unfilled(spoken: dict[str, list[Sample]]) -> None:

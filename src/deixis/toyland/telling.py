@@ -154,6 +154,8 @@ def _features(program: Program) -> list[str]:
             found.add("relation")
         if isinstance(node, Rank):
             found.add("ordinal" if node.place > 1 else "superlative")
+            if node.place == 1 and node.order in ("leftmost", "rightmost"):
+                found.add("leftmost or rightmost")  # a superlative that a network blind to sides cannot answer
         if isinstance(node, Hidden) or (isinstance(node, Related) and node.relation == "hidden_by"):
             found.add("occlusion")
         if isinstance(node, Not):
