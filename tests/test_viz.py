@@ -103,6 +103,13 @@ def test_an_explanation_draws_every_real_word_once_and_no_padding() -> None:
     ).all()
 
 
+def test_a_legend_of_many_maps_goes_on_below() -> None:
+    maps = {f"pixel_word_attention_{stage}": evidence()["similarity"] + stage for stage in range(1, 5)}
+    long = viz.explanation(PHOTO, MASK, PROBABILITY, "red umbrella", WORDS, maps)
+    short = {str(position): values for position, values in enumerate(maps.values())}
+    assert long.height > viz.explanation(PHOTO, MASK, PROBABILITY, "red umbrella", WORDS, short).height
+
+
 def test_an_explanation_follows_the_maps() -> None:
     drawn = evidence()
     before = np.asarray(viz.explanation(PHOTO, MASK, PROBABILITY, "red umbrella", WORDS, drawn))

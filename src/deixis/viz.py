@@ -6,6 +6,7 @@ Everything takes arrays and is drawn with Pillow and its built-in font, so that 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from math import ceil
+from textwrap import wrap
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
@@ -32,6 +33,7 @@ RAMP = np.array(
 )
 PANEL, GAP, MARGIN, LINE = 168, 10, 20, 22  # pixels: a panel's long side, between panels, around all, a line of text
 COLUMNS = 6
+LEGEND = 150  # letters of a legend that surely fit beside each other above six columns
 
 
 def heat(image: Pixels, values: Float[np.ndarray, "y x"], low: float = 0.0, high: float = 1.0) -> Pixels:
@@ -234,7 +236,8 @@ def _by_word(
         np.concatenate([part for layer in column for part in (line, layer)][1:]) for column in zip(*layers, strict=True)
     ]
     panels = [(column, word) for column, (_, word) in zip(columns, spoken, strict=True)]
-    return [_text("for each word, from top to bottom: " + ", ".join(titles), 14, GREY), strip(panels)]
+    legend = wrap("for each word, from top to bottom: " + ", ".join(titles), LEGEND)
+    return [*(_text(line, 14, GREY) for line in legend), strip(panels)]
 
 
 def _scatter(points: Float[np.ndarray, "p 2"], counts: dict[str, int], side: int) -> Image.Image:
