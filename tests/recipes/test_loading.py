@@ -1,5 +1,7 @@
 """From a name or a path to a Segmenter; everything that can be wrong with a model is one sentence."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
 from deixis.models.vega import VEGAConfig
 from deixis.recipes import loading
-from deixis.recipes.loading import find, load
+from deixis.recipes.loading import EMBEDDED, find, load
 from deixis.recipes.systems import SYSTEMS, build, name_of
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
@@ -59,6 +61,21 @@ def test_a_checkpoint_answers_as_the_system_that_was_saved(checkpoint: Path) -> 
     assert prediction.evidence["similarity"].shape == (5, 2, 2)
     assert segmenter.card.description == "tiny"
     assert segmenter.name == str(checkpoint)
+
+
+def test_the_embedded_model_names_no_place_of_the_machine_it_was_made_on() -> None:
+    def texts(told: object) -> Iterator[str]:
+        if isinstance(told, str):
+            yield told
+        elif isinstance(told, dict | list):
+            for one in told.values() if isinstance(told, dict) else told:
+                yield from texts(one)
+
+    card, inside = native.read_card(EMBEDDED), native.read(EMBEDDED / native.WEIGHTS).card
+    assert card == inside
+    told = list(texts(to_dict(card)))
+    assert "runs/vega-closer/last" in told
+    assert not [text for text in told if re.match(r"[/~\\]|[A-Za-z]:[/\\]", text)]
 
 
 def test_a_list_of_sentences_is_answered_as_they_are_one_by_one(checkpoint: Path) -> None:
