@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ImageFont
 
 from deixis import viz
 from deixis.errors import DeixisError
@@ -107,7 +107,18 @@ def test_a_legend_of_many_maps_goes_on_below() -> None:
     maps = {f"pixel_word_attention_{stage}": evidence()["similarity"] + stage for stage in range(1, 5)}
     long = viz.explanation(PHOTO, MASK, PROBABILITY, "red umbrella", WORDS, maps)
     short = {str(position): values for position, values in enumerate(maps.values())}
-    assert long.height > viz.explanation(PHOTO, MASK, PROBABILITY, "red umbrella", WORDS, short).height
+    assert long.height == viz.explanation(PHOTO, MASK, PROBABILITY, "red umbrella", WORDS, short).height + viz.LINE
+
+
+@pytest.mark.parametrize("letter", ["i", "W"])
+def test_a_paragraph_breaks_where_its_letters_reach_the_edge(letter: str) -> None:
+    font = ImageFont.load_default(14)
+    most = int(viz.STRIP // font.getlength(letter * 3 + " "))
+    full, more = " ".join([letter * 3] * most), " ".join([letter * 3] * (most + 1))
+    assert viz._paragraph(full).height == viz.LINE
+    assert viz._paragraph(more).height == 2 * viz.LINE
+    second = np.asarray(viz._paragraph(more))[viz.LINE :]
+    assert (second == np.asarray(viz._paragraph(letter * 3))).all()
 
 
 def test_an_explanation_follows_the_maps() -> None:
@@ -183,4 +194,4 @@ def test_text_is_cut_to_its_width() -> None:
     assert viz._fit("short", 400, 14) == "short"
     cut = viz._fit("a very long caption that does not fit", 80, 14)
     assert cut.endswith("…")
-    assert isinstance(viz._text("a line", 14), Image.Image)
+    assert viz._title("a line").width < viz._title("a line " * 9).width == viz.STRIP

@@ -6,7 +6,6 @@ Everything takes arrays and is drawn with Pillow and its built-in font, so that 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from math import ceil
-from textwrap import wrap
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
@@ -33,7 +32,7 @@ RAMP = np.array(
 )
 PANEL, GAP, MARGIN, LINE = 168, 10, 20, 22  # pixels: a panel's long side, between panels, around all, a line of text
 COLUMNS = 6
-LEGEND = 150  # letters of a legend that surely fit beside each other above six columns
+STRIP = COLUMNS * (PANEL + GAP) - GAP  # pixels, of six panels beside each other
 
 
 def heat(image: Pixels, values: Float[np.ndarray, "y x"], low: float = 0.0, high: float = 1.0) -> Pixels:
@@ -80,7 +79,7 @@ def explanation(
     for name, values in evidence.items():
         if values.ndim == 2 and min(values.shape) > 1:
             panels.append((heat(small, values, *_ends(values)), _plain(name)))
-    rows = [_text(f"“{expression}”", 20), strip(panels)]
+    rows = [_title(f"“{expression}”"), strip(panels)]
     spoken = [(position, spell(word)) for position, word in enumerate(words) if word not in {"[PAD]", "[SEP]"}]
     rows += _by_word(small, spoken, len(words), evidence)
     rows += [bars(_plain(name), values) for name, values in evidence.items() if _is_shares(values)]
@@ -236,8 +235,7 @@ def _by_word(
         np.concatenate([part for layer in column for part in (line, layer)][1:]) for column in zip(*layers, strict=True)
     ]
     panels = [(column, word) for column, (_, word) in zip(columns, spoken, strict=True)]
-    legend = wrap("for each word, from top to bottom: " + ", ".join(titles), LEGEND)
-    return [*(_text(line, 14, GREY) for line in legend), strip(panels)]
+    return [_paragraph("for each word, from top to bottom: " + ", ".join(titles)), strip(panels)]
 
 
 def _scatter(points: Float[np.ndarray, "p 2"], counts: dict[str, int], side: int) -> Image.Image:
@@ -290,14 +288,25 @@ def _plain(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _text(line: str, size: int, colour: Colour = INK) -> Image.Image:
-    """A line of text as a picture as wide as a strip."""
-    width = COLUMNS * (PANEL + GAP) - GAP
-    sheet = Image.new("RGB", (min(width, 3 * PANEL + 2 * GAP) if len(line) < 40 else width, size + 8), PAPER)
+def _title(line: str, size: int = 20) -> Image.Image:
+    """A line of text as a picture as wide as a strip, or as half of one where it is short."""
+    sheet = Image.new("RGB", (3 * PANEL + 2 * GAP if len(line) < 40 else STRIP, size + 8), PAPER)
     font = ImageFont.load_default(size)
-    ImageDraw.Draw(sheet).text(
-        (0, sheet.height // 2), _fit(line, sheet.width, size), fill=colour, font=font, anchor="lm"
-    )
+    ImageDraw.Draw(sheet).text((0, sheet.height // 2), _fit(line, sheet.width, size), INK, font, anchor="lm")
+    return sheet
+
+
+def _paragraph(text: str, size: int = 14) -> Image.Image:
+    """Grey text in as many lines, as wide as a strip, as its words take."""
+    font = ImageFont.load_default(size)
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        lines = [*lines[:-1], longer] if font.getlength(longer) <= STRIP else [*lines, word]
+    sheet = Image.new("RGB", (STRIP, LINE * len(lines)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, line in enumerate(lines):
+        draw.text((0, LINE * number + LINE // 2), _fit(line, STRIP, size), GREY, font, anchor="lm")
     return sheet
 
 
