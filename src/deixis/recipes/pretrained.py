@@ -53,22 +53,21 @@ def start(system: nn.Module, origin: StartFrom) -> None:
     if origin.bert is not None:
         load_bert(encoded.text, origin.bert)
     if origin.checkpoint is not None:
-        _take(system, origin.checkpoint, origin)
+        _take(system, origin.checkpoint, origin.take, origin.put, origin.only)
     if origin.encoders is not None:
-        _take(system, origin.encoders, StartFrom(only=ENCODERS))
+        _take(system, origin.encoders, only=ENCODERS)
 
 
-def _take(system: nn.Module, path: str, which: StartFrom) -> None:
+def _take(system: nn.Module, path: str, take: str = "", put: str = "", only: tuple[str, ...] = ()) -> None:
     wanted = system.state_dict()
     taken = {
-        which.put + name.removeprefix(which.take): tensor
+        put + name.removeprefix(take): tensor
         for name, tensor in _weights(path).items()
-        if name.startswith(which.take) and any(fnmatchcase(name, pattern) for pattern in which.only or ("*",))
+        if name.startswith(take) and any(fnmatchcase(name, pattern) for pattern in only or ("*",))
     }
     if not taken:
         raise DeixisError(
-            f"{path} has no weights that begin with {which.take!r} and match {which.only or '*'}; "
-            "check what `start-from` takes."
+            f"{path} has no weights that begin with {take!r} and match {only or '*'}; check what `start-from` takes."
         )
     for name, tensor in taken.items():
         if name not in wanted:
