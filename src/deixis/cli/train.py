@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> int:
         print(USAGE)
         return 0
     from ..recipes import RECIPES, execute
+    from ..train.processes import processes
 
     if arguments[0] == "--list":
         print(_listed(RECIPES))
@@ -45,9 +46,10 @@ def main(arguments: list[str]) -> int:
     if run is None:
         return 0
     result = execute(run, out, resume=resume, quiet=quiet)
-    best = "" if result.best is None else f", best mIoU {result.best:.4f} in {out / 'best'}"
-    ending = "finished" if result.finished else "stopped and saved; --resume goes on"
-    print(f"{ending} at step {result.step}{best}", file=sys.stderr)
+    if processes().is_main_process:
+        best = "" if result.best is None else f", best mIoU {result.best:.4f} in {out / 'best'}"
+        ending = "finished" if result.finished else "stopped and saved; --resume goes on"
+        print(f"{ending} at step {result.step}{best}", file=sys.stderr)
     return 0 if result.finished else 3
 
 
