@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
-from deixis.predict.segmenter import LARGEST_BATCH, ExpressionWarning, Segmenter
+from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU, ExpressionWarning, Segmenter
 from deixis.records import Batch, Output
 from deixis.text.tokenizer import Tokenizer
 
@@ -79,8 +79,8 @@ def test_a_list_gives_the_answers_of_its_sentences_one_by_one() -> None:
 
 def test_the_image_is_shown_once_for_all_the_sentences_of_a_chunk() -> None:
     one = segmenter()
-    one(photo(), ["red"] * (LARGEST_BATCH + 3))
-    assert one.system.batches == [(1, LARGEST_BATCH), (1, 3)]
+    one(photo(), ["red"] * (LARGEST_BATCH_OF_A_CPU + 3))
+    assert one.system.batches == [(1, LARGEST_BATCH_OF_A_CPU), (1, 3)]
     assert one(photo(), []) == []
 
 
