@@ -16,8 +16,8 @@ def pointing_toyland() -> Run:
     """`deixis train pointing-toyland`: both encoders on all of Toyland, many sentences an image.
 
     `python examples/pretrain_vision.py runs/packed/train runs/parsing` comes first; LAVT, VEGA and MagNet start
-    from what this leaves. As measured on one core under bf16, 400 steps take seven minutes and give mIoU 0.535 in the
-    training loop.
+    from what this leaves. As measured on two processes of one core each under bf16, 400 steps take six minutes and give
+    mIoU 0.53 in the training loop, all 1,500 take 22 and give 0.60.
     """
     return Run(
         data=ToylandData(sentences_per_image=24),
