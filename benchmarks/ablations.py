@@ -40,10 +40,16 @@ VARIANTS = {
     "magnet without mask grounding": Variant(
         recipe="magnet-toyland", options=("--grounding", "None"), against="magnet"
     ),
+    "magnet with words taken out, none guessed": Variant(
+        recipe="magnet-toyland", options=("--grounding.weight", "0"), against="magnet"
+    ),
     "magnet with mask grounding of half the sentences": Variant(
         recipe="magnet-toyland", options=("--grounding.share", "0.5"), against="magnet"
     ),
     "magnet without alignment module": Variant(
+        recipe="magnet-toyland", options=("--system.alignment-module", "False"), against="magnet"
+    ),
+    "magnet without pooled maps": Variant(
         recipe="magnet-toyland", options=("--system.pooled-sides",), against="magnet"
     ),
     "magnet without alignment loss": Variant(
@@ -81,6 +87,7 @@ class Budget:
             *("--preprocess.image-size", "128", "--preprocess.max-words", "20"),
             *("--schedule.steps", str(self.steps), "--schedule.warm-up", "30", "--schedule.save-every", "100"),
             *("--schedule.validate-every", str(self.steps), "--data.validation-limit", "64"),
+            *("--data.no-target", "0", "--data.packed", "runs/packed"),
             *("--optimiser.average", "0.99", "--start-from.checkpoint", self.start),
             *("--vocabulary", f"{self.start}/vocab.txt"),
             *("--precision", "bf16", "--workers", "0", "--seed", str(seed), "--quiet"),

@@ -1,6 +1,7 @@
 """MagNet: its loss against numbers worked out by hand, and that each of its options changes what it should."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -226,6 +227,25 @@ def test_without_pooled_sides_only_the_pyramid_is_gone() -> None:
     features, words = torch.randn(3, 4, 5, 8), torch.randn(3, 6, 16)
     aligned, answer, _ = stage(features, words, batch.word_mask)
     torch.testing.assert_close(aligned, F.gelu(stage.output(stage.norm(stage.mix(answer)))))
+
+
+def test_without_the_alignment_module_the_decoder_reads_the_words_answer_alone() -> None:
+    default, bare = shapes(build()), shapes(build(alignment_module=False))
+    parts = {name for name in default if re.search(r"alignments\.\d\.(scales|mix|output)\.", name)}
+    assert len(parts) > 16
+    assert {name: shape for name, shape in default.items() if name not in parts} == bare
+    stage, batch = build(alignment_module=False).fusion.alignments[0], make_batch()
+    features, words = torch.randn(3, 4, 5, 8), torch.randn(3, 6, 16)
+    aligned, answer, looked = stage(features, words, batch.word_mask)
+    expected, shares = stage.fusion.attend(features.flatten(1, 2), words, batch.word_mask)
+    torch.testing.assert_close(answer.flatten(1, 2), expected)
+    torch.testing.assert_close(looked, shares.mT.unflatten(2, (4, 5)))
+    torch.testing.assert_close(aligned, stage.norm(answer))
+    model = build(alignment_module=False)
+    output = model(batch)
+    assert output.logits.shape == batch.masks.shape
+    torch.stack(list(model.loss(batch, output).values())).sum().backward()
+    assert all(bool(p.grad.any()) for p in model.fusion.alignments[3].parameters() if p.grad is not None)
 
 
 def test_without_alignment_the_loss_lacks_a_term_and_the_network_a_projection_and_nothing_else() -> None:

@@ -112,6 +112,24 @@ class CrossModalAlignment(nn.Module):
         return enlargement(sides, height, width, str(few.device)).to(few.dtype) @ few
 
 
+class WordsAlone(nn.Module):
+    """What is left of a stage without the alignment module: LAVT's way, the norm of the words' answer."""
+
+    def __init__(self, width: int, word_width: int, heads: int = 1) -> None:
+        super().__init__()
+        self.fusion = NormalisedPixelWordAttention(width, word_width, heads)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], word_mask: Bool[Tensor, "b l"]
+    ) -> tuple[Float[Tensor, "b y x d"], Float[Tensor, "b y x d"], Float[Tensor, "b l y x"]]:
+        """As `CrossModalAlignment` answers."""
+        height = features.shape[1]
+        answer, looked = self.fusion.attend(rearrange(features, "b y x d -> b (y x) d"), words, word_mask)
+        answer = rearrange(answer, "b (y x) d -> b y x d", y=height)
+        return self.norm(answer), answer, rearrange(looked, "b (y x) l -> b l y x", y=height)
+
+
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def enlargement(sides: tuple[int, ...], height: int, width: int, device: str) -> Float[Tensor, "n k"]:

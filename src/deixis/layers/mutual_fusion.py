@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .alignment import CrossModalAlignment
+from .alignment import CrossModalAlignment, WordsAlone
 from .early_fusion import StagedVision
 
 LanguageFusion = Literal["published", "intended"]
@@ -27,7 +27,10 @@ class Fused:
 
 
 class MutualFusion(nn.Module):
-    """Both sides read what the other was before this step's gates; after the last step nothing reads a gate."""
+    """Both sides read what the other was before this step's gates; after the last step nothing reads a gate.
+
+    `sides` are those of the alignment module's pooled maps; None leaves the module away.
+    """
 
     def __init__(
         self,
@@ -36,14 +39,15 @@ class MutualFusion(nn.Module):
         heads: Sequence[int] = (1, 1, 1, 1),
         language_heads: Sequence[int] = (1, 1, 1),
         *,
-        sides: Sequence[int] = (1, 2, 3, 6),
+        sides: Sequence[int] | None = (1, 2, 3, 6),
         language: LanguageFusion = "intended",
     ) -> None:
         super().__init__()
         self.vision = vision
         self.widths = widths = cast(StagedVision, vision).widths
         self.alignments = nn.ModuleList(
-            CrossModalAlignment(width, word_width, num, sides) for width, num in zip(widths, heads, strict=True)
+            WordsAlone(width, word_width, num) if sides is None else CrossModalAlignment(width, word_width, num, sides)
+            for width, num in zip(widths, heads, strict=True)
         )
         self.gates = nn.ModuleList(Gate(width, nn.GELU()) for width in widths[:-1])
         self.word_fusions = nn.ModuleList(

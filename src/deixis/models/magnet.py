@@ -36,8 +36,9 @@ PUBLISHED_WORDS = 20  # the published language fusion answers differently for an
 class MagNetConfig:
     """The defaults are the published MagNet as we train it: with a class head that means something.
 
-    `pooled_sides` are the alignment module's pooled maps (none: no pyramid); an `alignment_weight` of zero leaves the
-    alignment loss away. `mask_weight`, `dice_weight` and `presence_weight` weigh the terms of every decoder layer.
+    Without `alignment_module` the pixel decoder reads the norm of the words' answer, as LAVT's does; `pooled_sides`
+    are the module's pooled maps (none: no pyramid). An `alignment_weight` of zero leaves the alignment loss away.
+    `mask_weight`, `dice_weight` and `presence_weight` weigh the terms of every decoder layer.
     """
 
     vision: SwinConfig = field(default_factory=SwinConfig)
@@ -45,6 +46,7 @@ class MagNetConfig:
     fusion_heads: Sequence[int] = (1, 1, 1, 1)
     language_heads: Sequence[int] = (1, 1, 1)
     language_fusion: LanguageFusion = "intended"
+    alignment_module: bool = True
     pooled_sides: Sequence[int] = (1, 2, 3, 6)
     width: int = 256
     mask_width: int = 256
@@ -107,7 +109,7 @@ class MagNet(nn.Module):
             config.text.width,
             config.fusion_heads,
             config.language_heads,
-            sides=config.pooled_sides,
+            sides=config.pooled_sides if config.alignment_module else None,
             language=config.language_fusion,
         )
         self.pixels = PixelDecoder(
@@ -204,7 +206,7 @@ class MagNet(nn.Module):
         }
         presence = None if self.present is None else self.present(decoded.queries)[..., 0]
         if presence is not None:
-            evidence["present"] = presence[:, -1].sigmoid().detach()
+            evidence["present"] = presence[:, -1].float().sigmoid().detach()  # chances near 1 fall together in bf16
         if torch.is_grad_enabled():
             evidence |= {"words": fused.words[:, :length], "pixels": fused.maps[-1], "layer_masks": decoded.masks}
             if presence is not None:
