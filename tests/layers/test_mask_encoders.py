@@ -20,6 +20,13 @@ def test_a_centre_is_the_mean_of_the_pixels_middles() -> None:
     torch.testing.assert_close(centres(drawn()), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_centre_stays_exact_under_autocast(dtype: torch.dtype) -> None:
+    whole = torch.ones(1, 480, 480, dtype=torch.bool)  # its moment is beyond what half precision holds
+    with torch.autocast("cpu", dtype):
+        torch.testing.assert_close(centres(whole), torch.tensor([[0.5, 0.5]]))
+
+
 def test_the_centre_of_a_thing_in_two_parts_weighs_them_by_their_area() -> None:
     masks = torch.zeros(1, 4, 4, dtype=torch.bool)
     masks[0, 0, 0:3] = True

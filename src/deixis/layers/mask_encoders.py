@@ -56,7 +56,8 @@ def centres(masks: Bool[Tensor, "b h w"]) -> Float[Tensor, "b 2"]:
     """x and y of each mask's centre of mass, from 0 to 1; an empty mask has none and gets zeros."""
     inside = masks.float()
     area = inside.sum(dim=(1, 2)).clamp(min=1)
-    moments = [(inside.sum(dim=axis) @ _middles(masks.shape[3 - axis], masks)) / area for axis in (1, 2)]
+    # Not a product of matrices: autocast would narrow it, and half precision ends at 65,504.
+    moments = [(inside.sum(dim=axis) * _middles(masks.shape[3 - axis], masks)).sum(1) / area for axis in (1, 2)]
     return torch.stack(moments, dim=-1)
 
 
