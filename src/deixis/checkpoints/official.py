@@ -25,6 +25,7 @@ class Layout:
     vision: str  # what the names of its image encoder begin with, which no other layout has
     text: str  # and those of its BERT
     rename: Callable[[Mapping[str, Tensor]], tuple[Weights, list[str]]]
+    original: Callable[[str], str]  # the published name of one of our weights
     expected_names: Callable[[Mapping[str, Tensor]], set[str]]
     infer_config: Callable[[Mapping[str, Tensor], list[int] | None], dict[str, Any]]
 
@@ -35,6 +36,7 @@ LAYOUTS = {
         vision="backbone.layers.",
         text="text_encoder.",
         rename=official_lavt.rename_lavt,
+        original=official_lavt.original,
         expected_names=official_lavt.expected_names,
         infer_config=official_lavt.infer_config,
     ),
@@ -43,6 +45,7 @@ LAYOUTS = {
         vision="image_model.layers.",
         text="language_model.",
         rename=official_magnet.rename_magnet,
+        original=official_magnet.original,
         expected_names=official_magnet.expected_names,
         infer_config=official_magnet.infer_config,
     ),
@@ -76,7 +79,7 @@ def read_official(path: str | Path) -> OfficialCheckpoint:
             f"{path} has weights of shapes that no {layout.title} has ({error}); get an unchanged copy."
         ) from None
     if config is None:
-        lacks = f"lacks {some(missing)}" if missing else ""
+        lacks = f"lacks {some({layout.original(name) for name in missing})}" if missing else ""
         knows = f"has {some(unknown)}, which {layout.title} does not know" if unknown else ""
         raise DeixisError(f"{path} {' and '.join(filter(None, (lacks, knows)))}; get an unchanged copy.")
     broken = [name for name, tensor in ours.items() if not torch.isfinite(tensor).all()]

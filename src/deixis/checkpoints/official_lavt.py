@@ -12,6 +12,7 @@ from .renaming import (
     bert_names,
     bert_rules,
     first_of,
+    published_name,
     rename,
     swin_config,
     swin_names,
@@ -45,6 +46,11 @@ CONVOLUTIONS = r"classifier\.conv[12]_[234]"  # those that look at more than one
 def rename_lavt(official: Mapping[str, Tensor]) -> tuple[Weights, list[str]]:
     """Our names and shapes, and the names that LAVT does not know; BERT's names begin with `text_encoder.`."""
     return rename(official, RULES, CONVOLUTIONS)
+
+
+def original(name: str) -> str:
+    """What the published files call our weight."""
+    return published_name(name, RULES)
 
 
 def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from .renaming import (
     bert_rules,
     count,
     first_of,
+    published_name,
     rename,
     swin_config,
     swin_names,
@@ -126,6 +127,11 @@ def rename_magnet(official: Mapping[str, Tensor]) -> tuple[Weights, list[str]]:
         if name in ours and ours[name].ndim == 2 and ours[name].shape[0] == 1:
             ours[name] = ours[name][0]
     return ours, unknown
+
+
+def original(name: str) -> str:
+    """What the published files call our weight: three of ours are one of theirs where attention looks."""
+    return re.sub(r"in_(?:query|key|value)\.", "in_proj_", published_name(name, RULES))
 
 
 def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None) -> dict[str, Any]:

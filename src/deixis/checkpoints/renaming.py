@@ -17,6 +17,8 @@ BERT_EMBEDDINGS = (
     *("word_embeddings.weight", "position_embeddings.weight", "token_type_embeddings.weight"),
     *("LayerNorm.weight", "LayerNorm.bias"),
 )
+GROUP = re.compile(r"\((?:[^()]|\([^()]*\))*\)")  # of a rule's pattern, one within another at most
+REFERENCE = re.compile(r"\\(?:g<end>|\d)")  # to a group, in our name
 SWIN_BLOCK = ("attention_norm", "attention.qkv", "attention.projection", "mlp_norm", "mlp.0", "mlp.2")
 
 
@@ -126,6 +128,29 @@ def rename(official: Mapping[str, Tensor], rules: Rules, convolutions: str | Non
         else:
             unknown.append(name)
     return ours, unknown
+
+
+def published_name(ours: str, rules: Rules) -> str:
+    """What the published files call our weight; our own name where no rule makes it."""
+    for pattern, made in rules:
+        if made is None:
+            continue
+        groups = GROUP.findall(pattern)
+        wanted = [_group(reference, groups) for reference in REFERENCE.findall(made)]
+        literals = [re.escape(part) for part in REFERENCE.split(made)]
+        spelled = literals[0] + "".join(groups[at] + after for at, after in zip(wanted, literals[1:], strict=True))
+        if match := re.fullmatch(spelled, ours):
+            values = [text for _, text in sorted(zip(wanted, match.groups(), strict=True))]
+            between = [part.replace("\\.", ".") for part in GROUP.split(pattern)]
+            return between[0] + "".join(value + after for value, after in zip(values, between[1:], strict=True))
+    return ours
+
+
+def _group(reference: str, groups: Sequence[str]) -> int:
+    """The place of the group that `\\2`, or `\\g<end>`, means."""
+    if reference[1:].isdigit():
+        return int(reference[1:]) - 1
+    return next(at for at, group in enumerate(groups) if "?P<end>" in group)
 
 
 def count(names: Iterable[str], pattern: str) -> int:
