@@ -104,5 +104,5 @@ def test_a_wrong_vocabulary_is_one_sentence(tmp_path: Path, monkeypatch: pytest.
         Tokenizer.learn(SENTENCES, 50)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("deixis.text.tokenizer.PUBLISHED", "nobody/has-this-model")
-    with pytest.raises(DeixisError, match="not on this machine; run `hf download"):
+    with pytest.raises(DeixisError, match=r"by --vocabulary, or run `hf download nobody/has-this-model vocab\.txt`"):
         Tokenizer.bert_base()

@@ -64,8 +64,8 @@ class Tokenizer:
             return cls.from_file(hf_hub_download(PUBLISHED, "vocab.txt", local_files_only=not download))
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
             raise DeixisError(
-                f"The vocabulary of {PUBLISHED} is not on this machine; run `hf download {PUBLISHED} vocab.txt` "
-                "once with a network, or give the path of its vocab.txt."
+                f"The vocabulary of {PUBLISHED} is not on this machine, and nothing is downloaded unasked; give its "
+                f"vocab.txt by --vocabulary, or run `hf download {PUBLISHED} vocab.txt` once with a network."
             ) from None
 
     @classmethod
