@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from deixis.layers.deformable import DeformableAttention, by_bags, by_grids, by_images, by_opaque_bags, centres
+from deixis.layers.deformable import (
+    DeformableAttention,
+    by_bags,
+    by_grids,
+    by_grids_again,
+    by_images,
+    by_opaque_bags,
+    centres,
+)
 
 SIZES = [(2, 3), (4, 5)]
 
@@ -65,6 +73,27 @@ def test_gradients_written_out_are_those_of_all_images_at_once_at_the_very_middl
         torch.autograd.grad(one, inputs, pull), torch.autograd.grad(all_at_once, inputs, pull), strict=True
     ):
         torch.testing.assert_close(own, other)
+
+
+def test_what_is_sampled_again_keeps_its_arguments_alone_and_gives_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    values, weights = torch.randn(2, 26, 2, 32, requires_grad=True), torch.rand(2, 90, 2, 2, 3, requires_grad=True)
+    inputs = (values, torch.rand(2, 90, 2, 2, 3, 2, requires_grad=True), weights)
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    found = []
+    for sample in (by_grids, by_grids_again):
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            answer = sample(*inputs, SIZES)
+        found.append((answer, *torch.autograd.grad(answer.square().sum(), inputs), sum(kept.values())))
+    for once, again in zip(found[0][:-1], found[1][:-1], strict=True):
+        torch.testing.assert_close(again, once)
+    assert found[1][-1] < found[0][-1] / 3
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -1,13 +1,14 @@
 """Multi-scale deformable attention (Deformable DETR, Zhu et al., ICLR 2021), without a compiled extension.
 
 Each query looks at a few points of every level, bilinearly; beyond a level's border there is nothing. The same sum is
-made in three ways, which a test holds against each other:
+made in several ways, which a test holds against each other:
 
 - `by_bags`: four rows of a table for each point, weighted and summed by a fused kernel, some queries at a time, so that
   what is between stays in the cache; for answers on a CPU
 - `by_images`: PyTorch's grid sampling, one image after another, so that what is found stays in the cache and is found
   again for the gradients; for training on a CPU
 - `by_grids`: grid sampling of all images at once; for other devices, and for training what is compiled
+- `by_grids_again`: the same, done once more for the gradients instead of kept for them; for training on other devices
 
 To the compiler `by_bags` is one opaque step: left to itself, it writes grid sampling out as loops, slow ones on a CPU.
 """
@@ -22,6 +23,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 Sizes = Sequence[tuple[int, int]]  # height and width of each level
 QUERIES = 1024  # sampled at a time
@@ -92,7 +94,7 @@ def _way(values: Tensor, places: Tensor) -> Callable[[Tensor, Tensor, Tensor, Si
     if torch.compiler.is_compiling():  # it unrolls loops over images
         return by_grids if needs_gradient or values.device.type != "cpu" else by_opaque_bags
     if values.device.type != "cpu":
-        return by_grids
+        return by_grids_again if needs_gradient else by_grids
     return by_images if needs_gradient else by_bags
 
 
@@ -214,6 +216,16 @@ def by_grids(
         gathered = found if gathered is None else gathered + found
     assert gathered is not None
     return rearrange(gathered, "(b g) c q -> b q (g c)", b=batch, g=heads).to(values.dtype)
+
+
+def by_grids_again(
+    values: Float[Tensor, "b n heads c"],
+    places: Float[Tensor, "b q heads levels points 2"],
+    weights: Float[Tensor, "b q heads levels points"],
+    sizes: Sizes,
+) -> Float[Tensor, "b q d"]:
+    """`by_grids`, of which only the arguments are kept for the gradients: what it samples is many times as large."""
+    return cast(Tensor, checkpoint(by_grids, values, places, weights, sizes, use_reentrant=False))
 
 
 def by_images(
