@@ -153,6 +153,12 @@ def test_faults_of_a_checkpoint_are_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(DeixisError, match="no safetensors file, or a truncated one"):
             read(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(whole)
+    words = (tmp_path / "vocab.txt").read_bytes()
+    for name, rest in (("card.json", b"{}"), ("vocab.txt", words)):
+        (tmp_path / name).write_bytes(b"\xff" + rest)
+        with pytest.raises(DeixisError, match=rf"{name} is no text \(invalid start byte\)"):
+            read(tmp_path)
+        (tmp_path / name).write_bytes(rest)
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(DeixisError, match="is no JSON"):
         read(tmp_path)

@@ -85,6 +85,18 @@ def test_a_list_of_sentences_is_answered_as_they_are_one_by_one(checkpoint: Path
         assert np.allclose(prediction.probability, segmenter(PHOTO, sentence).probability, atol=1e-5)
 
 
+def test_more_words_than_the_text_encoder_knows_are_one_sentence(checkpoint: Path) -> None:
+    whole = (checkpoint / native.VOCABULARY).read_text()
+    (checkpoint / native.VOCABULARY).write_text(whole + "surplus\n")
+    with pytest.raises(DeixisError, match="has 10 words and reads 8 at a time, but its text encoder knows 9 and"):
+        load(checkpoint, device="cpu")
+    (checkpoint / native.VOCABULARY).write_text(whole)
+    card = (checkpoint / native.CARD).read_text()
+    (checkpoint / native.CARD).write_text(card.replace('"max_words": 8', '"max_words": 17'))
+    with pytest.raises(DeixisError, match="reads 17 at a time, but its text encoder knows 9 and reads 16;"):
+        load(checkpoint, device="cpu")
+
+
 def test_a_folder_its_file_and_a_run_are_all_found(checkpoint: Path, tmp_path: Path) -> None:
     assert find(checkpoint) == checkpoint
     assert find(checkpoint / native.WEIGHTS) == checkpoint / native.WEIGHTS

@@ -90,10 +90,8 @@ def read(path: str | Path) -> Checkpoint:
         )
     weights, header = _tensors(file)
     card_file, words_file = file.with_name(CARD), file.with_name(VOCABULARY)
-    text = card_file.read_text(encoding="utf-8") if place.is_dir() and card_file.exists() else header.get("deixis")
-    words = (
-        words_file.read_text(encoding="utf-8") if place.is_dir() and words_file.exists() else header.get("vocabulary")
-    )
+    text = _read_text(card_file) if place.is_dir() and card_file.exists() else header.get("deixis")
+    words = _read_text(words_file) if place.is_dir() and words_file.exists() else header.get("vocabulary")
     if text is None or words is None:
         raise DeixisError(f"{file} holds weights but neither {CARD} nor {VOCABULARY}; deixis did not write it.")
     return Checkpoint(weights=weights, card=_card(text, f"The card of {path}"), vocabulary=tuple(words.splitlines()))
@@ -103,7 +101,7 @@ def read_card(path: str | Path) -> Card:
     """The card alone, without reading the weights."""
     place = Path(path)
     if place.is_dir() and (place / CARD).exists():
-        return _card((place / CARD).read_text(encoding="utf-8"), f"The card of {path}")
+        return _card(_read_text(place / CARD), f"The card of {path}")
     return read(path).card
 
 
@@ -152,6 +150,13 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 raise DeixisError(f"{file} has a weight {name!r} with values that are no numbers; it cannot be used.")
             weights[name] = tensor.float()
     return weights, header
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DeixisError(f"{file} is no text ({error.reason}); get a whole copy of the checkpoint.") from error
 
 
 def _card(text: str, where: str) -> Card:

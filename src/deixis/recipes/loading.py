@@ -37,7 +37,14 @@ def load(
     chosen, precision = _device(device), _dtype(dtype)
     place = find(name_or_path, download=download)
     checkpoint = native.read(place)
-    system = build(checkpoint.card.system, native.config_of(checkpoint.card, SYSTEMS))
+    config = native.config_of(checkpoint.card, SYSTEMS)
+    read, known = checkpoint.card.preprocess.max_words, config.text
+    if len(checkpoint.vocabulary) > known.vocabulary or read > known.positions:
+        raise DeixisError(
+            f"The checkpoint {place} has {len(checkpoint.vocabulary)} words and reads {read} at a time, but its text "
+            f"encoder knows {known.vocabulary} and reads {known.positions}; get an unchanged copy."
+        )
+    system = build(checkpoint.card.system, config)
     native.fill(system, checkpoint.weights, f"The checkpoint {place}")
     tokenizer = Tokenizer(checkpoint.vocabulary)
     return Segmenter(
