@@ -21,7 +21,7 @@ lint: .venv/ready
 test-slow: .venv/ready
 	$(TEST) -m slow
 
-# On an idle machine; writes benchmarks/results/*.json and the README's table.
+# On an idle machine; writes benchmarks/results/*.json and prints the README's table.
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
 

@@ -303,7 +303,17 @@ def test_attending_to_the_selected_pixels_is_a_layer_that_can_be_left_out() -> N
     default, without, batch = build(), build(attend_to_selected=False), make_batch()
     assert names(default) - names(without) == share("guide.expression.cross.", names(default))
     assert names(without) <= names(default)
-    assert answer(without, batch).logits.isfinite().all()
+    without.load_state_dict({name: tensor for name, tensor in default.state_dict().items() if name in names(without)})
+    first, second = answer(default, batch), answer(without, batch)
+    for name in ("similarity", "selected"):
+        assert torch.equal(first.evidence[name], second.evidence[name])
+    assert not torch.allclose(first.logits, second.logits)
+
+
+def test_normalising_over_all_pixels_changes_nothing_that_the_cross_attentions_norm_does_not_take_away() -> None:
+    batch = make_batch(height=128, width=128)
+    found = answer(build(normalise="all"), batch).logits
+    torch.testing.assert_close(found, answer(build(), batch).logits, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
