@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from deixis.cli import main
+from deixis.models.mask_grounding import GroundingConfig
 from deixis.recipes import run as runs
 from deixis.recipes.catalogue import RECIPES
 from deixis.recipes.run import Run
@@ -71,6 +72,8 @@ def test_mask_grounding_is_set_up_or_left_out(executed: list[tuple[Run, Path, bo
         replace(recipe, grounding=None, seed=2),
     ]
     assert [run for run, _, _ in executed] == expected
+    assert main(["train", "vega-refcoco", "--grounding.weight", "0.1"]) == 0
+    assert executed[-1][0] == replace(RECIPES["vega_refcoco"](), grounding=GroundingConfig(weight=0.1))
 
 
 def test_a_stopped_run_has_an_exit_code_of_its_own(executed: list[tuple[Run, Path, bool]]) -> None:
@@ -80,7 +83,7 @@ def test_a_stopped_run_has_an_exit_code_of_its_own(executed: list[tuple[Run, Pat
 
 def test_a_resumed_run_begins_with_what_its_folder_says(executed: list[tuple[Run, Path, bool]], tmp_path: Path) -> None:
     kept = replace(RECIPES["vega_toyland"](), seed=41)
-    runs._claim(kept, tmp_path, resume=False)
+    runs._claim(kept, tmp_path)
     assert main(["train", "vega-toyland", "--resume", "--out", str(tmp_path)]) == 0
     assert executed == [(kept, tmp_path, True)]
 

@@ -1,5 +1,6 @@
 """Starting from other weights: what is taken, under which names, and what does not fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from deixis.errors import DeixisError
+from deixis.recipes.catalogue import RECIPES
 from deixis.recipes.pretrained import StartFrom, start
 
 
@@ -50,6 +52,30 @@ def test_nothing_to_start_from_changes_nothing() -> None:
     filled = system()
     start(filled, StartFrom())
     assert all(map(torch.equal, filled.state_dict().values(), system().state_dict().values()))
+
+
+def test_encoders_that_a_recipe_needs_are_asked_for_one_by_one(origin: Path) -> None:
+    needed = StartFrom(needed=True)
+    with pytest.raises(
+        DeixisError, match=r"add --start-from\.swin FILE and --start-from\.bert FILE, or --start-from\.n"
+    ):
+        start(system(), needed)
+    with pytest.raises(DeixisError, match=r"not all given; add --start-from\.bert FILE, or"):
+        start(system(), replace(needed, swin="swin.pth"))
+    start(system(), replace(needed, checkpoint=str(origin), take="vision.", put="fusion.vision."))
+    for system_name in ("lavt", "magnet", "vega"):
+        for data in ("refcoco", "refcoco_plus", "gref_umd", "gref_google"):
+            assert RECIPES[f"{system_name}_{data}"]().start_from == needed
+
+
+def test_missing_weights_that_a_command_makes_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for recipe, made in (
+        ("vega_toyland", "deixis train pointing-toyland"),
+        ("pointing_toyland", "python examples/pretrain"),
+    ):
+        with pytest.raises(DeixisError, match=f"make it first by `{made}"):
+            start(system(), RECIPES[recipe]().start_from)
 
 
 def test_what_does_not_fit_is_named(origin: Path, tmp_path: Path) -> None:

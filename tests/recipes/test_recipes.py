@@ -47,8 +47,23 @@ def test_vega_trains_everything() -> None:
     assert {decay[name] for name in decay if name.endswith("position_bias")} == {0.0}
 
 
+def test_magnet_is_trained_with_the_published_settings() -> None:
+    run = RECIPES["magnet_refcoco"]()
+    assert (run.optimiser.lr, run.optimiser.weight_decay) == (5e-5, 0.01)
+    assert (run.schedule.epochs, run.schedule.batch_size, run.schedule.power) == (40, 32, 0.9)
+    assert (run.preprocess.image_size, run.preprocess.max_words) == (480, 20)
+    assert (run.system.mask_weight, run.system.dice_weight) == (5.0, 5.0)
+    assert None not in treatment("magnet_refcoco")[1].values()
+
+
+def test_a_class_head_is_trained_where_something_is_absent_alone() -> None:
+    assert RECIPES["magnet_toyland"]().system.presence
+    assert RECIPES["magnet_toyland"]().data.no_target > 0
+    assert not RECIPES["magnet_refcoco"]().system.presence
+
+
 def test_variants_differ_from_their_recipe_in_the_data_alone() -> None:
-    for system in ("lavt", "vega"):
+    for system in ("lavt", "magnet", "vega"):
         base = RECIPES[f"{system}_refcoco"]()
         for variant in ("refcoco_plus", "gref_umd", "gref_google"):
             other = RECIPES[f"{system}_{variant}"]()

@@ -1,7 +1,9 @@
 """A Run from its recipe to its folder, on a world of coloured squares."""
 
 import json
+import os
 import runpy
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +15,15 @@ from deixis.checkpoints import native
 from deixis.checkpoints.configs import from_dict, to_dict
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
+from deixis.models.magnet import MagNet, MagNetConfig
+from deixis.models.mask_grounding import GroundingConfig
 from deixis.models.vega import VEGAConfig
 from deixis.recipes.catalogue import RECIPES
 from deixis.recipes.loading import load
 from deixis.recipes.pretrained import StartFrom
 from deixis.recipes.run import LEARNED, Run, execute, read_run
 from deixis.recipes.sources import ToylandData
+from deixis.records import Batch, Output
 from deixis.text.bert import BertConfig
 from deixis.train.optim import Optimiser
 from deixis.train.schedule import Schedule
@@ -97,6 +102,62 @@ def test_a_vocabulary_larger_than_the_text_encoder_is_refused(tmp_path: Path) ->
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *map(str, range(200))]))
     with pytest.raises(DeixisError, match="has 204 words, but the text encoder only 180"):
         execute(replace(RUN, vocabulary=str(tmp_path / "vocab.txt")), tmp_path / "run", quiet=True)
+
+
+def test_longer_sentences_than_the_text_encoder_reads_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeixisError, match="of 9 words are to be read, but the text encoder has 8 positions"):
+        execute(replace(RUN, preprocess=replace(RUN.preprocess, max_words=9)), tmp_path / "run", quiet=True)
+
+
+def test_a_run_that_could_not_begin_leaves_its_folder_to_the_next(tmp_path: Path) -> None:
+    nowhere = replace(RUN, start_from=StartFrom(checkpoint=str(tmp_path / "absent")))
+    too_long = replace(RUN, preprocess=replace(RUN.preprocess, max_words=9))
+    for broken in (nowhere, too_long):
+        with pytest.raises(DeixisError):
+            execute(broken, tmp_path / "run", quiet=True)
+        assert read_run(tmp_path / "run") is None
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run" / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")  # of other sentences
+    assert execute(RUN, tmp_path / "run", quiet=True).finished
+    assert len((tmp_path / "run" / "vocab.txt").read_text().splitlines()) > 100
+
+
+MAGNET = MagNetConfig(
+    vision=RUN.system.vision,
+    text=replace(RUN.system.text, layers=4),
+    width=32,
+    mask_width=8,
+    heads=1,
+    pixel_layers=1,
+    pixel_feed_forward=8,
+    query_layers=1,
+    query_feed_forward=8,
+)
+
+
+def test_magnet_with_mask_grounding_stops_and_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grounding = GroundingConfig(layers=1, width=8, heads=1, feed_forward=8)
+    run, loss, steps = replace(RUN, system=MAGNET, grounding=grounding), MagNet.loss, []
+    assert execute(run, tmp_path / "whole", quiet=True).finished
+
+    def stopped_in_the_second_step(self: MagNet, batch: Batch, output: Output) -> dict[str, torch.Tensor]:
+        steps.append(self.training)
+        if sum(steps) == 2 and self.training:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(self, batch, output)
+
+    monkeypatch.setattr(MagNet, "loss", stopped_in_the_second_step)
+    first = execute(run, tmp_path / "parted", quiet=True)
+    assert (first.finished, first.step) == (False, 2)
+    assert execute(run, tmp_path / "parted", resume=True, quiet=True).finished
+    whole, parted = (native.read(tmp_path / name / "last") for name in ("whole", "parted"))
+    assert whole.card.system == "magnet"
+    assert whole.weights.keys() == MagNet(MAGNET).state_dict().keys()  # and no predictor's
+    assert all(torch.equal(parted.weights[name], tensor) for name, tensor in whole.weights.items())
+    prediction = load(tmp_path / "parted")(tiny.Squares(1)[0].visual.read()[0], "the red")
+    assert 0 < prediction.score < 1
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -79,14 +79,18 @@ def _configured(run: "Run", options: list[str], out: Path, resume: bool, program
 
 
 def _with_grounding_switched(run: "Run", options: list[str]) -> "Run":
-    """`--grounding None` leaves it out; of a part that is there tyro offers the fields only."""
+    """`--grounding None` leaves it out, an option of it sets it up; of a part that is there tyro offers the fields."""
     from dataclasses import replace
+
+    from ..models.mask_grounding import GroundingConfig
 
     for given in (["--grounding=None"], ["--grounding", "None"]):
         for at in range(len(options)):
             if options[at : at + len(given)] == given:
                 del options[at : at + len(given)]
                 return replace(run, grounding=None)
+    if run.grounding is None and any(option.startswith("--grounding.") for option in options):
+        return replace(run, grounding=GroundingConfig())
     return run
 
 

@@ -7,6 +7,7 @@ from ..models.lavt import LAVTConfig
 from ..train.optim import Optimiser
 from ..train.schedule import Schedule
 from .parsing import TOYLAND_VISION
+from .pretrained import StartFrom
 from .run import Run
 from .sources import RefCOCOData, ToylandData
 from .toyland import TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT, TOY_VOCABULARY
@@ -29,6 +30,7 @@ def lavt_refcoco() -> Run:
         preprocess=Preprocess(image_size=480, max_words=20),
         optimiser=Optimiser(lr=5e-5, weight_decay=0.01, no_decay=NO_DECAY, frozen=FROZEN),
         schedule=Schedule(epochs=40, batch_size=32, power=0.9),
+        start_from=StartFrom(needed=True),
         workers=8,
         description="LAVT, Swin-B and BERT-base, trained on RefCOCO as published.",
     )

@@ -6,7 +6,7 @@ from ..data.transforms import Preprocess
 from ..models.pointing import PointingConfig
 from ..train.schedule import Schedule
 from .parsing import TOYLAND_VISION
-from .pretrained import StartFrom
+from .pretrained import PARSING, StartFrom
 from .run import LEARNED, Run
 from .sources import ToylandData
 from .toyland import TOY_OPTIMISER, TOY_TEXT
@@ -29,6 +29,6 @@ def pointing_toyland() -> Run:
             steps=1500, batch_size=192, warm_up=50, power=0.9, log_every=20, validate_every=200, save_every=100
         ),
         vocabulary=LEARNED,
-        start_from=StartFrom(checkpoint="runs/parsing/vision.safetensors", put="fusion."),
+        start_from=StartFrom(checkpoint=PARSING, put="fusion."),
         description="Words and pixels that meet once, trained on Toyland's drawings.",
     )

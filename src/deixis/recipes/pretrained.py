@@ -17,6 +17,12 @@ from ..vision.pretrained import load_pretrained as load_swin
 from ..vision.swin import Swin
 
 ENCODERS = ("text.*", "fusion.vision.*")
+PARSING = "runs/parsing/vision.safetensors"
+POINTING = "runs/pointing-toyland/last"
+MADE_BY = {
+    PARSING: "python examples/pretrain_vision.py runs/packed/train runs/parsing",
+    POINTING: "deixis train pointing-toyland",
+}
 
 
 class Encoded(Protocol):
@@ -33,7 +39,7 @@ class StartFrom:
     `swin` and `bert` are files as their authors publish them. `checkpoint` is a run's `best/` or `last/` folder, or
     any safetensors file; `put` stands where `take` stood, and empty beginnings mean everything. Where there are
     patterns in `only`, what matches none of them stays behind. `encoders` is a checkpoint whose encoders are taken
-    last, in place of those that came before.
+    last, in place of those that came before. Where encoders are `needed`, random ones are no start.
     """
 
     swin: str | None = None
@@ -43,10 +49,17 @@ class StartFrom:
     put: str = ""
     only: tuple[str, ...] = ()
     encoders: str | None = None
+    needed: bool = False
 
 
 def start(system: nn.Module, origin: StartFrom) -> None:
     """Fill the system's weights. Raises DeixisError where nothing is taken, or something that does not fit."""
+    missing = [f"--start-from.{name} FILE" for name in ("swin", "bert") if getattr(origin, name) is None]
+    if origin.needed and missing and origin.checkpoint is None and origin.encoders is None:
+        raise DeixisError(
+            f"This recipe starts from published encoders, which are not all given; add {' and '.join(missing)}, or "
+            "--start-from.needed False to begin from random ones."
+        )
     encoded = cast(Encoded, system)
     if origin.swin is not None:
         load_swin(cast(Swin, encoded.fusion.vision), origin.swin)
@@ -86,7 +99,8 @@ def _weights(path: str) -> dict[str, Tensor]:
     place = Path(path)
     file = place / "model.safetensors" if place.is_dir() else place
     if not file.exists():
-        raise DeixisError(f"There are no weights to start from at {path}; give a checkpoint's folder or file.")
+        made = f"make it first by `{MADE_BY[path]}`, or give" if path in MADE_BY else "give"
+        raise DeixisError(f"There are no weights to start from at {path}; {made} a checkpoint's folder or file.")
     try:
         return {
             name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(file).items()

@@ -72,7 +72,7 @@ def read_run(folder: Path) -> Run | None:
 
 def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -> Result:
     """Train the run in its folder. A folder of another run, or of this one without `resume`, is refused."""
-    _claim(run, out, resume)
+    is_new = _is_new(run, out, resume)
     torch.manual_seed(run.seed)
     system = build(name_of(run.system), run.system)
     start(system, run.start_from)
@@ -80,11 +80,12 @@ def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -
     if processes().is_main_process:
         for sentence in leaks(training, held):
             Console(stderr=True).print(f"warning: {sentence}", highlight=False, soft_wrap=True)
-    tokenizer = _tokenizer(run, training, out)
+    tokenizer = _tokenizer(run, training, out, is_new)
     optimiser = run.optimiser
     if run.grounding is not None:
         system = grounded = ground(system, run.grounding, tokenizer.vocabulary)
         optimiser = optimiser_around(optimiser, grounded)
+    _claim(run, out)
     return train(
         system,  # type: ignore[arg-type]  # every entry of SYSTEMS is a System; `nn.Module` does not say so
         Batches(
@@ -136,8 +137,8 @@ class _Publisher:
         native.save(folder, weights if self.run.grounding is None else ungrounded(weights), card, self.vocabulary)
 
 
-def _claim(run: Run, out: Path, resume: bool) -> None:
-    """Write `run.json`, or make sure that the one there is this run's."""
+def _is_new(run: Run, out: Path, resume: bool) -> bool:
+    """Whether the folder holds no run yet; one that it holds must be this run, to be resumed."""
     before = read_run(out)
     if before is None and resume:
         raise DeixisError(f"{out} holds no run to resume; leave --resume away, or give the run's folder by --out.")
@@ -147,9 +148,13 @@ def _claim(run: Run, out: Path, resume: bool) -> None:
             raise DeixisError(f"{out} holds another run ({'; '.join(differences[:3])}); choose another --out.")
         if not resume:
             raise DeixisError(f"{out} already holds this run; add --resume to go on, or choose another --out.")
-    state = processes()
-    state.wait_for_everyone()  # nobody writes before all have looked
-    if state.is_main_process:
+    processes().wait_for_everyone()  # nobody writes before all have looked
+    return before is None
+
+
+def _claim(run: Run, out: Path) -> None:
+    """Write `run.json`, once nothing but training is left to fail: a mistyped option must not take the folder."""
+    if processes().is_main_process:
         out.mkdir(parents=True, exist_ok=True)
         beside = out / f".{RUN_FILE}.writing"
         beside.write_text(json.dumps(to_dict(run), indent=1) + "\n", encoding="utf-8")
@@ -167,12 +172,13 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: st
     return found
 
 
-def _tokenizer(run: Run, training: Reader, out: Path) -> Tokenizer:
+def _tokenizer(run: Run, training: Reader, out: Path, is_new: bool) -> Tokenizer:
     """The run's vocabulary; one that is learned stays in the folder, for a resumed run must number words alike."""
     if run.vocabulary == LEARNED:
         kept = out / native.VOCABULARY
         with processes().main_process_first():
-            if not kept.exists():
+            if processes().is_main_process and (is_new or not kept.exists()):
+                out.mkdir(parents=True, exist_ok=True)
                 every = max(1, len(training) // LEARNED_FROM)
                 sentences = (training[position].expression for position in range(0, len(training), every))
                 beside = kept.with_suffix(".writing")
@@ -185,5 +191,10 @@ def _tokenizer(run: Run, training: Reader, out: Path) -> Tokenizer:
         raise DeixisError(
             f"The vocabulary has {len(tokenizer)} words, but the text encoder only "
             f"{run.system.text.vocabulary}; raise system.text.vocabulary."
+        )
+    if run.preprocess.max_words > run.system.text.positions:
+        raise DeixisError(
+            f"Sentences of {run.preprocess.max_words} words are to be read, but the text encoder has "
+            f"{run.system.text.positions} positions; lower preprocess.max_words or raise system.text.positions."
         )
     return tokenizer

@@ -7,7 +7,7 @@ from ..models.mask_grounding import GroundingConfig
 from ..text.bert import BertConfig
 from ..train.optim import Optimiser
 from ..train.schedule import Schedule
-from .pretrained import ENCODERS, StartFrom
+from .pretrained import ENCODERS, POINTING, StartFrom
 
 TOY_TEXT = BertConfig(layers=3, width=128, heads=4, feed_forward=384, vocabulary=1200, positions=40, dropout=0.1)
 # A warm-up, Muon's steps for matrices, clipped gradients, and the average of the weights is what is kept. At the full
@@ -25,7 +25,6 @@ TOY_OPTIMISER = Optimiser(
 TOY_SCHEDULE = Schedule(
     steps=20_000, batch_size=16, warm_up=500, power=0.9, log_every=50, validate_every=1000, save_every=250
 )
-POINTING = "runs/pointing-toyland/last"
 TOY_START = StartFrom(checkpoint=POINTING, only=ENCODERS)
 TOY_VOCABULARY = f"{POINTING}/vocab.txt"
 # Naming a word costs seven nats at first, LAVT's and VEGA's mask two: with equal weights little else is learnt.
