@@ -7,8 +7,8 @@ and an output. The projections are linear, so they can as well be applied to the
 - `fold-queries` (few queries): scores = (q_h W_k,h) cᵀ, output = W_v,h (attention c): the context is never projected
 - `fold-context` (few context tokens): scores = x (k_h W_q,h)ᵀ, output = attention (v_h W_o,h): the queries never are
 
-All three are the same sums; which one needs fewest multiplications is counted from the sizes at hand. The last two write
-their scores out, and so does `with_shares`.
+All three are the same sums; which one needs fewest multiplications is counted from the sizes at hand. The last two
+write their scores out, and so does `with_shares`.
 """
 
 from typing import Literal
