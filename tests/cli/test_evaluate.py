@@ -111,12 +111,12 @@ def told(out: Path) -> tuple[dict[str, Any], list[str]]:
 
 def test_two_processes_and_a_killed_one_give_the_result_of_one(model: Path, tmp_path: Path) -> None:
     whole, two, killed = (tmp_path / f"{name}.json" for name in ("whole", "two", "killed"))
-    arguments = ["evaluate", str(model), *DATA, "--device", "cpu", "--batch-size", "2", "--out"]
+    arguments = ["evaluate", str(model), *DATA, "--batch-size", "2", "--out"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
-    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # nobody tells them to use the CPU
     commands = [[sys.executable, "-m", "deixis.cli", *arguments, str(two)]] * 2
     commands += [[sys.executable, "-c", DYING, "2", *arguments, str(killed)]]
     worlds = [{**world, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
@@ -124,7 +124,7 @@ def test_two_processes_and_a_killed_one_give_the_result_of_one(model: Path, tmp_
         subprocess.Popen(command, env={**alone, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         for command, more in zip(commands, [*worlds, {}], strict=True)
     ]
-    assert main([*arguments, str(whole)]) == 0
+    assert main([*arguments, str(whole), "--device", "cpu"]) == 0
     complaints = [process.communicate(timeout=300)[1].decode() for process in started]
     assert [process.returncode for process in started] == [0, 0, -signal.SIGKILL], complaints
     assert told(two) == told(whole)
@@ -133,7 +133,7 @@ def test_two_processes_and_a_killed_one_give_the_result_of_one(model: Path, tmp_
     assert left.endswith('{"image": "torn')
     assert not killed.exists()
     assert main([*arguments, str(killed)]) == 2  # not without being asked
-    assert main([*arguments, str(killed), "--resume"]) == 0
+    assert main([*arguments, str(killed), "--device", "cpu", "--resume"]) == 0
     assert told(killed) == told(whole)
 
 
@@ -194,6 +194,25 @@ def test_results_of_other_protocols_or_expressions_are_not_compared(
     (tmp_path / "a.records.jsonl").unlink()
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 2
     assert "are missing" in capsys.readouterr().err
+
+
+def test_names_in_the_data_choose_no_folder_for_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    predictions = write(tmp_path / "masks.jsonl")
+    assert main(["evaluate", "--predictions", str(predictions), *DATA, "--dataset", "../a b/refcoco+"]) == 0
+    assert (here / "..-a-b-refcoco+-val-full.json").is_file()
+
+
+def test_places_that_cannot_be_read_or_written_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictions = write(tmp_path / "masks.jsonl")
+    assert main(["evaluate", "--predictions", str(predictions), *DATA, "--out", str(predictions / "r.json")]) == 2
+    assert f"The folder {predictions} cannot be made: " in capsys.readouterr().err
+    assert main(["compare", str(tmp_path), str(tmp_path)]) == 2
+    assert f"The result {tmp_path} cannot be read: Is a directory" in capsys.readouterr().err
 
 
 def folder_with_a_broken_mask_and_photo(folder: Path) -> Path:

@@ -71,7 +71,9 @@ def detections(pairs: list[Pair], *, all_answers: bool = True) -> Detections:
     for number, (target, answers) in enumerate(pairs):
         name, area = f"v{number:04d}", masks.area(target)
         ids = Ids(name, name, name)
-        given = tuple(compare(mask, score, target, area, PROTOCOLS["a2d-all"], ids) for mask, score in answers)
+        given = tuple(
+            compare(mask, score, target, area, PROTOCOLS["a2d-all"], ids, target["size"]) for mask, score in answers
+        )
         found.add(Scored(ids=ids, target=area, answers=given))
     return found
 

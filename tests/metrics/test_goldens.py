@@ -33,7 +33,7 @@ def scored_pair(number: int, prediction: Any, target: Any, protocol: str) -> Sco
     ids = Ids(f"v_{number:03d}", str(number), f"v_{number:03d}")
     rules = PROTOCOLS["full" if protocol == "lavt-480" else protocol]  # the pairs are stored at the compared size
     area = masks.area(target)
-    return Scored(ids=ids, target=area, answers=(compare(prediction, 1.0, target, area, rules, ids),))
+    return Scored(ids=ids, target=area, answers=(compare(prediction, 1.0, target, area, rules, ids, target["size"]),))
 
 
 def tally(pairs: list[dict[str, Any]], protocol: str) -> tuple[Tally, list[Scored]]:
@@ -119,7 +119,8 @@ def a2d_totals(file: str, protocol: str) -> tuple[Totals, list[Scored]]:
     for one in stored["predictions"]:
         name, target = one["image_id"], targets[one["image_id"]]
         ids = Ids(name, name, name)
-        compared = compare(one["segmentation"], one["score"], target, masks.area(target), PROTOCOLS[protocol], ids)
+        area, size = masks.area(target), target["size"]
+        compared = compare(one["segmentation"], one["score"], target, area, PROTOCOLS[protocol], ids, size)
         answers[name].append(compared)
     scored = [
         Scored(ids=Ids(name, name, name), target=masks.area(targets[name]), answers=tuple(answers[name]))

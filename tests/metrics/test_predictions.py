@@ -104,7 +104,7 @@ MISTAKES = {
     "line 1: no 'id'": [{"rle": rle(2, 2)}],
     "line 1: no expression of this split has the id '99'": [{**GOOD, "id": "99"}],
     "line 1: image 'image1', but sentence '0' belongs to 'image0'": [{**GOOD, "image": "image1"}],
-    "line 1: The mask of sentence '0'.*sizes": [{"id": "0", "rle": rle(2, 2, (8, 6))}],
+    "line 1: The mask of sentence '0'.*size is": [{"id": "0", "rle": rle(2, 2, (8, 6))}],
     "line 1: The run lengths do not fill": [{"id": "0", "rle": {**rle(2, 2), "size": [7, 8]}}],
     "line 1: The run lengths are no COCO": [{"id": "0", "rle": {"size": [6, 8], "counts": "!!"}}],
     "line 3: its expression was answered further up": [GOOD, {"id": "1", "rle": rle(1, 1)}, GOOD],
@@ -129,6 +129,12 @@ def test_the_480_pixel_protocol_compares_resized_masks_and_takes_480_pixel_ones_
     assert score_expression(sample, [(enlarged, 1.0)], rules) == own_size  # type: ignore[list-item]
     assert own_size.target == 160 * 120
     assert own_size.best.area == 160 * 240
+
+
+def test_the_480_pixel_protocol_takes_no_other_size(tmp_path: Path) -> None:
+    lines = [{"id": "0", "rle": rle(2, 4, (12, 16))}]  # the size is the file's claim: decoding it may take all memory
+    with pytest.raises(DeixisError, match=r"line 1: .* its size is \[12, 16\]; \[6, 8\] or \[480, 480\] is wanted"):
+        scored(tmp_path, lines, "lavt-480")
 
 
 def test_a_split_without_masks_cannot_be_scored() -> None:

@@ -65,10 +65,17 @@ def test_records_of_another_evaluation_are_refused_by_what_differs(tmp_path: Pat
 
 def test_shards_merge_in_the_order_of_the_split_and_each_sentence_once(tmp_path: Path) -> None:
     shards = [write(tmp_path / "part0", [4, 0, 2]), write(tmp_path / "part1", [3, 2])]
-    left = merge_shards(shards, tmp_path / "all", HEADER, [str(number) for number in range(6)])
-    assert left == ["1", "5"]
+    assert not merge_shards(shards, tmp_path / "all", HEADER, ["0", "2", "3", "4"])
     assert list(read_records(tmp_path / "all")) == [one(number) for number in (0, 2, 3, 4)]
     check_header(tmp_path / "all", HEADER)
+    assert not (tmp_path / "all.merging").exists()
+
+
+def test_shards_that_lack_sentences_replace_nothing(tmp_path: Path) -> None:
+    whole = write(tmp_path / "all", [0, 1])
+    assert merge_shards([], whole, HEADER, ["0", "1"]) == ["0", "1"]
+    assert merge_shards([write(tmp_path / "part0", [2])], whole, HEADER, ["2", "5"]) == ["5"]
+    assert list(read_records(whole)) == [one(0), one(1)]
     assert not (tmp_path / "all.merging").exists()
 
 

@@ -207,6 +207,12 @@ def test_another_models_records_are_not_gone_on_with(tmp_path: Path) -> None:
         work.done(work.header("bright", "other", 0.5), resume=True)
 
 
+def test_a_result_may_have_any_name(tmp_path: Path) -> None:
+    evaluated(tmp_path / "res[1].json", Noise())
+    assert not evaluation(tmp_path / "res[1].json", Noise()).parts
+    assert (tmp_path / "res[1].records.jsonl").is_file()
+
+
 def test_unfinished_work_has_no_result(tmp_path: Path) -> None:
     work = evaluation(tmp_path / "a.json", Noise())
     header = work.header("bright", None, 0.5)

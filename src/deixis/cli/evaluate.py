@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -61,10 +62,10 @@ def main(arguments: list[str]) -> int:
         first = f"all of them are broken: {report.broken[0]}" if report else "choose another split."
         raise DeixisError(f"{options.data} has no expressions in split {options.split or 'val'} to score; {first}")
     dataset, split = _names(reader, options)
-    out = options.out or Path(f"{dataset}-{split}-{rules.name}.json")
+    out = options.out or Path(_file_name(f"{dataset}-{split}-{rules.name}.json"))
     if out.suffix != ".json":
         raise DeixisError(f"The result {out} is JSON; give --out a name that ends in .json.")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    _make(out.parent)
     evaluation = Evaluation(
         reader=reader,
         rules=rules,
@@ -174,13 +175,27 @@ def _names(reader: "Reader", options: argparse.Namespace) -> tuple[str, str]:
     return options.dataset or first.dataset, options.split or first.split
 
 
+def _file_name(wanted: str) -> str:
+    """Data name themselves, and none of their names may choose a folder."""
+    return re.sub(r"[^\w+.-]+", "-", wanted)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeixisError(f"The folder {folder} cannot be made: {error.strerror}; give another --out.") from None
+
+
 def _processes(device: str | None) -> tuple[int, int, Callable[[], None]]:
     """This process among all of them, and how to wait for the others; one process needs no accelerate."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return 0, 1, lambda: None
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu")
+    from ..train.processes import processes
+
+    state = PartialState(cpu=True) if device == "cpu" else processes()
     return state.process_index, state.num_processes, state.wait_for_everyone
 
 

@@ -70,7 +70,7 @@ def check_header(path: Path, header: Header) -> None:
 
 
 def merge_shards(shards: Sequence[Path], out: Path, header: Header, order: Sequence[str]) -> list[str]:
-    """Write the shards' records in the order of the sentences' ids; the ids that no shard has are returned.
+    """Write the shards' records in the order of the sentences' ids; ids that no shard has stop that and are returned.
 
     Lines are copied, not held: memory grows with the number of ids only. A sentence in two shards counts once.
     """
@@ -83,21 +83,23 @@ def merge_shards(shards: Sequence[Path], out: Path, header: Header, order: Seque
                 scored = _record(shard, line_number, line.decode())
                 places.setdefault(scored.ids.sentence, (number, offset))
                 offset += len(line)
+    missing = [sentence for sentence in order if sentence not in places]
+    if missing:
+        return missing
     partial = out.with_name(out.name + ".merging")
     files = [shard.open("rb") for shard in shards]
     try:
         with partial.open("wb") as merged:
             merged.write(json.dumps({"header": header}).encode() + b"\n")
             for sentence in order:
-                if sentence in places:
-                    number, offset = places[sentence]
-                    files[number].seek(offset)
-                    merged.write(files[number].readline())
+                number, offset = places[sentence]
+                files[number].seek(offset)
+                merged.write(files[number].readline())
     finally:
         for file in files:
             file.close()
     partial.replace(out)
-    return [sentence for sentence in order if sentence not in places]
+    return []
 
 
 def mend(path: Path) -> bool:

@@ -50,11 +50,11 @@ def score_expression(sample: Sample, answers: Sequence[tuple[RLE, float]], rules
 
     Raises `DeixisError` where the sample has no target mask or a mask is of another size than the image.
     """
-    target = label_of(sample)
-    groups = groups_of(sample.expression, masks.area(target), sample.traits)
-    target = at_protocol_size(target, rules)
-    area = masks.area(target)
-    given = tuple(compare(mask, score, target, area, rules, sample.ids) for mask, score in answers)
+    label = label_of(sample)
+    groups = groups_of(sample.expression, masks.area(label), sample.traits)
+    target = at_protocol_size(label, rules)
+    area, size = masks.area(target), list(label["size"])
+    given = tuple(compare(mask, score, target, area, rules, sample.ids, size) for mask, score in answers)
     return Scored(ids=sample.ids, target=area, answers=given or (Answer(0.0, 0, 0, area),), groups=groups)
 
 
@@ -68,8 +68,14 @@ def label_of(sample: Sample) -> RLE:
     return sample.mask
 
 
-def compare(mask: RLE, score: float, target: RLE, target_area: int, rules: ScoringProtocol, ids: Ids) -> Answer:
+def compare(
+    mask: RLE, score: float, target: RLE, target_area: int, rules: ScoringProtocol, ids: Ids, size: list[int]
+) -> Answer:
+    """`target` is as the protocol compares it, `size` is the sample's own."""
     try:
+        wanted = [size] if rules.size is None else [size, [rules.size, rules.size]]
+        if list(mask["size"]) not in wanted:  # any other is a claim of the file's, which could take all memory
+            raise ValueError(f"its size is {list(mask['size'])}; {' or '.join(map(str, wanted))} is wanted.")
         mask = at_protocol_size(mask, rules)
         intersection, union = masks.intersection_and_union(mask, target)
     except (ValueError, TypeError, KeyError) as error:

@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Evaluation:
 
     @property
     def parts(self) -> list[Path]:
-        return sorted(self.out.parent.glob(f"{self.part(0).name[:-1]}*"))
+        return sorted(self.out.parent.glob(f"{escape(self.part(0).name[:-1])}*"))
 
     def header(
         self,
