@@ -4,9 +4,11 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
 
+from deixis import cli
 from deixis.cli import VERBS, main
 
 
@@ -37,3 +39,34 @@ def test_a_mistyped_verb_gets_the_nearest_name(capsys: pytest.CaptureFixture[str
 def test_no_verb_is_a_question_for_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert capsys.readouterr().out.startswith("usage: deixis COMMAND")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(13, "Permission denied", "answers"), "answers cannot be used: Permission denied."),
+        (OSError(28, "No space left on device"), "No space left on device."),
+        (
+            ModuleNotFoundError("No module named 'accelerate.state'", name="accelerate.state"),
+            "This needs accelerate, which is not installed; `pip install 'deixis[train]'` does that.",
+        ),
+    ],
+)
+def test_what_the_machine_refuses_or_lacks_is_one_sentence(
+    error: Exception, sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "import_module", lambda *_: SimpleNamespace(main=fail))
+    assert main(["segment"]) == 2
+    assert capsys.readouterr().err == f"deixis: {sentence}\n"
+
+
+def test_a_module_that_no_extra_brings_is_still_a_mistake_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: str) -> None:
+        raise ModuleNotFoundError("No module named 'deixis.cli.absent'", name="deixis.cli.absent")
+
+    monkeypatch.setattr(cli, "import_module", fail)
+    with pytest.raises(ModuleNotFoundError):
+        main(["segment"])

@@ -54,6 +54,8 @@ def test_info_writes_a_sheet(root: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert len(sheet.getcolors(1 << 24) or []) > 100
     assert main(["data", "info", str(root), "--sheet", str(tmp_path / "sheet.xyz")]) == 2
     assert "must be a PNG" in capsys.readouterr().err
+    assert main(["data", "info", str(root), "--sheet", str(root / "data.jsonl" / "sheet.png")]) == 2
+    assert "sheet.png cannot be written: " in capsys.readouterr().err
 
 
 def test_broken_records_stop_or_are_counted(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

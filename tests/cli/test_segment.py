@@ -146,6 +146,46 @@ def test_a_folder_stands_for_its_images_and_names_are_never_used_twice(
     ]
 
 
+def test_names_that_differ_in_case_only_are_not_used_twice(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    Path("folder/a.png").rename("folder/B.png")
+    assert run(capsys, "folder", "red", "--out", "out", "--model", model)[0] == 0
+    assert sorted(path.name for path in Path("out").glob("*-mask.png")) == ["B-red-mask.png", "b-red-2-mask.png"]
+
+
+def test_long_names_are_cut_to_what_a_file_system_takes(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    for name in ("folder/a.png", "folder/b.webp"):
+        Path(name).rename(f"folder/{'左' * 82}{Path(name).suffix}")
+    code, lines, complaints = run(capsys, "folder", "the red cup", "--explain", "--out", "out", "--model", model)
+    assert (code, complaints, len(lines)) == (0, "", 2)
+    written = sorted(path.name for path in Path("out").iterdir())
+    assert len(written) == 6
+    assert all("左-the-red-cup-" in name and len(name.encode()) <= 255 for name in written)
+
+
+def test_a_name_longer_than_any_file_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    code, _, complaints = run(capsys, f"{'x' * 300}.jpg", "red", "--model", model)
+    assert code == 2
+    assert complaints.startswith("deixis: There is no file 'xxx")
+    assert len(complaints.splitlines()) == 1
+
+
+def test_an_answer_that_cannot_be_written_does_not_end_the_work(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    Path("out/a-red-mask.png").mkdir(parents=True)
+    code, lines, complaints = run(capsys, "folder", "red", "blue", "--out", "out", "--model", model)
+    assert code == 1
+    assert [line.split()[1] for line in lines] == ["'blue'", "'red'", "'blue'"]
+    assert complaints.startswith("deixis: out/a-red-mask.png cannot be written: ")
+    assert len(complaints.splitlines()) == 1
+
+
 def test_explicit_options_overrule_the_guess(capsys: pytest.CaptureFixture[str], model: str, here: Path) -> None:
     Path("photo.jpg").rename("picture")
     code, lines, _ = run(capsys, "--image", "picture", "--text", "folder", "--json", "--model", model)
@@ -235,7 +275,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(
 ) -> None:
     code, _, complaints = run(capsys, "photo.jpg", "red", "--out", "photo.jpg", "--model", model)
     assert code == 2
-    assert "cannot be written" in complaints
+    assert "give --out a folder" in complaints
 
 
 def test_help_explains_the_rule(capsys: pytest.CaptureFixture[str]) -> None:

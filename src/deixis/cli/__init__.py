@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "toyland": ("toyland", "draw and write our own world"),
     "checkpoint": ("checkpoint", "convert and inspect checkpoints"),
 }
+EXTRAS = {"accelerate": "train", "tensorboard": "train"}  # module -> the extra of this package that brings it
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,6 +42,17 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has enough; Python would complain while shutting down
         return 0
+    except OSError as error:
+        place = f"{error.filename} cannot be used: " if error.filename else ""
+        print(f"deixis: {place}{error.strerror or error}.", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in EXTRAS:
+            raise
+        command = f"pip install 'deixis[{EXTRAS[module]}]'"
+        print(f"deixis: This needs {module}, which is not installed; `{command}` does that.", file=sys.stderr)
+        return 2
 
 
 def _help() -> str:

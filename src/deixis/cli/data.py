@@ -198,13 +198,13 @@ def _write_sheet(readers: "Mapping[str, Reader]", out: Path, count: int, report:
     from PIL import Image
 
     from ..data.sheet import contact_sheet, examples
+    from ..predict.prediction import write_picture
 
     if out.suffix.lower() != ".png":
         raise DeixisError(f"The sheet {out} must be a PNG; give a name that ends in .png.")
     share = max(1, -(-count // max(1, len(readers))))
     shown = [sample for reader in readers.values() for sample in examples(reader, share, report)]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(contact_sheet(shown[:count])).save(out)
+    write_picture(out, Image.fromarray(contact_sheet(shown[:count])))
 
 
 def _show_facts(path: Path, name: str, facts: "Mapping[str, SplitFacts]", told: str) -> None:

@@ -36,6 +36,7 @@ IMAGE_ENDINGS = frozenset(
         ".webp",
     )
 )
+LONGEST_STEM = 255 - len("--99999-evidence.png")  # bytes for photo and sentence; file systems stop at 255
 EPILOGUE = """\
 What names an existing file or folder, or ends like an image (.jpg, .png, .webp …), is an image; a folder stands
 for the images in it; everything else is a sentence. Where that guesses wrong, say --image or --text. Every
@@ -48,24 +49,29 @@ sentence is looked for in every image.
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0 when all is done, 1 when some of several images could not be read, 2 when none could be."""
+    """Exit code 0 when all is done, 1 when some of several images or their answers failed, 2 when all did."""
     options = _parse(arguments)
     images, sentences = _images_and_sentences(options)
-    used: set[str] = set()  # names of files, so that no answer overwrites another
+    used: set[str] = set()  # names of files in small letters, so that no answer overwrites another
     told: set[str] = set()  # warnings, so that a thousand images do not repeat one
-    bad = 0
+    bad: set[int] = set()  # positions of images
     segmenter = _load(options)
-    for path, picture in _pictures(images):
+    for position, (path, picture) in enumerate(_pictures(images)):
         if picture is None:
-            bad += 1
+            bad.add(position)
             continue
         for prediction in _predict(segmenter, picture, sentences, options, told):
-            files = _save(prediction, path, options, used)
+            try:
+                files = _save(prediction, path, options, used)
+            except DeixisError as error:
+                print(f"deixis: {error}", file=sys.stderr)
+                bad.add(position)
+                continue
             print(
                 _as_json(path, prediction, segmenter.name, files) if options.json else _as_line(path, prediction, files)
             )
             sys.stdout.flush()
-    return (1 if bad < len(images) else 2) if bad else 0
+    return (1 if len(bad) < len(images) else 2) if bad else 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -112,6 +118,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     for name, value in (("threshold", options.threshold), ("presence threshold", options.presence_threshold)):
         if value is not None and not 0 < value < 1:
             raise DeixisError(f"The {name} is {value}; a probability between 0 and 1 is wanted.")
+    if options.out is not None and options.out.is_file():
+        raise DeixisError(f"{options.out} is a file, in which no answer can be written; give --out a folder.")
     return options
 
 
@@ -125,8 +133,8 @@ def _images_and_sentences(options: argparse.Namespace) -> tuple[list[Path], list
         raise DeixisError('No sentence came; say what to look for: deixis segment photo.jpg "the red cup".')
     if not all(sentence.strip() for sentence in sentences):
         raise DeixisError('A sentence is empty; say what to look for: deixis segment photo.jpg "the red cup".')
-    images = [image for path in named for image in (_inside(path) if path.is_dir() else [path])]
-    if not any(image.exists() for image in images):
+    images = [image for path in named for image in (_inside(path) if os.path.isdir(path) else [path])]
+    if not any(map(os.path.exists, images)):
         raise DeixisError(f"There is no file {str(images[0])!r}; give the path of an image.")
     return images, sentences
 
@@ -134,10 +142,7 @@ def _images_and_sentences(options: argparse.Namespace) -> tuple[list[Path], list
 def _is_image(argument: str) -> bool:
     if Path(argument).suffix.lower() in IMAGE_ENDINGS:
         return True
-    try:
-        return bool(argument.strip()) and Path(argument).exists()
-    except (OSError, ValueError):  # too long for a file's name, or a zero byte: no path at all
-        return False
+    return bool(argument.strip()) and os.path.exists(argument)  # unlike Path's, False for what is no path at all
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -194,12 +199,13 @@ def _save(prediction: "Prediction", path: Path, options: argparse.Namespace, use
     from ..predict.prediction import slug, write_picture
 
     folder = options.out or Path()
-    stem = wanted = f"{path.stem}-{slug(prediction.expression)}"
+    said = slug(prediction.expression)
+    stem = wanted = f"{_cut(path.stem, LONGEST_STEM - len(said.encode()))}-{said}"
     count = 1
-    while stem in used:
+    while stem.lower() in used:  # macOS and Windows take names that differ in case only for one
         count += 1
         stem = f"{wanted}-{count}"
-    used.add(stem)
+    used.add(stem.lower())
     files = {"overlay": folder / f"{stem}-overlay.png", "mask": folder / f"{stem}-mask.png"}
     prediction.save_pictures(files["overlay"], files["mask"])
     if options.explain:
@@ -216,6 +222,13 @@ def _save(prediction: "Prediction", path: Path, options: argparse.Namespace, use
         files["evidence"] = folder / f"{stem}-evidence.png"
         write_picture(files["evidence"], picture)
     return files
+
+
+def _cut(name: str, num_bytes: int) -> str:
+    """The start of a file's name, up to the last whole letter."""
+    while len(os.fsencode(name)) > num_bytes:
+        name = name[:-1]
+    return name
 
 
 def _as_json(path: Path, prediction: "Prediction", model: str, files: dict[str, Path]) -> str:
