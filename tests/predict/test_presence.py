@@ -1,6 +1,9 @@
 """Whether it is there: what a presence head decides, calibrated or not, and what holds for systems without one."""
 
+import runpy
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,12 +17,13 @@ from deixis.errors import DeixisError
 from deixis.metrics.calibration import Calibration, apply
 from deixis.metrics.protocols import PROTOCOLS
 from deixis.predict.prediction import answer
-from deixis.predict.presence import Presence, decide
+from deixis.predict.presence import Presence, chances, decide
 from deixis.predict.scoring import Scoring, score_presence, score_system
 from deixis.predict.segmenter import Segmenter
 from deixis.records import Batch, Ids, Output, Sample
 from deixis.text.tokenizer import Tokenizer
 
+apple = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "apple.py")))
 VOCABULARY = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "surely", "maybe", "hardly", "dark")
 CHANCES = {4: 0.95, 5: 0.6, 6: 0.1}  # of the words; the least of a sentence's counts
 PHOTO = np.zeros((30, 50, 3), np.uint8)
@@ -123,6 +127,12 @@ def test_a_head_that_says_no_number_is_told() -> None:
         segmenter(broken=True)(PHOTO, "maybe")
     with pytest.raises(DeixisError, match="not finite"):
         list(score_system(segmenter(broken=True), Said(), PROTOCOLS["full"], Scoring()))
+
+
+def test_an_apple_gpu_is_asked_for_no_float64() -> None:
+    said = chances(Output(logits=torch.zeros(1, 2, 2), evidence={"present": apple.on_apple(torch.tensor([0.25]))}))
+    assert said is not None
+    assert (said.tolist(), said.dtype) == ([0.25], np.float64)
 
 
 class Picture:

@@ -1,8 +1,10 @@
 """The Segmenter takes any photo and any sentences, and answers at the photo's own size."""
 
 import io
+import runpy
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ from torch import Tensor, nn
 
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
-from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU, ExpressionWarning, Segmenter
+from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU, ExpressionWarning, Segmenter, resize_probability
 from deixis.records import Batch, Output
 from deixis.text.tokenizer import Tokenizer
 
+apple = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "apple.py")))
 LIMIT = 8
 WORDS = Tokenizer(["[PAD]", "[CLS]", "[SEP]", "red", "green", "blue", "[UNK]", "the", "thing"])  # colours are 3 to 5
 
@@ -129,6 +132,11 @@ def test_any_size_comes_back_as_it_came(height: int, width: int) -> None:
     assert prediction.box == (0, 0, width, height)
 
 
+def test_an_apple_gpus_maps_are_stretched_on_the_cpu() -> None:
+    maps = torch.rand(8, 8)
+    assert (resize_probability(apple.on_apple(maps), 5, 13) == resize_probability(maps, 5, 13)).all()
+
+
 @pytest.mark.slow
 def test_a_photo_of_a_hundred_megapixels_is_answered(tmp_path: Path) -> None:
     Image.fromarray(photo(90, 120)).resize((12_000, 9_000), Image.Resampling.NEAREST).save(
@@ -179,6 +187,14 @@ def test_unicode_sentences_are_answered(sentence: str) -> None:
         prediction = segmenter()(photo(), f"{sentence} red")
     assert prediction.expression == f"{sentence} red"
     assert prediction.mask.any()
+
+
+def test_bytes_that_are_no_text_become_question_marks(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExpressionWarning)
+        prediction = segmenter()(photo(), "the red caf\udce9")  # what Python makes of another encoding's letter
+    assert prediction.expression == "the red caf?"
+    prediction.save(tmp_path)
 
 
 @pytest.mark.parametrize("sentence", ["", "   ", "\n\t"])

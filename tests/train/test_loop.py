@@ -8,14 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deixis.errors import DeixisError
 from deixis.records import Batch, Output
+from deixis.train.keeper import over_processes
+from deixis.train.optim import Average
 from deixis.train.state import State
 
 SCRIPT = Path(__file__).with_name("tiny.py")
@@ -174,6 +178,44 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path: Pat
     kept = State.load(tmp_path / "last/state.pt")
     assert kept.step == 4
     assert all(torch.isfinite(weight).all() for weight in kept.weights.values())
+
+
+def test_an_update_that_is_no_number_leaves_the_last_state_to_go_on_from(tmp_path: Path) -> None:
+    class Breaking(tiny.Dot):
+        losses = 0
+
+        def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
+            self.losses += self.training
+            terms = super().loss(batch, output)
+            nothing = (self.pixels.bias.sum() * 0).sqrt()  # zero, of infinite slope
+            return {"mask": terms["mask"] + nothing if self.losses == 8 and self.training else terms["mask"]}
+
+    torch.manual_seed(0)
+    with pytest.raises(DeixisError, match=r"The weight '.*' is no finite number after step 8"):
+        tiny.run(tmp_path / "broken", system=Breaking())
+    kept = State.load(tmp_path / "broken/last/state.pt")
+    assert kept.step == 4
+    assert all(torch.isfinite(weight).all() for weight in kept.weights.values())
+    resumed, result = tiny.run(tmp_path / "broken")
+    assert result.finished
+    assert equal(resumed, tiny.run(tmp_path / "whole")[0])
+
+
+def test_an_average_that_is_no_number_is_not_kept_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Average, "state", lambda average: {"words.weight": torch.tensor([float("inf")])})
+    with pytest.raises(DeixisError, match=r"The average 'words.weight' is no finite number after step 4"):
+        tiny.run(tmp_path)
+    assert not (tmp_path / "last").exists()
+
+
+def test_numbers_meet_on_the_device_where_many_processes_have_some() -> None:
+    numbers = torch.tensor([1 / 3], dtype=torch.float64)  # an Apple GPU, which has no company, could not hold it
+    alone = Mock(spec=Accelerator, num_processes=1, device=torch.device("mps"))
+    assert torch.equal(over_processes(alone, numbers, "sum"), numbers)
+    many = Mock(spec=Accelerator, num_processes=2, device=torch.device("meta"))
+    many.reduce = lambda numbers, how: numbers
+    reduced = over_processes(many, numbers, "mean")
+    assert (reduced.device.type, reduced.dtype) == ("meta", torch.float64)
 
 
 def test_the_journal_has_losses_rates_and_scores(tmp_path: Path) -> None:

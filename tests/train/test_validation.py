@@ -1,6 +1,8 @@
 """The loop's scores against loops over pixels, and the pictures it keeps."""
 
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
 from deixis.records import Batch, Output
 from deixis.train.validation import Album, tally, validate
+
+apple = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "apple.py")))
 
 
 def test_the_tally_equals_a_loop_over_pixels() -> None:
@@ -26,6 +30,11 @@ def test_the_tally_equals_a_loop_over_pixels() -> None:
         iou = both / either if either else 0.0
         expected += [1, iou, both, either, iou >= 0.5]
     np.testing.assert_allclose(tally(logits, target).numpy(), expected, rtol=1e-12)
+
+
+def test_an_apple_gpu_is_asked_for_no_float64() -> None:
+    logits, target = torch.randn(3, 5, 4), torch.rand(3, 5, 4) > 0.5
+    assert torch.equal(tally(apple.on_apple(logits), apple.on_apple(target)), tally(logits, target))
 
 
 class Echo(nn.Module):

@@ -25,7 +25,7 @@ class Presence:
 def chances(output: Output) -> Float[np.ndarray, " b"] | None:
     """What the presence head says, before any calibration; None where the system has no such head."""
     raw = output.evidence.get(PRESENT)
-    return None if raw is None else raw.double().cpu().numpy()
+    return None if raw is None else raw.cpu().double().numpy()
 
 
 def presences(output: Output, calibration: Calibration | None, threshold: float) -> list[Presence] | list[None]:

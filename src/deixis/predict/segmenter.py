@@ -70,7 +70,7 @@ class Segmenter:
         check_threshold("threshold", threshold)
         if presence_threshold is not None:
             check_threshold("presence threshold", presence_threshold)
-        expressions = [expression] if isinstance(expression, str) else list(expression)
+        expressions = list(map(_plain, [expression] if isinstance(expression, str) else expression))
         words, word_mask = self._encode(expressions)
         picture = open_image(image)
         pixels = self.preprocess.image(picture)
@@ -188,8 +188,15 @@ def _numbers(maps: Tensor) -> np.ndarray:
     return (maps if maps.dtype == torch.bool else maps.float()).cpu().numpy()
 
 
+def _plain(expression: Any) -> Any:
+    """Bytes of a command line that were no UTF-8 become question marks: as they come, nothing could write them."""
+    return expression.encode("utf-8", "replace").decode() if isinstance(expression, str) else expression
+
+
 def resize_probability(probability: Float32[Tensor, "y x"], height: int, width: int) -> Float32[np.ndarray, "h w"]:
     """Probabilities, not the mask, are stretched to the photo: the outline is then smooth and the threshold exact."""
+    if probability.device.type == "mps":
+        probability = probability.cpu()  # where PyTorch 2.6 cannot antialias
     maps = rearrange(probability, "y x -> 1 1 y x")
     resized = nn.functional.interpolate(maps, (height, width), mode="bilinear", antialias=True, align_corners=False)
     return resized[0, 0].cpu().numpy()

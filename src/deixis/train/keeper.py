@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from ..data.transforms import Preprocess
@@ -17,10 +18,13 @@ from ..records import Batch
 from .engine import Engine
 from .journal import Journal
 from .progress import Display
+from .state import State
 from .validation import Album, Scores, validate
 
 Publish = Callable[[Path, dict[str, Tensor], dict[str, float]], None]
 """Writes a checkpoint for users: its folder, the weights, the scores that go with them."""
+
+REMEDY = "the weights kept are of an earlier step: try a lower learning rate, a warm-up or `--optimiser.clip 1`."
 
 
 @runtime_checkable
@@ -54,7 +58,11 @@ class Keeper:
         share = self.validation.share(accelerator.process_index, accelerator.num_processes)
         with self.engine.averaged():
             scores = validate(
-                self.engine.system, share, accelerator.device, lambda sums: accelerator.reduce(sums, "sum"), album.show
+                self.engine.system,
+                share,
+                accelerator.device,
+                lambda sums: over_processes(accelerator, sums, "sum"),
+                album.show,
             )
             better = self.engine.best is None or scores.miou > self.engine.best
             if better:
@@ -66,8 +74,11 @@ class Keeper:
         return scores
 
     def save(self, step: int, scores: Scores | None) -> None:
+        """Raises DeixisError before anything is written where a weight is no finite number."""
+        state = self.engine.state(step)
+        _check_finite(state)
         if self.writes:
-            self.engine.state(step).save(self.out / "last" / "state.pt")
+            state.save(self.out / "last" / "state.pt")
             with self.engine.averaged():
                 self.publish(self.out / "last", self.engine.system.state_dict(), asdict(scores) if scores else {})
         self.engine.accelerator.wait_for_everyone()
@@ -90,10 +101,7 @@ class Diary:
             for name, value in terms.items():
                 number = float(value)
                 if not math.isfinite(number):
-                    raise DeixisError(
-                        f"The loss {name!r} became {number} in step {at}; the weights kept are of an earlier step: "
-                        "try a lower learning rate, a warm-up or `--optimiser.clip 1`."
-                    )
+                    raise DeixisError(f"The loss {name!r} became {number} in step {at}; {REMEDY}")
                 self.sums[name] = self.sums.get(name, 0.0) + number
         self.since += len(self.engine.losses)
         self.engine.losses.clear()
@@ -101,7 +109,7 @@ class Diary:
     def losses(self, step: int, epoch: float, batch_size: int) -> None:
         self.drain(step)
         means = torch.tensor([total / self.since for total in self.sums.values()], dtype=torch.float64)
-        means = self.engine.accelerator.reduce(means.to(self.engine.accelerator.device), "mean")
+        means = over_processes(self.engine.accelerator, means, "mean")
         now = time.monotonic()
         numbers = {"loss": float(means.sum())} | dict(
             zip((f"loss/{name}" for name in self.sums), means.tolist(), strict=True)
@@ -122,3 +130,17 @@ class Diary:
         if self.journal is not None:
             self.journal.write(step, numbers)
         self.display.say(step, numbers)
+
+
+def over_processes(accelerator: Accelerator, numbers: Tensor, how: str) -> Tensor:
+    """Their "sum" or "mean", reduced on the device; one process alone needs none, and Apple's knows no float64."""
+    if accelerator.num_processes == 1:
+        return numbers
+    return accelerator.reduce(numbers.to(accelerator.device), how)
+
+
+def _check_finite(state: State) -> None:
+    for kind, tensors in (("weight", state.weights), ("average", state.average or {})):
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise DeixisError(f"The {kind} {name!r} is no finite number after step {state.step}; {REMEDY}")

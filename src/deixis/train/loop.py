@@ -64,7 +64,8 @@ def train(
 ) -> Result:
     """Train to the schedule's end, or on from `out/last/state.pt` where it exists.
 
-    SIGTERM and Ctrl-C finish the step, save and return. Raises DeixisError when a loss is no number, naming the step.
+    SIGTERM and Ctrl-C finish the step, save and return. Raises DeixisError when a loss or a weight is no number,
+    naming the step.
     """
     if not isinstance(system, nn.Module):
         raise TypeError(f"A system is a torch.nn.Module; {type(system).__name__} is none.")

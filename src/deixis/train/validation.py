@@ -31,10 +31,10 @@ def tally(logits: Float[Tensor, "b h w"], target: Bool[Tensor, "b h w"]) -> Floa
     An empty prediction of an empty target counts 0, as in LAVT's published evaluation.
     """
     predicted = logits > 0
-    intersection = (predicted & target).sum(dim=(1, 2)).double()
-    union = (predicted | target).sum(dim=(1, 2)).double()
+    pixels = torch.stack([(predicted & target).sum(dim=(1, 2)), (predicted | target).sum(dim=(1, 2))])
+    intersection, union = pixels.cpu().double()  # an Apple GPU knows no float64
     iou = intersection / union.clamp(min=1)
-    count = torch.tensor(float(len(iou)), dtype=torch.float64, device=iou.device)
+    count = torch.tensor(float(len(iou)), dtype=torch.float64)
     return torch.stack([count, iou.sum(), intersection.sum(), union.sum(), (iou >= 0.5).double().sum()])
 
 
@@ -49,7 +49,7 @@ def validate(
     """Score the system as it stands; `add_up` sums over processes, `show` sees every batch with its output."""
     training = system.training
     system.eval()
-    total = torch.zeros(5, dtype=torch.float64, device=device)
+    total = torch.zeros(5, dtype=torch.float64)
     for batch in batches:
         placed = batch.to(device)
         if placed.masks is None:
