@@ -1,6 +1,8 @@
 """Your own folder: JSONL with masks of every kind, CSV without, and every way a line can be wrong."""
 
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,11 @@ def root(tmp_path: Path) -> Path:
     Image.fromarray(SQUARE[..., None].astype(np.uint8) * np.array([0, 9, 0], dtype=np.uint8)).save(root / "mask24.png")
     palette = Image.fromarray(SQUARE.astype(np.uint8), mode=None).convert("P")
     palette.save(root / "palette.png")
+    for mode in ("LA", "RGBA"):  # what is seen through is no part of the mask
+        picture = Image.fromarray(SQUARE.astype(np.uint8) * 255).convert(mode)
+        picture.save(root / f"{mode}.png")
     Image.new("L", (16, 13)).save(root / "large.png")
+    Image.new("L", (16, 12)).save(root / "eps.png", format="EPS")
     return root
 
 
@@ -56,6 +62,8 @@ def line(**facts: Any) -> dict[str, Any]:
         "mask8.png",
         "mask24.png",
         "palette.png",
+        "LA.png",
+        "RGBA.png",
     ],
     ids=lambda mask: str(mask)[:30],
 )
@@ -165,6 +173,7 @@ def test_a_line_that_says_nothing_is_refused_or_counted(root: Path, broken: Any,
         ({"mask": "none.png"}, r"none\.png is missing, but .* names it as its mask"),
         ({"mask": "data.jsonl"}, r"the mask .*data\.jsonl is no whole picture"),
         ({"mask": "large.png"}, r"the mask large\.png is 13x16 pixels, but its image is 12x16"),
+        ({"mask": "eps.png"}, r"line 1: the mask .*eps\.png is no whole picture \(cannot identify"),
         ({"mask": "../outside.png"}, "leaves"),
         ({"image": "../outside.png"}, "leaves"),
         ({"image": "/etc/hostname"}, "leaves"),
@@ -173,6 +182,8 @@ def test_a_line_that_says_nothing_is_refused_or_counted(root: Path, broken: Any,
         ({"image": "data.jsonl"}, r"line 1: .*data\.jsonl is not an image"),
         ({"size": [1]}, "line 1: 'size' is height and width"),
         ({"size": [12, 17], "mask": POLYGON}, r"a\.jpg is 12x16 pixels .* says 12x17"),
+        ({"traits": ["small"]}, "line 1: 'traits' is an object"),
+        ({"traits": "small"}, "line 1: 'traits' is an object"),
     ],
 )
 def test_a_broken_record_is_named_when_it_is_read(root: Path, facts: dict[str, Any], sentence: str) -> None:
@@ -185,6 +196,27 @@ def test_a_broken_record_is_named_when_it_is_read(root: Path, facts: dict[str, A
     report = Report(skip=True)
     assert whole(reader, report).positions == (1,)
     assert len(report) == 1
+
+
+@pytest.mark.parametrize(
+    ("side", "wrong"), [(10_000, r"is no whole picture \(.*truncated"), (30_000, "would unfold to 30000x30000 pixels")]
+)
+def test_a_mask_that_says_to_be_huge_is_one_sentence(root: Path, side: int, wrong: str) -> None:
+    small = (root / "mask8.png").read_bytes()
+    header = b"IHDR" + struct.pack(">II", side, side) + small[24:29]
+    (root / "huge.png").write_bytes(small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:])
+    reader = Folder(write(root, line(mask="huge.png")))
+    with pytest.raises(DeixisError, match=rf"line 1: the mask .*huge\.png {wrong}"):
+        reader[0]
+
+
+def test_ids_are_unique_within_a_split_not_across_splits(root: Path) -> None:
+    who = {"sentence": "s"}
+    write(root, line(ids=who, split="val"), line(ids=who, split="small"))
+    assert {split: len(reader) for split, reader in Folder.every_split(root).items()} == {"val": 1, "small": 1}
+    write(root, line(ids=who, split="val"), line(ids=who, split="val"))
+    with pytest.raises(DeixisError, match="line 2 has the sentence id 's' of line 1; ids are unique within a split"):
+        Folder.every_split(root)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,27 @@ def test_broken_records_are_named(records: list[Any], sentence: str, tmp_path: P
         Instances(write(tmp_path, records))
 
 
+@pytest.mark.parametrize("category", ["cat", 5, {"name": "cat"}, {"id": "cat"}, None])
+@pytest.mark.parametrize("known_layout", [True, False])
+def test_a_broken_category_is_named_or_counted(tmp_path: Path, category: Any, known_layout: bool) -> None:
+    path = write(tmp_path, [annotation(5)])
+    whole = json.loads(path.read_text())
+    whole["categories"].append(category)
+    path.write_text(json.dumps(whole) if known_layout else json.dumps({**whole, "more": [[1]]}))
+    with pytest.raises(DeixisError, match=r"instances\.json: category number 1 has no whole id"):
+        Instances(path)
+    report = Report(skip=True)
+    assert Instances(path, report).categories == {3: "cup"}
+    assert len(report) == 1
+
+
+def test_categories_that_are_no_list_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, [annotation(5)])
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"categories": {"3": "cup"}}))
+    with pytest.raises(DeixisError, match=r"instances\.json: 'categories' is a dict; a list is wanted"):
+        Instances(path)
+
+
 def test_broken_records_are_left_out_and_counted(tmp_path: Path) -> None:
     report = Report(skip=True)
     instances = Instances(

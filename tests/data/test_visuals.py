@@ -180,6 +180,59 @@ def test_what_is_no_picture_is_one_sentence(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+def test_a_file_that_pillow_would_hand_to_another_program_is_no_picture(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(COLOURS), "cat.jpg", format="EPS")
+    sentence = r"cat\.jpg is not an image that Pillow can read; convert it to PNG or JPEG\."
+    for read in (lambda: open_image(path), ImageFile(path).read, lambda: ImageFile(path).size):
+        with pytest.raises(DeixisError, match=sentence):
+            read()
+    with pytest.raises(DeixisError, match="given as bytes is not an image"):
+        open_image(path.read_bytes())
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "mpo", "webp", "tif", "bmp", "gif", "ppm", "jp2", "avif"])
+def test_photos_of_every_usual_format_are_read_whatever_their_names_are(tmp_path: Path, ending: str) -> None:
+    Image.init()
+    kind = Image.EXTENSION.get(f".{ending}")
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {ending}")
+    path = saved(tmp_path, Image.new("RGB", (16, 12), (250, 250, 250)), "photo", format=kind)
+    seen = open_image(path)
+    assert seen.shape == (12, 16, 3)
+    assert (seen > 240).all()
+    assert ImageFile(path).size == (12, 16)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("block", [b"MM\0*\0\0", b"MM\0*\0\0\0\x08\0\x05\x01\x12", b"no block at all", b""])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_photo_whose_exif_is_broken_is_read_unturned(tmp_path: Path, kind: str, block: bytes) -> None:
+    path = saved(tmp_path, Image.new("RGB", (9, 6)), "photo", format=kind, exif=b"Exif\0\0" + block)
+    assert open_image(path).shape == (6, 9, 3)
+    assert ImageFile(path).size == (6, 9)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_turned_tiff_says_its_upright_size(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path, Image.fromarray(COLOURS), "photo.tiff", exif=exif)
+    assert ImageFile(path).size == open_image(path).shape[:2] == ((9, 6) if orientation == 6 else (6, 9))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Failed to decode image"), Image.DecompressionBombError("too many")])
+def test_what_pillow_says_only_when_pixels_are_read_is_one_sentence_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def load(image: Image.Image) -> None:
+        raise error
+
+    path = saved(tmp_path, Image.fromarray(COLOURS), "photo.png")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(DeixisError, match=rf"broken or truncated image \({error}\)"):
+        open_image(path)
+
+
 def test_pixels_in_memory_are_a_still() -> None:
     picture = Pixels(COLOURS)
     assert picture.size == (6, 9)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from PIL import Image
 
 from .. import masks
 from ..errors import DeixisError
@@ -24,6 +23,7 @@ from .jsonspans import Span, parse, read_bytes, read_span
 from .photos import confined, photo
 from .referents import unknown_split
 from .segmentation import as_rle
+from .visuals import BROKEN, opened
 
 WHOLE = "all"  # the split of records that name none
 _NAMED_SPLITS = ("train", "val", "test")
@@ -85,7 +85,9 @@ class Folder:
             raise DeixisError(f"{row.where}: 'size' is height and width, two whole numbers.")
         visual = photo(self.root, row.image, tuple(size) if size else None, row.where)
         mask = _mask(line.get("mask"), self.root, visual.size, row.where)
-        traits = dict(line.get("traits") or {})
+        traits = line.get("traits") or {}
+        if not isinstance(traits, dict):
+            raise DeixisError(f"{row.where}: 'traits' is an object, facts by name.")
         return Sample(
             visual=visual,
             expression=row.expression,
@@ -172,14 +174,16 @@ def _row(file: Path, number: int, span: Span | None, record: Any, split: str) ->
 
 
 def _unique(rows: Iterator[Row], report: Report) -> Iterator[Row]:
-    seen: dict[str, Row] = {}
+    """One split may be part of another, so a sentence may come again in another split."""
+    seen: dict[tuple[str, str], Row] = {}
     for row in rows:
-        first = seen.setdefault(row.ids.sentence, row)
+        first = seen.setdefault((row.split, row.ids.sentence), row)
         if first is row:
             yield row
         else:
             report.refuse(
-                f"{row.where} has the sentence id {row.ids.sentence!r} of line {first.number}; ids are unique."
+                f"{row.where} has the sentence id {row.ids.sentence!r} of line {first.number}; ids are unique within a "
+                "split."
             )
 
 
@@ -195,14 +199,17 @@ def _mask(mask: Any, root: Path, size: tuple[int, int], where: str) -> RLE | Non
 
 def _picture_mask(path: Path, size: tuple[int, int], where: str) -> RLE:
     try:
-        with Image.open(path) as picture:
+        with opened(path, f"{where}: the mask {path}") as picture:
             pixels = np.asarray(picture)
+    except DeixisError:
+        raise
     except FileNotFoundError:
         raise DeixisError(f"{path} is missing, but {where} names it as its mask.") from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except BROKEN as error:
         raise DeixisError(f"{where}: the mask {path} is no whole picture ({error}).") from error
     if pixels.shape[:2] != size:
         came = f"{pixels.shape[0]}x{pixels.shape[1]}"
         raise DeixisError(f"{where}: the mask {path.name} is {came} pixels, but its image is {size[0]}x{size[1]}.")
-    coloured = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
-    return cast(RLE, masks.encode(np.any(coloured != 0, axis=-1)))
+    channels = pixels.reshape(*size, -1)
+    colours = channels[..., :-1] if channels.shape[-1] in (2, 4) else channels  # the last of two or four is alpha
+    return cast(RLE, masks.encode(np.any(colours != 0, axis=-1)))

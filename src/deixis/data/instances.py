@@ -45,7 +45,7 @@ class Instances:
             images, categories = (parse(data[slice(*spans[key])], path) for key in (b"images", b"categories"))
             self._index = _Index.of_spans(data, annotations, path)
         self.images = self._pictures(images, report)
-        self.categories = {int(category["id"]): str(category.get("name", "")) for category in categories or []}
+        self.categories = self._names(categories or [], report)
         self._position = self._positions(report)
         pairs = zip(self._index.image_ids, self._index.category_ids, strict=True)
         self._peers = Counter(pairs)
@@ -109,6 +109,17 @@ class Instances:
             else:
                 pictures[identity] = picture
         return pictures
+
+    def _names(self, categories: Any, report: Report) -> dict[int, str]:
+        if not isinstance(categories, list):
+            raise DeixisError(f"{self.path}: 'categories' is a {type(categories).__name__}; a list is wanted.")
+        names: dict[int, str] = {}
+        for number, category in enumerate(categories):
+            try:
+                names[int(category["id"])] = str(category.get("name", ""))
+            except (KeyError, TypeError, ValueError, AttributeError):
+                report.refuse(f"{self.path}: category number {number} has no whole id.")
+        return names
 
     def _positions(self, report: Report) -> dict[int, int]:
         index = self._index

@@ -1,6 +1,7 @@
 """Pictures as they come: files of every mode, bytes, Pillow images and arrays, read as plain RGB pixels."""
 
 import io
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +10,31 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ..errors import DeixisError
 
 MAX_PIXELS = 200_000_000  # a 20,000x10,000 scan opens; a file that unfolds to more is taken for an attack
+# Whatever a file is called, Pillow goes by its content, and would have another program run what an EPS says.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
+# What Pillow raises on broken files, and on a TIFF whose pixels it thinks too many as late as when they are read.
+BROKEN = (
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, RuntimeError, struct.error),
+    Image.DecompressionBombError,
+)
 
 Source = str | Path | bytes | Image.Image | np.ndarray
 
 _ORIENTATION = 0x0112  # the EXIF tag; values from 5 on exchange height and width
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _WITH_ALPHA = {"RGBA", "RGBa", "LA", "La", "PA"}
 _bomb_check = threading.Lock()
 
@@ -32,8 +49,9 @@ class ImageFile:
     def size(self) -> tuple[int, int]:
         with _reading(f"{self.path}"), _header(Path(self.path)) as image:
             width, height = image.size
-            # The plain method: PNG's own looks behind the pixels too, and would decode them all.
-            turned = Image.Image.getexif(image).get(_ORIENTATION, 1) >= 5
+            if image.format == "TIFF":  # whose sides some Pillows have exchanged already
+                width, height = image.tag_v2[256], image.tag_v2[257]
+            turned = _orientation(image) >= 5
         return (width, height) if turned else (height, width)
 
     def read(self) -> UInt8[np.ndarray, "1 h w 3"]:
@@ -65,14 +83,24 @@ def open_image(source: Source) -> UInt8[np.ndarray, "h w 3"]:
         with _reading("The image"):
             return _to_rgb(source)
     name = "The image given as bytes" if isinstance(source, bytes) else f"{source}"
-    with _reading(name), _header(io.BytesIO(source) if isinstance(source, bytes) else Path(source)) as image:
+    with _reading(name), opened(io.BytesIO(source) if isinstance(source, bytes) else Path(source), name) as image:
+        return _to_rgb(image)
+
+
+@contextmanager
+def opened(file: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
+    """Pillow's image, its pixels not read yet; raises DeixisError, which calls it `name`, above `MAX_PIXELS`.
+
+    Where there is no image, or a broken one, it raises what Pillow raises.
+    """
+    with _header(file) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise DeixisError(
                 f"{name} would unfold to {width}x{height} pixels, more than the {MAX_PIXELS // 1_000_000} megapixels "
                 "that are read; make it smaller first."
             )
-        return _to_rgb(image)
+        yield image
 
 
 @contextmanager
@@ -81,7 +109,8 @@ def _header(file: Path | io.BytesIO) -> Iterator[Image.Image]:
     with _bomb_check:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(file)
+            Image.init()  # or formats would be known only once a file of theirs was met
+            image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
@@ -102,13 +131,15 @@ def _reading(name: str) -> Iterator[None]:
         raise DeixisError(f"{name} may not be read; check its permissions.") from None
     except UnidentifiedImageError:
         raise DeixisError(f"{name} is not an image that Pillow can read; convert it to PNG or JPEG.") from None
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:  # what broken files raise
+    except BROKEN as error:
         reason = str(error).rstrip(".") or type(error).__name__
         raise DeixisError(f"{name} is a broken or truncated image ({reason}); get a whole copy of it.") from error
 
 
 def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-    upright = ImageOps.exif_transpose(image)
+    image.load()  # EXIF may come after the pixels
+    turn = _TURNS.get(_orientation(image))
+    upright = image if turn is None else image.transpose(turn)
     if upright.mode.startswith("I") or upright.mode == "F":
         return _from_array(np.asarray(_eight_bits(np.asarray(upright))))
     if upright.mode in _WITH_ALPHA or "transparency" in upright.info:
@@ -116,6 +147,16 @@ def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
         white = Image.new("RGBA", coloured.size, "white")
         upright = Image.alpha_composite(white, coloured)
     return np.array(upright.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    """How EXIF says the photo was held, 1 to 8; 1 for upright, and where that cannot be told."""
+    try:
+        # The plain method: PNG's own looks behind the pixels too, and would decode them all.
+        orientation = Image.Image.getexif(image).get(_ORIENTATION)
+    except Exception:  # a broken block fails in every way there is
+        return 1
+    return orientation if orientation in _TURNS else 1
 
 
 def _eight_bits(deep: np.ndarray) -> UInt8[np.ndarray, "h w"]:
