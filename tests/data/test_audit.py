@@ -76,6 +76,23 @@ def test_cocos_ids_are_read_from_the_names_of_its_files(tmp_path: Path) -> None:
     assert (found.first_images, found.second_images, found.compared_looks) == (2, 2, False)
 
 
+@pytest.mark.parametrize("stem", ["20240115093000", "202401150930", "IMG000000000007"])
+def test_dates_and_longer_numbers_are_not_taken_for_cocos_ids(tmp_path: Path, stem: str) -> None:
+    first = own(tmp_path / "first", {f"{stem}.png": scene(1)})
+    second = own(tmp_path / "second", {f"{stem[::-1]}.png": scene(1), f"{stem}.png": scene(2)})
+    assert matches(first, second) == [(f"{stem}.png", f"{stem[::-1]}.png", "looks")]
+
+
+def test_cocos_ids_are_read_in_folders_and_behind_cocos_own_prefix(tmp_path: Path) -> None:
+    names = ("COCO_val2014_000000000009.jpg", "COCO_test2015_123456789012.jpg")
+    first = own(tmp_path / "first", {name: scene(k) for k, name in enumerate(names)})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "data.jsonl").write_text(json.dumps({"image": "images/000000000009.jpg", "expression": "x"}))
+    found = audit(first, Folder(tmp_path / "other"))
+    assert [one.match for one in found.shared] == ["coco"]
+    assert not found.compared_looks
+
+
 def test_visual_genomes_images_are_cocos_through_phrasecut(tmp_path: Path) -> None:
     genome = phrasecut(tmp_path / "phrasecut", {61: 7, 62: None, 63: 99})
     coco = own(tmp_path / "coco", {"000000000007.jpg": scene(1), "000000000008.jpg": scene(62)})

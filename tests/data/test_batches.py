@@ -146,6 +146,12 @@ def test_scoring_goes_through_everything_once_in_order() -> None:
     assert [ids.image for batch in few.share() for ids in batch.ids] == ["image0", "image0", "image1", "image1"]
 
 
+@pytest.mark.parametrize("limit", [-1, 0])
+def test_scoring_nothing_is_refused(limit: int) -> None:
+    with pytest.raises(DeixisError, match=f"A limit of {limit} expressions leaves none to score; give 1 or more"):
+        InOrder(reader=tiny.Squares(2), tokenizer=tiny.Letters(), preprocess=PREPROCESS, batch_size=5, limit=limit)
+
+
 def test_readers_joined_are_one_reader() -> None:
     joined = Joined((tiny.Squares(1), tiny.Squares(2)))
     assert len(joined) == 18 == len(joined.ids)

@@ -148,6 +148,24 @@ def test_what_is_there_is_not_written_over(tmp_path: Path, samples: list[Sample]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_split_that_is_part_of_another_is_converted_and_read_back(tmp_path: Path, layout: Layout) -> None:
+    root = tmp_path / "phrasecut"
+    (root / "images").mkdir(parents=True)
+    Image.new("RGB", (7, 5)).save(root / "images" / "1.jpg")
+    tasks = [
+        {"task_id": f"1__{n}", "image_id": 1, "phrase": "x", "Polygons": [[[[0, 0], [4, 0], [4, 4]]]]} for n in (0, 1)
+    ]
+    (root / "refer_val.json").write_text(json.dumps(tasks))
+    (root / "refer_miniv.json").write_text(json.dumps(tasks[:1]))
+    assert convert(open_splits(root), tmp_path / "out", layout) == 3
+    again = open_splits(tmp_path / "out")
+    assert {split: [ids.sentence for ids in reader.ids] for split, reader in again.items()} == {
+        "val": ["1__0", "1__1"],
+        "miniv": ["1__0"],
+    }
+
+
 def test_a_missing_image_is_named(tmp_path: Path, samples: list[Sample]) -> None:
     (tmp_path / "two" / "a.png").unlink()
     with pytest.raises(DeixisError, match=r"two/a\.png"):

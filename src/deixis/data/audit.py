@@ -24,7 +24,10 @@ from .refcoco import RefCOCO
 Match = Literal["coco", "genome", "looks"]
 
 NEAR = 16  # of 128 bits: resized and recompressed copies differ in 0 to 11, any two of 155 photos in 35 or more
-_COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})\.(?:jpg|jpeg|png)$", re.IGNORECASE)
+# COCO's ids have six digits, so without its prefix a name that fills all twelve is something else, as a date.
+_COCO_NAME = re.compile(
+    r"(?:^|[/\\])(?:COCO_(?:train|val|test)\d{4}_|(?=0000))(\d{12})\.(?:jpg|jpeg|png)$", re.IGNORECASE
+)
 _COCO_DATASETS = {"refcoco", "refcoco+", "refcocog", "grefcoco"}
 
 

@@ -104,6 +104,9 @@ class InOrder:
     limit: int | None = None
     workers: int = 0
 
+    def __post_init__(self) -> None:
+        check_limit(self.limit)
+
     def share(self, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
         """Every `ranks`-th batch."""
         positions = np.arange(len(self.reader))
@@ -111,6 +114,12 @@ class InOrder:
             positions = positions[np.linspace(0, len(positions) - 1, self.limit).round().astype(int)]
         cuts = [positions[at : at + self.batch_size].tolist() for at in range(0, len(positions), self.batch_size)]
         return _read(_loader(self, cuts[rank::ranks]))
+
+
+def check_limit(limit: int | None) -> None:
+    """Raises DeixisError where fewer than one expression would be scored."""
+    if limit is not None and limit < 1:
+        raise DeixisError(f"A limit of {limit} expressions leaves none to score; give 1 or more, or None for all.")
 
 
 @dataclass(frozen=True)
