@@ -10,7 +10,7 @@ from deixis import masks
 from deixis.data.batches import Batches
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
-from deixis.recipes.sources import ToylandData
+from deixis.recipes.sources import RefCOCOData, ToylandData
 from deixis.records import Reader
 from deixis.text.tokenizer import Tokenizer
 
@@ -52,14 +52,14 @@ def test_a_packed_folder_that_was_drawn_otherwise_is_refused(tmp_path: Path) -> 
     plain = replace(SMALL, num_scenes=2, registers=("toyland",), packed=str(tmp_path), packers=1)
     first, _ = plain.readers()
     assert plain.readers()[0].ids == first.ids
-    with pytest.raises(DeixisError, match=r"drawn with no extras, but no_target=1\.5 is wanted; give another"):
+    with pytest.raises(DeixisError, match=r"drawn with no_target=0, but no_target=1\.5 is wanted; give another"):
         replace(plain, no_target=1.5).readers()
     told = tmp_path / "train" / "registers.json"
     described = json.loads(told.read_text())
     del described["extras"]  # as folders were described before extras were noted down
     told.write_text(json.dumps(described))
     assert plain.readers()[0].ids == first.ids
-    with pytest.raises(DeixisError, match="no extras"):
+    with pytest.raises(DeixisError, match="drawn with no_target=0, but no_target=1 is wanted"):
         replace(plain, no_target=1.0).readers()
 
 
@@ -69,8 +69,32 @@ def test_a_packed_folder_keeps_what_means_nothing(tmp_path: Path) -> None:
     nothing = [training[place] for place, ids in enumerate(training.ids) if ids.object == "none"]
     assert nothing
     assert all(sample.traits["targets"] == [] for sample in nothing)
-    with pytest.raises(DeixisError, match="drawn with no_target=1, but no extras is wanted"):
+    with pytest.raises(DeixisError, match="drawn with no_target=1, but no_target=0 is wanted"):
         replace(data, no_target=0.0).readers()
+
+
+def test_a_packed_folder_of_another_size_or_with_other_sentences_is_refused(tmp_path: Path) -> None:
+    plain = replace(SMALL, num_scenes=2, registers=("toyland",), packed=str(tmp_path), packers=1)
+    first, _ = plain.readers()
+    with pytest.raises(DeixisError, match=r"train was drawn with size=48, but size=32 is wanted; give another --data"):
+        replace(plain, size=32).readers()
+    both = "drawn with size=48, sentences_per_object=3, but size=32, sentences_per_object=1 is wanted"
+    with pytest.raises(DeixisError, match=both):
+        replace(plain, size=32, sentences_per_object=1).readers()
+    told = tmp_path / "train" / "registers.json"
+    described = json.loads(told.read_text())
+    del described["sentences_per_object"]  # as folders were described before these were noted down
+    told.write_text(json.dumps(described))
+    assert plain.readers()[0].ids == first.ids
+    with pytest.raises(DeixisError, match="train was drawn with size=48, but size=32 is wanted"):
+        replace(plain, size=32, sentences_per_object=1).readers()
+
+
+@pytest.mark.parametrize("limit", [-1, 0])
+@pytest.mark.parametrize("data", [ToylandData, RefCOCOData])
+def test_validating_on_nothing_is_refused(data: type[ToylandData | RefCOCOData], limit: int) -> None:
+    with pytest.raises(DeixisError, match=f"A limit of {limit} expressions"):
+        data(validation_limit=limit)
 
 
 def test_an_impossible_number_of_sentences_about_nothing_is_refused() -> None:

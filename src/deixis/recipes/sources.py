@@ -7,7 +7,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from ..data.batches import Joined
+from ..data.batches import Joined, check_limit
 from ..data.refcoco import RefCOCO
 from ..data.segmentation import Overlaps
 from ..errors import DeixisError
@@ -32,6 +32,9 @@ class RefCOCOData:
     overlaps: Overlaps = "published"  # pixels where parts of one object overlap are dropped, as the published code does
     every_sentence: bool = False  # published: each epoch draws one sentence of every object
     validation_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        check_limit(self.validation_limit)
 
     def readers(self) -> tuple[Reader, Reader]:
         """Training and validation."""
@@ -68,6 +71,7 @@ class ToylandData:
         if not self.registers:
             raise DeixisError("Toyland needs a register; give toyland, toyland+ or toyland-g.")
         Extras(no_target=self.no_target)  # raises where it is impossible
+        check_limit(self.validation_limit)
 
     def readers(self) -> tuple[Reader, Reader]:
         """Training and validation, each over all registers."""
@@ -93,18 +97,20 @@ class ToylandData:
             if not place.exists():
                 _draw(place, worlds, self.packers)
         packed = PackedToyland(place, self.registers)
-        if packed.extras != extras:
-            raise DeixisError(
-                f"{place} was drawn with {_spelled(packed.extras)}, but {_spelled(extras)} is wanted; give another "
-                "--data.packed, or remove that folder."
-            )
+        _check_drawn(place, packed, worlds[0])
         return packed
 
 
-def _spelled(extras: Extras) -> str:
-    """The extras that are not zero, as they are given."""
-    given = [f"{name}={value:g}" for name, value in vars(extras).items() if value]
-    return ", ".join(given) or "no extras"
+def _check_drawn(place: Path, packed: PackedToyland, world: Toyland) -> None:
+    """Raises DeixisError where the scenes of the folder are not drawn, or not spoken about, as the world's."""
+    sentences = packed.sentences_per_object or world.sentences_per_object  # older folders do not tell
+    drawn = {"size": packed.size, "sentences_per_object": sentences, **vars(packed.extras)}
+    wanted = {"size": world.size, "sentences_per_object": world.sentences_per_object, **vars(world.extras)}
+    if differing := [name for name in wanted if drawn[name] != wanted[name]]:
+        came, asked = (", ".join(f"{name}={facts[name]:g}" for name in differing) for facts in (drawn, wanted))
+        raise DeixisError(
+            f"{place} was drawn with {came}, but {asked} is wanted; give another --data.packed, or remove that folder."
+        )
 
 
 def _draw(place: Path, worlds: tuple[Toyland, ...], workers: int) -> None:

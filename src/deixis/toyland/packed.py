@@ -8,11 +8,14 @@ A folder holds `pixels.npy [s h w 3]`, `instances.npy [s h w]` (which thing is s
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +29,7 @@ from .world import DrawnScene, Toyland
 
 NOTHING = 255
 FILES = ("pixels.npy", "instances.npy", "scenes.jsonl", "lines.npy", "counts.npy", "registers.json")
+ABANDONED = 24 * 3600  # seconds without a scene written, after which a folder's painter is taken for dead
 
 
 def pack(
@@ -33,7 +37,8 @@ def pack(
 ) -> None:
     """Draw the scenes of the worlds, which differ in how they speak and in nothing else, into a new folder.
 
-    The folder appears only when it is complete; `progress` hears the number of scenes drawn so far.
+    The folder appears only when it is complete; where another process was faster, its folder stays. `progress` hears
+    the number of scenes drawn so far.
     """
     first = worlds[0]
     for world in worlds[1:]:
@@ -41,19 +46,42 @@ def pack(
             first.drawn(at) for at in (0, first.num_scenes - 1)
         ]:
             raise DeixisError("Only worlds with the same scenes can be packed together; their splits or styles differ.")
-        if world.extras != first.extras:
-            raise DeixisError("Only worlds with the same extras can be packed together; theirs differ.")
+        if (world.extras, world.sentences_per_object) != (first.extras, first.sentences_per_object):
+            raise DeixisError(
+                "Only worlds with the same extras and sentences_per_object can be packed together; theirs differ."
+            )
     if path.exists():
         raise DeixisError(f"{path} exists already; choose a new folder, or remove it first.")
-    beside = path.with_name(f".{path.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
+    _remove_abandoned(path)
+    beside = path.with_name(f".{path.name}.{token_hex(8)}.part")
     beside.mkdir(parents=True)
+    try:
+        _write(beside, worlds, workers, progress)
+        os.replace(beside, path)
+    except OSError:
+        if not path.exists():
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """What runs left that were killed; others may be drawing the same folder just now."""
+    for scenes in path.parent.glob(f".{path.name}.*.part/scenes.jsonl"):
+        with suppress(FileNotFoundError):  # it has just been given its name
+            if time.time() - scenes.stat().st_mtime > ABANDONED:
+                shutil.rmtree(scenes.parent, ignore_errors=True)
+
+
+def _write(folder: Path, worlds: Sequence[Toyland], workers: int, progress: Callable[[int], None] | None) -> None:
+    """Every file of a packed folder; no array is open afterwards, or some systems would not rename it."""
+    first = worlds[0]
     shape = (first.num_scenes, first.size, first.size)
-    pixels = np.lib.format.open_memmap(beside / "pixels.npy", mode="w+", dtype=np.uint8, shape=(*shape, 3))
-    instances = np.lib.format.open_memmap(beside / "instances.npy", mode="w+", dtype=np.uint8, shape=shape)
+    pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(*shape, 3))
+    instances = np.lib.format.open_memmap(folder / "instances.npy", mode="w+", dtype=np.uint8, shape=shape)
     registers = [world.register for world in worlds]
     lines, counts = [0], []
-    with (beside / "scenes.jsonl").open("wb") as file:
+    with (folder / "scenes.jsonl").open("wb") as file:
         for position, scene in enumerate(_packed(worlds, workers)):
             pixels[position], instances[position] = scene.pixels, scene.instances
             lines.append(lines[-1] + file.write(scene.line))
@@ -62,17 +90,17 @@ def pack(
                 progress(position + 1)
     pixels.flush()
     instances.flush()
-    np.save(beside / "lines.npy", np.asarray(lines, dtype=np.int64))
-    np.save(beside / "counts.npy", np.asarray(counts, dtype=np.int64))
+    np.save(folder / "lines.npy", np.asarray(lines, dtype=np.int64))
+    np.save(folder / "counts.npy", np.asarray(counts, dtype=np.int64))
     described = {
         "registers": registers,
         "split": first.split,
         "style": first.style,
         "content": first.content,
+        "sentences_per_object": first.sentences_per_object,
         "extras": asdict(first.extras),
     }
-    (beside / "registers.json").write_text(json.dumps(described), encoding="utf-8")
-    os.replace(beside, path)
+    (folder / "registers.json").write_text(json.dumps(described), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -117,6 +145,16 @@ class PackedToyland:
     def extras(self) -> Extras:
         """The extras that the sentences were drawn with; folders from before they were noted down have none."""
         return Extras(**self.described.get("extras", {}))
+
+    @property
+    def sentences_per_object(self) -> int | None:
+        """How many sentences each object was asked for; None in folders from before it was noted down."""
+        return cast(int | None, self.described.get("sentences_per_object"))
+
+    @property
+    def size(self) -> int:
+        """The side of the pictures."""
+        return int(np.load(self.path / "pixels.npy", mmap_mode="r").shape[1])
 
     def __len__(self) -> int:
         return int(self._ends[-1])
