@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ..errors import DeixisError
 
@@ -49,7 +50,7 @@ class ImageFile:
     def size(self) -> tuple[int, int]:
         with _reading(f"{self.path}"), _header(Path(self.path)) as image:
             width, height = image.size
-            if image.format == "TIFF":  # whose sides some Pillows have exchanged already
+            if isinstance(image, TiffImageFile):  # whose sides some Pillows have exchanged already
                 width, height = image.tag_v2[256], image.tag_v2[257]
             turned = _orientation(image) >= 5
         return (width, height) if turned else (height, width)
