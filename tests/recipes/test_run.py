@@ -7,6 +7,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 import torch
@@ -135,11 +136,14 @@ MAGNET = MagNetConfig(
 )
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_magnet_with_mask_grounding_stops_and_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Literal["fp32", "bf16"]
 ) -> None:
     grounding = GroundingConfig(layers=1, width=8, heads=1, feed_forward=8)
-    run, loss, steps = replace(RUN, system=MAGNET, grounding=grounding), MagNet.loss, []
+    optimiser = replace(RUN.optimiser, matrix_lr=1e-3 if precision == "bf16" else None)
+    run = replace(RUN, system=MAGNET, grounding=grounding, precision=precision, optimiser=optimiser)
+    loss, steps = MagNet.loss, list[bool]()
     assert execute(run, tmp_path / "whole", quiet=True).finished
 
     def stopped_in_the_second_step(self: MagNet, batch: Batch, output: Output) -> dict[str, torch.Tensor]:
