@@ -94,8 +94,8 @@ def lavt_toyland() -> Run:
 def lavt_toyland_grounded() -> Run:
     """`deixis train lavt-toyland-grounded`: LAVT on Toyland as `lavt-toyland`, with mask grounding.
 
-    A step was measured to take 4 % longer at 256 pixels, 9 % at 128; after 300 steps of 16 mIoU was 0.27 with mask
-    grounding, 0.33 without (docs/magnet.md).
+    A step was measured to take 4 % longer at 256 pixels, 9 % at 128; after 300 steps of 16 mIoU was 0.23 with mask
+    grounding, 0.35 without (docs/magnet.md).
     """
     return replace(
         lavt_toyland(),
