@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
     "magnet": MagNetConfig(
         vision=VISION,
         text=replace(TEXT, layers=4),
-        width=32,
+        width=64,  # two channels in each of the pixel decoder's groups: of one alone, a norm takes the bias away
         mask_width=16,
         heads=2,
         pixel_layers=1,
@@ -219,6 +219,9 @@ def test_compiled_once_it_gives_the_same_losses_and_gradients(name: str) -> None
 def compare_compiled(name: str) -> None:
     torch.manual_seed(11)
     plain: Any = build(name, TINY[name]).eval()
+    with torch.no_grad():  # as after some steps: deformable attention begins on the pixels' centres, where slopes jump
+        for weight in plain.parameters():
+            weight += 0.02 * torch.randn_like(weight)
     compiled, given, found = copy.deepcopy(plain), batch(), []
     compile_once(compiled)
     compiled(given)
@@ -231,6 +234,7 @@ def compare_compiled(name: str) -> None:
         found.append((terms, [weight.grad for weight in system.parameters()]))
     (terms, gradients), (own_terms, own_gradients) = found
     torch.testing.assert_close(own_terms, terms, rtol=1e-4, atol=0)
-    noise = 1e-6 * max(right.abs().max().item() for right in gradients)  # a bias before a batch norm has no gradient
-    for own, right in zip(own_gradients, gradients, strict=True):
-        torch.testing.assert_close(own, right, atol=0.01 * right.abs().max().item() + noise, rtol=0)
+    sizes = [right.abs().max().item() for right in gradients]
+    nothing = 1e-6 * max(sizes)  # a key's bias shifts all scores alike: its gradient is zero but for rounding
+    for own, right, size in zip(own_gradients, gradients, sizes, strict=True):
+        torch.testing.assert_close(own, right, atol=0.01 * size if size > nothing else nothing, rtol=0)
