@@ -2,4 +2,4 @@
 
 import os
 
-os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # weights are compared bit by bit, and two processes share no GPU
+os.environ["ACCELERATE_USE_CPU"] = "true"  # weights are compared bit by bit, and two processes share no GPU

@@ -116,7 +116,8 @@ def test_two_processes_and_a_killed_one_give_the_result_of_one(model: Path, tmp_
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    alone = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # nobody tells them to use the CPU
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    del alone["ACCELERATE_USE_CPU"]  # nobody tells them to use the CPU
     commands = [[sys.executable, "-m", "deixis.cli", *arguments, str(two)]] * 2
     commands += [[sys.executable, "-c", DYING, "2", *arguments, str(killed)]]
     worlds = [{**world, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]

@@ -132,10 +132,12 @@ def test_two_processes_share_one_run(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    del alone["ACCELERATE_USE_CPU"]  # nobody tells them to use the CPU
     pair = [
         subprocess.Popen(
             [*command, str(tmp_path / "two")],
-            env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
+            env={**alone, **world, "RANK": rank, "LOCAL_RANK": rank},
             stderr=subprocess.PIPE,
         )
         for rank in ("0", "1")
