@@ -245,7 +245,8 @@ def test_without_the_alignment_module_the_decoder_reads_the_words_answer_alone()
     output = model(batch)
     assert output.logits.shape == batch.masks.shape
     torch.stack(list(model.loss(batch, output).values())).sum().backward()
-    assert all(bool(p.grad.any()) for p in model.fusion.alignments[3].parameters() if p.grad is not None)
+    gradients = {name: weight.grad for name, weight in model.fusion.alignments[3].named_parameters()}
+    assert all(gradient is not None and gradient.any() for gradient in gradients.values()), gradients
 
 
 def test_without_alignment_the_loss_lacks_a_term_and_the_network_a_projection_and_nothing_else() -> None:
