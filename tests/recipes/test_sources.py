@@ -48,16 +48,21 @@ def test_batches_hold_the_empty_masks_of_what_is_not_there() -> None:
     )  # type: ignore[arg-type]
 
 
+def forget(packed: Path, field: str) -> None:
+    """As folders were described before the field was noted down."""
+    told = packed / "registers.json"
+    described = json.loads(told.read_text())
+    del described[field]
+    told.write_text(json.dumps(described))
+
+
 def test_a_packed_folder_that_was_drawn_otherwise_is_refused(tmp_path: Path) -> None:
     plain = replace(SMALL, num_scenes=2, registers=("toyland",), packed=str(tmp_path), packers=1)
     first, _ = plain.readers()
     assert plain.readers()[0].ids == first.ids
     with pytest.raises(DeixisError, match=r"drawn with no_target=0, but no_target=1\.5 is wanted; give another"):
         replace(plain, no_target=1.5).readers()
-    told = tmp_path / "train" / "registers.json"
-    described = json.loads(told.read_text())
-    del described["extras"]  # as folders were described before extras were noted down
-    told.write_text(json.dumps(described))
+    forget(tmp_path / "train", "extras")
     assert plain.readers()[0].ids == first.ids
     with pytest.raises(DeixisError, match="drawn with no_target=0, but no_target=1 is wanted"):
         replace(plain, no_target=1.0).readers()
@@ -81,10 +86,7 @@ def test_a_packed_folder_of_another_size_or_with_other_sentences_is_refused(tmp_
     both = "drawn with size=48, sentences_per_object=3, but size=32, sentences_per_object=1 is wanted"
     with pytest.raises(DeixisError, match=both):
         replace(plain, size=32, sentences_per_object=1).readers()
-    told = tmp_path / "train" / "registers.json"
-    described = json.loads(told.read_text())
-    del described["sentences_per_object"]  # as folders were described before these were noted down
-    told.write_text(json.dumps(described))
+    forget(tmp_path / "train", "sentences_per_object")
     assert plain.readers()[0].ids == first.ids
     with pytest.raises(DeixisError, match="train was drawn with size=48, but size=32 is wanted"):
         replace(plain, size=32, sentences_per_object=1).readers()
