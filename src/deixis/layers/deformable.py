@@ -15,6 +15,7 @@ To the compiler `by_bags` is one opaque step: left to itself, it writes grid sam
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any, cast
 
@@ -218,14 +219,8 @@ def by_grids(
     return rearrange(gathered, "(b g) c q -> b q (g c)", b=batch, g=heads).to(values.dtype)
 
 
-def by_grids_again(
-    values: Float[Tensor, "b n heads c"],
-    places: Float[Tensor, "b q heads levels points 2"],
-    weights: Float[Tensor, "b q heads levels points"],
-    sizes: Sizes,
-) -> Float[Tensor, "b q d"]:
-    """`by_grids`, of which only the arguments are kept for the gradients: what it samples is many times as large."""
-    return cast(Tensor, checkpoint(by_grids, values, places, weights, sizes, use_reentrant=False))
+# Only the arguments are kept for the gradients: what is sampled is many times as large.
+by_grids_again = partial(checkpoint, by_grids, use_reentrant=False)
 
 
 def by_images(
