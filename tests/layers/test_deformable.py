@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from deixis.layers import deformable
 from deixis.layers.deformable import (
     DeformableAttention,
     by_bags,
@@ -47,17 +48,29 @@ def test_all_ways_are_the_plain_definition(sample: object) -> None:
     torch.testing.assert_close(sample(values, places, weights, SIZES), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_answers_are_the_same_with_and_without_gradients_which_reach_everything() -> None:
+def test_answers_are_the_same_with_and_without_gradients_which_reach_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(0)
     module = DeformableAttention(8, 2, levels=2, points=3)
     features, references = torch.randn(2, 26, 8), centres(SIZES, torch.device("cpu"))
     torch.nn.init.normal_(module.offsets.weight, std=0.1)
     torch.nn.init.normal_(module.weights.weight, std=0.1)
     answer = module(features, references, features, SIZES)
+    monkeypatch.setattr(deformable, "QUERIES", 11)  # answers are found so many queries at a time, the last 4 here
     with torch.no_grad():
         torch.testing.assert_close(module(features, references, features, SIZES), answer, atol=1e-5, rtol=1e-5)
     answer.square().sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in module.parameters())
+
+
+def test_offsets_learn_where_nothing_else_does() -> None:
+    module = DeformableAttention(8, 2, levels=2, points=3).requires_grad_(False)
+    module.offsets.requires_grad_(True)
+    features = torch.randn(1, 26, 8)
+    module(features, centres(SIZES, features.device), features, SIZES).square().sum().backward()
+    assert module.offsets.bias.grad is not None
+    assert module.offsets.bias.grad.any()
 
 
 def test_gradients_written_out_are_those_of_all_images_at_once_at_the_very_middle_of_cells_too() -> None:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from deixis.layers import pixel_decoder
 from deixis.layers.pixel_decoder import PixelDecoder, sines
 
 SIZES = [(8, 6), (4, 3), (2, 2)]
@@ -60,6 +61,17 @@ def test_an_image_is_decoded_alike_in_any_company() -> None:
         together = decoder(maps())[1]
         alone = decoder([each[1:] for each in maps()])[1]
     torch.testing.assert_close(alone[0], together[1])
+
+
+def test_answers_are_fed_forward_a_few_cells_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = build()
+    expected = decoder(maps())[1]
+    fed: list[int] = []
+    decoder.layers[0].hidden.register_forward_hook(lambda layer, given, hidden: fed.append(hidden.shape[1]))
+    monkeypatch.setattr(pixel_decoder, "CELLS", 25)
+    with torch.no_grad():
+        torch.testing.assert_close(decoder(maps())[1], expected, atol=1e-5, rtol=1e-5)
+    assert fed == [25, 25, 14]
 
 
 def test_a_cells_place_is_told_by_sines_and_cosines_of_its_row_then_of_its_column() -> None:

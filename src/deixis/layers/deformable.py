@@ -72,13 +72,24 @@ class DeformableAttention(nn.Module):
         sizes: Sizes,
     ) -> Float[Tensor, "b q d"]:
         """`references` are x and y from 0 to 1, the same on every level; `features` are the levels' cells in turn."""
-        heads, levels = self.heads, self.levels
-        weights = rearrange(self.weights(queries), "b q (g sp) -> b q g sp", g=heads)
+        values = rearrange(self.value(features), "b n (g c) -> b n g c", g=self.heads)
+        wants_gradient = any(each.requires_grad for each in (values, queries, *self.parameters()))
+        way = _way(values, needs_gradient=torch.is_grad_enabled() and wants_gradient)
+        if way is not by_bags:
+            return self.output(way(values, *self._asked(queries, references, sizes), sizes))
+        table = _Table(values, sizes)  # all places at once would be written to memory only to be read again
+        slices = zip(queries.split(QUERIES, dim=1), references.split(QUERIES), strict=True)
+        gathered = [table.gather(*self._asked(some, their_references, sizes)) for some, their_references in slices]
+        return self.output(torch.cat(gathered, dim=1))
+
+    def _asked(
+        self, queries: Float[Tensor, "b q d"], references: Float[Tensor, "q 2"], sizes: Sizes
+    ) -> tuple[Float[Tensor, "b q heads levels points 2"], Float[Tensor, "b q heads levels points"]]:
+        """Where the queries look, and how much each of those places weighs."""
+        weights = rearrange(self.weights(queries), "b q (g sp) -> b q g sp", g=self.heads)
         weights = weights.softmax(-1, dtype=torch.float32)  # what samples wants them like that, and it is quicker
-        weights = rearrange(weights, "b q g (s p) -> b q g s p", s=levels)
-        values = rearrange(self.value(features), "b n (g c) -> b n g c", g=heads)
-        places = self._places(self.offsets(queries), references, sizes)
-        return self.output(_way(values, places)(values, places, weights, sizes))
+        weights = rearrange(weights, "b q g (s p) -> b q g s p", s=self.levels)
+        return self._places(self.offsets(queries), references, sizes), weights
 
     def _places(self, offsets: Float[Tensor, "b q k"], references: Float[Tensor, "q 2"], sizes: Sizes) -> Tensor:
         """`[b q heads levels points 2]` from 0 to 1: offsets are told in cells of each level."""
@@ -90,8 +101,7 @@ class DeformableAttention(nn.Module):
         return rearrange(places, "b q (g s p xy) -> b q g s p xy", s=self.levels, xy=2, **each)
 
 
-def _way(values: Tensor, places: Tensor) -> Callable[[Tensor, Tensor, Tensor, Sizes], Tensor]:
-    needs_gradient = torch.is_grad_enabled() and (values.requires_grad or places.requires_grad)
+def _way(values: Tensor, *, needs_gradient: bool) -> Callable[[Tensor, Tensor, Tensor, Sizes], Tensor]:
     if torch.compiler.is_compiling():  # it unrolls loops over images
         return by_grids if needs_gradient or values.device.type != "cpu" else by_opaque_bags
     if values.device.type != "cpu":
@@ -105,27 +115,40 @@ def by_bags(
     weights: Float[Tensor, "b q heads levels points"],
     sizes: Sizes,
 ) -> Float[Tensor, "b q d"]:
-    """A point's value is the weighted sum of four rows of a table: framed cells by heads.
+    """A point's value is the weighted sum of four rows of a table."""
+    table = _Table(values, sizes)
+    slices = zip(places.split(QUERIES, dim=1), weights.split(QUERIES, dim=1), strict=True)
+    return torch.cat([table.gather(*some) for some in slices], dim=1)
+
+
+class _Table:
+    """Framed cells by heads, one table an image.
 
     A frame of zeros is what lies beyond the border, so that a point's four rows always have the same distances.
     """
-    heads, points = values.shape[2], places.shape[4]
-    tables, starts = _frame(values, sizes)
-    height, width, start = (
-        torch.tensor(each, dtype=torch.int32).repeat_interleave(points).repeat(heads)
-        for each in ([height for height, _ in sizes], [width for _, width in sizes], starts)
-    )
-    head = torch.arange(heads, dtype=torch.int32).repeat_interleave(len(sizes) * points)
-    down = (width + 2) * heads  # from a row of a level to the one below
-    start = start + head + down + heads  # the frame comes first
-    gathered = values.new_empty(*places.shape[:2], values.shape[2:].numel())
-    for table, *image in zip(tables, gathered, places, weights, strict=True):
-        for out, place, share in zip(*(each.split(QUERIES) for each in image), strict=True):
+
+    def __init__(self, values: Float[Tensor, "b n heads c"], sizes: Sizes) -> None:
+        self.heads, self.dtype, self.sizes = values.shape[2], values.dtype, sizes
+        self.tables, self.starts = _frame(values, sizes)
+
+    def gather(
+        self, places: Float[Tensor, "b q heads levels points 2"], weights: Float[Tensor, "b q heads levels points"]
+    ) -> Float[Tensor, "b q d"]:
+        heads, points = self.heads, places.shape[4]
+        height, width, start = (
+            torch.tensor(each, dtype=torch.int32).repeat_interleave(points).repeat(heads)
+            for each in ([height for height, _ in self.sizes], [width for _, width in self.sizes], self.starts)
+        )
+        head = torch.arange(heads, dtype=torch.int32).repeat_interleave(len(self.sizes) * points)
+        down = (width + 2) * heads  # from a row of a level to the one below
+        start = start + head + down + heads  # the frame comes first
+        gathered = []
+        for table, place, share in zip(self.tables, places, weights, strict=True):
             column, right = _cell(place[..., 0].flatten(1), width)
             row, below = _cell(place[..., 1].flatten(1), height)
             index = row.mul_(down).add_(column, alpha=heads).add_(start)
-            out.copy_(_bags(table, index, share.flatten(1), below, right, down, heads).view_as(out))
-    return gathered
+            gathered.append(_bags(table, index, share.flatten(1), below, right, down, heads).view(len(index), -1))
+        return torch.stack(gathered).to(self.dtype)
 
 
 def by_opaque_bags(
