@@ -3,6 +3,7 @@
 import io
 import runpy
 import warnings
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -85,6 +86,31 @@ def test_the_image_is_shown_once_for_all_the_sentences_of_a_chunk() -> None:
     one(photo(), ["red"] * (LARGEST_BATCH_OF_A_CPU + 3))
     assert one.system.batches == [(1, LARGEST_BATCH_OF_A_CPU), (1, 3)]
     assert one(photo(), []) == []
+
+
+def test_a_stream_gives_each_answer_before_more_are_looked_for_and_keeps_none() -> None:
+    one, sentences = segmenter(), ["red", "blue", "the green", "red blue thing", "the red", "the blue"]
+    together = one(photo(), sentences)
+    one.system.batches.clear()
+    stream = one.stream(photo(), sentences)
+    assert one.system.batches == []
+    answered = weakref.ref(next(stream))
+    assert one.system.batches == [(1, LARGEST_BATCH_OF_A_CPU)]
+    assert answered() is None
+    assert not torch.is_inference_mode_enabled()  # between answers, whoever asks may train
+    for expected, prediction in zip(together[1:], stream, strict=True):
+        assert prediction.expression == expected.expression
+        assert (prediction.probability == expected.probability).all()
+
+
+def test_what_is_wrong_is_said_before_the_first_of_a_stream_is_asked_for(tmp_path: Path) -> None:
+    one = segmenter()
+    with pytest.raises(DeixisError, match="The expression is empty"):
+        one.stream(photo(), ["red", " "])
+    with pytest.raises(DeixisError, match=r"There is no file .*nowhere\.png"):
+        one.stream(tmp_path / "nowhere.png", ["red"])
+    with pytest.warns(ExpressionWarning, match="does not know 1"):
+        one.stream(photo(), ["red elephant"])
 
 
 def test_every_form_of_a_photo_gives_the_same_answer(tmp_path: Path) -> None:

@@ -176,13 +176,13 @@ def _pictures(images: list[Path]) -> Iterator[tuple[Path, "np.ndarray | None"]]:
 
 def _predict(
     segmenter: "Segmenter", picture: "np.ndarray", sentences: list[str], options: argparse.Namespace, told: set[str]
-) -> "list[Prediction]":
+) -> "Iterator[Prediction]":
     from ..predict.segmenter import ExpressionWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ExpressionWarning)
-        predictions = segmenter(
+        predictions = segmenter.stream(
             picture, sentences, threshold=options.threshold, presence_threshold=options.presence_threshold
         )
     for message in dict.fromkeys(str(warning.message) for warning in caught):

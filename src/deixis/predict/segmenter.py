@@ -1,6 +1,8 @@
 """From a photo and sentences to Predictions: reading, batching, and back to the photo's own size."""
 
 import warnings
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any, overload
 
 import numpy as np
@@ -67,20 +69,24 @@ class Segmenter:
         with an `ExpressionWarning`. A pixel is in the mask above `threshold`; a system with a presence head answers
         nothing unless the chance that the referent is there is above `presence_threshold` (0.5 by default).
         """
-        check_threshold("threshold", threshold)
-        if presence_threshold is not None:
-            check_threshold("presence threshold", presence_threshold)
-        expressions = list(map(_plain, [expression] if isinstance(expression, str) else expression))
-        words, word_mask = self._encode(expressions)
-        picture = open_image(image)
-        pixels = self.preprocess.image(picture)
-        predictions: list[Prediction] = []
-        largest = LARGEST_BATCH_OF_A_CPU if self.device.type == "cpu" else LARGEST_BATCH
-        for part in range(0, len(expressions), largest):
-            chunk = slice(part, part + largest)
-            batch = self._batch(pixels, words[chunk], word_mask[chunk], expressions[chunk], picture.shape[:2])
-            predictions += self._answers(batch, picture, threshold, presence_threshold)
+        expressions = [expression] if isinstance(expression, str) else list(expression)
+        predictions = list(self._in_turn(image, expressions, threshold, presence_threshold))
         return predictions[0] if isinstance(expression, str) else predictions
+
+    def stream(
+        self,
+        image: Source,
+        expressions: Expressions,
+        *,
+        threshold: float = 0.5,
+        presence_threshold: float | None = None,
+    ) -> Iterator[Prediction]:
+        """The same answers one after another, each as soon as it is known, and none kept here.
+
+        For many expressions about a large photo, whose answers would fill the memory together. What is wrong with the
+        photo or an expression is said before the first answer is asked for.
+        """
+        return self._in_turn(image, list(expressions), threshold, presence_threshold)
 
     def batch(self, image: Source, expressions: Expressions) -> Batch:
         """What the system sees of an image and expressions: for who wants more of the system than masks."""
@@ -110,7 +116,25 @@ class Segmenter:
             )
         return presences(output, self.calibration, THRESHOLD if threshold is None else threshold)
 
-    def _encode(self, expressions: list[Any]) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
+    def _in_turn(
+        self, image: Source, expressions: list[Any], threshold: float, presence_threshold: float | None
+    ) -> Iterator[Prediction]:
+        check_threshold("threshold", threshold)
+        if presence_threshold is not None:
+            check_threshold("presence threshold", presence_threshold)
+        expressions = list(map(_plain, expressions))
+        words, word_mask = self._encode(expressions, stacklevel=4)
+        picture = open_image(image)
+        pixels = self.preprocess.image(picture)
+        largest = LARGEST_BATCH_OF_A_CPU if self.device.type == "cpu" else LARGEST_BATCH
+        chunks = (slice(part, part + largest) for part in range(0, len(expressions), largest))
+        batches = (
+            self._batch(pixels, words[chunk], word_mask[chunk], expressions[chunk], picture.shape[:2])
+            for chunk in chunks
+        )
+        return chain.from_iterable(self._answers(batch, picture, threshold, presence_threshold) for batch in batches)
+
+    def _encode(self, expressions: list[Any], stacklevel: int = 3) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
         limit = self.preprocess.max_words
         for expression in expressions:
             if not isinstance(expression, str):
@@ -120,10 +144,10 @@ class Segmenter:
             unknown = self.tokenizer.tokens(expression, limit).count("[UNK]")
             if unknown:
                 message = f"The model {self.name!r} does not know {unknown} of the words of {_short(expression)!r}."
-                warnings.warn(message, ExpressionWarning, stacklevel=3)
+                warnings.warn(message, ExpressionWarning, stacklevel=stacklevel)
             if self.tokenizer.is_truncated(expression, limit):
                 message = f"Only the first {limit - 1} words or word pieces of {_short(expression)!r} are read."
-                warnings.warn(message, ExpressionWarning, stacklevel=3)
+                warnings.warn(message, ExpressionWarning, stacklevel=stacklevel)
         if not expressions:
             return torch.zeros(0, limit, dtype=torch.long), torch.zeros(0, limit, dtype=torch.bool)
         words, word_mask = self.tokenizer.encode(expressions, limit)
@@ -151,21 +175,25 @@ class Segmenter:
         ).to(self.device)
 
     @torch.inference_mode()
-    def _answers(
-        self, batch: Batch, picture: UInt8[np.ndarray, "h w 3"], threshold: float, presence_threshold: float | None
-    ) -> list[Prediction]:
+    def _output(self, batch: Batch) -> Output:
         output = self.system(batch)
-        logits = output.logits.float()
         if not is_finite(output):
             narrow = "" if self.dtype == torch.float32 else f", or {str(self.dtype)[6:]} is too narrow: try float32"
             raise DeixisError(
                 f"The model {self.name!r} answers with numbers that are not finite: its weights are broken{narrow}."
             )
+        return output
+
+    def _answers(
+        self, batch: Batch, picture: UInt8[np.ndarray, "h w 3"], threshold: float, presence_threshold: float | None
+    ) -> Iterator[Prediction]:
+        output = self._output(batch)
+        logits = output.logits.float()
         evidence = {name: _numbers(maps) for name, maps in output.evidence.items()}
         present = self.presences(output, presence_threshold)
         height, width = picture.shape[:2]
-        return [
-            answer(
+        for position, expression in enumerate(batch.expressions):
+            yield answer(
                 expression,
                 picture,
                 resize_probability(logits[position].sigmoid(), height, width),
@@ -174,8 +202,6 @@ class Segmenter:
                 words=self._spelled(expression, batch.words.shape[1]),
                 evidence={name: np.asarray(maps[position]) for name, maps in evidence.items()},
             )
-            for position, expression in enumerate(batch.expressions)
-        ]
 
     def _spelled(self, expression: str, length: int) -> tuple[str, ...]:
         """The tokens, with a name for each padding word of the batch as well."""
