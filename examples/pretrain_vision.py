@@ -1,6 +1,7 @@
 """Pre-train Toyland's Swin to parse drawn scenes: `python examples/pretrain_vision.py PACKED OUT [--steps 3000 …]`.
 
-PACKED is the `train` folder of packed scenes, such as runs/packed/train; where it is missing, it is drawn first.
+PACKED is the `train` folder of packed scenes, such as runs/packed/train; where it is missing, it is drawn first. Killed
+and called again, it goes on.
 """
 
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import tyro
 
+from deixis.errors import DeixisError
 from deixis.recipes.parsing import Pretraining, pretrain
 from deixis.recipes.sources import ToylandData
 
@@ -25,7 +27,7 @@ def main(packed: str, out: str, *options: str) -> None:
     settings = tyro.cli(Settings, args=options)
     if not Path(packed).exists():
         if Path(packed).name != "train":
-            sys.exit(f"There are no packed scenes at {packed}; give a folder named `train` for new ones.")
+            raise DeixisError(f"There are no packed scenes at {packed}; give a folder named `train` for new ones.")
         ToylandData(packed=str(Path(packed).parent), num_scenes=settings.num_scenes).readers()
     start = time.monotonic()
 
@@ -39,4 +41,8 @@ def main(packed: str, out: str, *options: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except DeixisError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,14 +1,22 @@
 """Pre-training: classes stand where the things stand, and the file it writes fits the systems' encoder."""
 
+import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from deixis.errors import DeixisError
+from deixis.recipes import parsing
 from deixis.recipes.parsing import ATTRIBUTES, Parsed, Pretraining, pretrain
 from deixis.toyland.packed import NOTHING, PackedToyland, pack
 from deixis.toyland.world import Toyland
+from deixis.train.state import State
 from deixis.vision.swin import Swin, SwinConfig
 
 VISION = SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0, coordinates=True)
@@ -50,4 +58,49 @@ def test_what_pre_training_writes_fits_the_encoder_of_a_system(packed: Path, tmp
     weights = {name.removeprefix("vision."): tensor for name, tensor in load_file(file).items()}
     Swin(VISION).load_state_dict(weights, strict=True)
     assert told == [3]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["vision.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["pretraining.json", "vision.safetensors"]
+    assert json.loads((tmp_path / "out" / "pretraining.json").read_text())["steps"] == 3
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_killed_pre_training_ends_as_if_it_had_not_been(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Literal["fp32", "bf16"]
+) -> None:
+    monkeypatch.setattr(parsing, "SAVE_EVERY", 2)
+    vision = replace(VISION, drop_path=0.3)
+    settings = Pretraining(vision=vision, steps=5, batch_size=2, side=32, precision=precision)
+    whole = load_file(pretrain(settings, packed, tmp_path / "whole", lambda step, numbers: None))
+    save = State.save
+
+    def save_and_die(state: State, path: Path) -> None:
+        save(state, path)
+        if state.step == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(State, "save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(settings, packed, tmp_path / "killed", lambda step, numbers: None)
+    with pytest.raises(DeixisError, match="unfinished work of other settings; give those, another folder"):
+        pretrain(replace(settings, seed=1), packed, tmp_path / "killed", lambda step, numbers: None)
+    told: list[int] = []
+    resumed = load_file(pretrain(settings, packed, tmp_path / "killed", lambda step, numbers: told.append(step)))
+    assert told == [5]
+    assert not (tmp_path / "killed" / "state.pt").exists()
+    assert all(torch.equal(resumed[name], weight) for name, weight in whole.items())
+
+
+def test_the_script_draws_the_scenes_that_are_missing(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "examples" / "pretrain_vision.py"
+    command = [sys.executable, str(script), str(tmp_path / "packed" / "train"), str(tmp_path / "out")]
+    options = ["--num-scenes", "4", "--steps", "1", "--batch-size", "2", "--side", "64"]
+    run = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "step 1" in run.stdout
+    assert PackedToyland(tmp_path / "packed" / "train").num_scenes == 4
+    assert (tmp_path / "out" / "vision.safetensors").exists()
+    run = subprocess.run(
+        [*command[:2], str(tmp_path / "nothing"), str(tmp_path / "out")], capture_output=True, text=True
+    )
+    assert run.returncode == 2
+    assert "no packed scenes" in run.stderr

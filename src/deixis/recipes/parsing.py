@@ -1,8 +1,10 @@
 """The pre-training of Toyland's systems: their Swin learns to parse drawn scenes before it hears a word.
 
-`python examples/pretrain_vision.py PACKED OUT` runs it; LAVT's and VEGA's toyland recipes start from its file.
+`python examples/pretrain_vision.py PACKED OUT` runs it; LAVT's and VEGA's toyland recipes start from its file. On a GPU
+where there is one; killed and called again, it goes on, and ends as if it had not been stopped.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +14,21 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset
 
+from ..checkpoints.configs import to_dict
 from ..data.transforms import Preprocess
+from ..errors import DeixisError
 from ..models.parsing import Parsing, ParsingConfig
 from ..toyland.packed import NOTHING, PackedToyland
 from ..toyland.scenes import COLOURS, KINDS, PATTERNS, SIZES
 from ..train.optim import Optimiser, build
+from ..train.state import State, seed_step
 from ..vision.swin import SwinConfig
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {"kind": KINDS, "colour": COLOURS, "size": SIZES, "pattern": PATTERNS}
 STRIDE = 4
+SAVE_EVERY = 250  # steps
 
 TOYLAND_VISION = SwinConfig(
     embed_dim=32, depths=(2, 2, 4, 2), heads=(1, 2, 4, 8), window=8, drop_path=0.05, coordinates=True
@@ -78,20 +84,34 @@ class Parsed(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
 
 def pretrain(settings: Pretraining, packed: Path, out: Path, report: Callable[[int, dict[str, float]], None]) -> Path:
-    """Train, tell `report` losses and accuracies every 50 steps, and write `out/vision.safetensors`."""
+    """Train, tell `report` losses and accuracies every 50 steps, and write `out/vision.safetensors`.
+
+    Raises `DeixisError` where `out` holds the unfinished work of other settings.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(settings.seed)
     attributes = tuple((name, len(values)) for name, values in ATTRIBUTES.items())
-    parser = Parsing(ParsingConfig(vision=settings.vision, attributes=attributes))
+    parser = Parsing(ParsingConfig(vision=settings.vision, attributes=attributes)).to(device)
     if settings.start:
         parser.load_state_dict(load_file(settings.start), strict=False)
     narrow = settings.precision == "bf16"
     optimiser = build(parser, settings.optimiser, torch.bfloat16 if narrow else torch.float32)
     peaks = [group["base_lr"] for group in optimiser.param_groups]
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=settings.steps, pct_start=0.05)
-    out.mkdir(parents=True, exist_ok=True)
-    for step, (images, targets) in enumerate(_batches(settings, packed), start=1):
-        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
-            logits = parser(images)
+    _describe(settings, out)
+    state = out / "state.pt"
+    done = 0
+    if state.exists():
+        kept = State.load(state)
+        done = kept.step
+        parser.load_state_dict(kept.weights)
+        rate.load_state_dict(kept.optimiser.pop("rate"))
+        optimiser.load_state_dict(kept.optimiser)
+    for step, (images, targets) in enumerate(_batches(settings, packed, done), start=done + 1):
+        seed_step(settings.seed, step, rank=0)
+        targets = {name: each.to(device) for name, each in targets.items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
+            logits = parser(images.to(device))
         logits = {name: one.float() for name, one in logits.items()}
         terms = parser.loss(logits, targets)
         optimiser.zero_grad(set_to_none=True)
@@ -103,14 +123,30 @@ def pretrain(settings: Pretraining, packed: Path, out: Path, report: Callable[[i
         if step % 50 == 0 or step == settings.steps:
             losses = {name: term.item() for name, term in terms.items()}
             report(step, losses | _accuracies(logits, targets))
-        if step % 250 == 0 or step == settings.steps:
-            _save(parser, out)
+        if step % SAVE_EVERY == 0 and step < settings.steps:
+            weights, progress = parser.state_dict(), optimiser.state_dict() | {"rate": rate.state_dict()}
+            State(step=step, weights=weights, optimiser=progress, average=None, scaler=None, best=None).save(state)
+    _save(parser, out)
+    state.unlink(missing_ok=True)
     return out / "vision.safetensors"
 
 
-def _batches(settings: Pretraining, packed: Path) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+def _describe(settings: Pretraining, out: Path) -> None:
+    """Say beside the weights how they were made; what was begun otherwise is not gone on with."""
+    described = json.dumps(to_dict(settings), indent=1)
+    told = out / "pretraining.json"
+    if (out / "state.pt").exists() and (not told.exists() or told.read_text(encoding="utf-8") != described):
+        raise DeixisError(f"{out} holds unfinished work of other settings; give those, another folder, or remove it.")
+    out.mkdir(parents=True, exist_ok=True)
+    told.write_text(described, encoding="utf-8")
+
+
+def _batches(settings: Pretraining, packed: Path, done: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """From the step after `done`; which scenes a step sees is a matter of the seed alone."""
     data = Parsed(PackedToyland(packed), settings.side)
-    sampler = RandomSampler(data, replacement=True, num_samples=settings.steps * settings.batch_size)
+    draw = torch.Generator().manual_seed(settings.seed)
+    order = torch.randint(len(data), (settings.steps * settings.batch_size,), generator=draw)
+    sampler = order[done * settings.batch_size :].tolist()
     return iter(DataLoader(data, settings.batch_size, sampler=sampler, num_workers=settings.workers))
 
 
