@@ -2,8 +2,9 @@
 
 Swin-B, BERT-base, 480x480, 20 words, random weights (the time does not depend on them), batch of one image with
 one sentence or eight. bf16 is weights and pixels in bfloat16, as `deixis segment --dtype bfloat16` has them; a
-processor without such instructions emulates them. Every cell runs in a process of its own and is written down at
-once: a call that was stopped goes on, `--again` starts anew. The sgemm rate of the same machine stands beside.
+processor without such instructions emulates them. Freed memory is kept, as the command keeps it. Every cell runs in a
+process of its own and is written down at once: a call that was stopped goes on, `--again` starts anew. The sgemm rate
+of the same machine stands beside.
 """
 
 import argparse
@@ -24,9 +25,11 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from deixis.cli.memory import keep_freed
     from deixis.records import Batch
     from deixis.train.compiling import compile_once
 
+    keep_freed()
     torch.manual_seed(0)
     width = torch.bfloat16 if dtype == "bf16" else torch.float32
     network = _network(system).eval().requires_grad_(False).to(width)  # the counter trips over bare parameters

@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise DeixisError(f"There is no command {verb!r}. {did_you_mean(verb, VERBS)}")
+        from .memory import keep_freed
+
+        keep_freed()
         return import_module(f".{VERBS[verb][0]}", __name__).main(rest)
     except DeixisError as error:
         print(f"deixis: {error}", file=sys.stderr)
