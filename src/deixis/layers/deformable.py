@@ -77,7 +77,8 @@ class DeformableAttention(nn.Module):
         way = _way(values, needs_gradient=torch.is_grad_enabled() and wants_gradient)
         if way is not by_bags:
             return self.output(way(values, *self._asked(queries, references, sizes), sizes))
-        table = _Table(values, sizes)  # all places at once would be written to memory only to be read again
+        # All places at once would be written to memory only to be read again.
+        table = _Table(values, sizes, self.points)
         slices = zip(queries.split(QUERIES, dim=1), references.split(QUERIES), strict=True)
         gathered = [table.gather(*self._asked(some, their_references, sizes)) for some, their_references in slices]
         return self.output(torch.cat(gathered, dim=1))
@@ -116,7 +117,7 @@ def by_bags(
     sizes: Sizes,
 ) -> Float[Tensor, "b q d"]:
     """A point's value is the weighted sum of four rows of a table."""
-    table = _Table(values, sizes)
+    table = _Table(values, sizes, places.shape[4])
     slices = zip(places.split(QUERIES, dim=1), weights.split(QUERIES, dim=1), strict=True)
     return torch.cat([table.gather(*some) for some in slices], dim=1)
 
@@ -127,27 +128,27 @@ class _Table:
     A frame of zeros is what lies beyond the border, so that a point's four rows always have the same distances.
     """
 
-    def __init__(self, values: Float[Tensor, "b n heads c"], sizes: Sizes) -> None:
-        self.heads, self.dtype, self.sizes = values.shape[2], values.dtype, sizes
-        self.tables, self.starts = _frame(values, sizes)
+    def __init__(self, values: Float[Tensor, "b n heads c"], sizes: Sizes, points: int) -> None:
+        self.heads, self.dtype = values.shape[2], values.dtype
+        self.tables, starts = _frame(values, sizes)
+        self.height, self.width, start = (
+            torch.tensor(each, dtype=torch.int32).repeat_interleave(points).repeat(self.heads)
+            for each in ([height for height, _ in sizes], [width for _, width in sizes], starts)
+        )
+        head = torch.arange(self.heads, dtype=torch.int32).repeat_interleave(len(sizes) * points)
+        self.down = (self.width + 2) * self.heads  # from a row of a level to the one below
+        self.start = start + head + self.down + self.heads  # the frame comes first
 
     def gather(
         self, places: Float[Tensor, "b q heads levels points 2"], weights: Float[Tensor, "b q heads levels points"]
     ) -> Float[Tensor, "b q d"]:
-        heads, points = self.heads, places.shape[4]
-        height, width, start = (
-            torch.tensor(each, dtype=torch.int32).repeat_interleave(points).repeat(heads)
-            for each in ([height for height, _ in self.sizes], [width for _, width in self.sizes], self.starts)
-        )
-        head = torch.arange(heads, dtype=torch.int32).repeat_interleave(len(self.sizes) * points)
-        down = (width + 2) * heads  # from a row of a level to the one below
-        start = start + head + down + heads  # the frame comes first
         gathered = []
         for table, place, share in zip(self.tables, places, weights, strict=True):
-            column, right = _cell(place[..., 0].flatten(1), width)
-            row, below = _cell(place[..., 1].flatten(1), height)
-            index = row.mul_(down).add_(column, alpha=heads).add_(start)
-            gathered.append(_bags(table, index, share.flatten(1), below, right, down, heads).view(len(index), -1))
+            column, right = _cell(place[..., 0].flatten(1), self.width)
+            row, below = _cell(place[..., 1].flatten(1), self.height)
+            index = row.mul_(self.down).add_(column, alpha=self.heads).add_(self.start)
+            found = _bags(table, index, share.flatten(1), below, right, self.down, self.heads)
+            gathered.append(found.view(len(index), -1))
         return torch.stack(gathered).to(self.dtype)
 
 
