@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from deixis.cli import memory
+from deixis import cli
+from deixis.cli import main, memory
 
 HELD = """
 import resource, sys
@@ -38,3 +40,13 @@ def test_other_systems_and_c_libraries_are_left_alone(monkeypatch: pytest.Monkey
     monkeypatch.setattr(memory.sys, "platform", "linux")
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
     assert not memory.keep_freed()
+
+
+def test_every_command_keeps_it_before_its_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = []
+    monkeypatch.setattr(memory, "keep_freed", lambda: order.append("kept"))
+    verb = SimpleNamespace(main=lambda arguments: order.append(arguments[0]) or 0)
+    monkeypatch.setattr(cli, "import_module", lambda *_: verb)
+    assert main(["train", "vega-toyland"]) == 0
+    assert main(["--version"]) == 0  # has nothing to keep
+    assert order == ["kept", "vega-toyland"]
