@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Literal
 
 import pytest
@@ -81,8 +82,12 @@ def test_a_killed_pre_training_ends_as_if_it_had_not_been(
         patched.setattr(State, "save", save_and_die)
         with pytest.raises(KeyboardInterrupt):
             pretrain(settings, packed, tmp_path / "killed", lambda step, numbers: None)
-    with pytest.raises(DeixisError, match="unfinished work of other settings; give those, another folder"):
-        pretrain(replace(settings, seed=1), packed, tmp_path / "killed", lambda step, numbers: None)
+    elsewhere = Path(copytree(packed, tmp_path / "elsewhere"))
+    for other, scenes in ((replace(settings, seed=1), packed), (settings, elsewhere)):
+        with pytest.raises(
+            DeixisError, match="unfinished work of other settings or scenes; give those, another folder"
+        ):
+            pretrain(other, scenes, tmp_path / "killed", lambda step, numbers: None)
     told: list[int] = []
     resumed = load_file(pretrain(settings, packed, tmp_path / "killed", lambda step, numbers: told.append(step)))
     assert told == [5]

@@ -1,8 +1,7 @@
 """Our own checkpoint: a folder of weights (safetensors), a card that says how to build and feed them, a vocabulary."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from ..data.transforms import Preprocess
 from ..errors import DeixisError, did_you_mean
+from ..files import replaced
 from ..metrics.calibration import Calibration
 from .configs import from_dict, to_dict
 
@@ -75,9 +75,12 @@ def save(
     stored = {name: _stored(tensor, half) for name, tensor in weights.items()}
     header = {"deixis": text, "vocabulary": words}
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / VOCABULARY, lambda path: _write_text(path, words))
-    _replace(folder / WEIGHTS, lambda path: save_file(stored, str(path), metadata=header))
-    _replace(folder / CARD, lambda path: _write_text(path, text + "\n"))
+    with replaced(folder / VOCABULARY) as path:
+        path.write_text(words, encoding="utf-8")
+    with replaced(folder / WEIGHTS) as path:
+        save_file(stored, path, metadata=header)
+    with replaced(folder / CARD) as path:
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def read(path: str | Path) -> Checkpoint:
@@ -173,20 +176,3 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
         return kept.clone(memory_format=torch.contiguous_format)
     limit = torch.finfo(torch.float16).max
     return (kept.clamp(-limit, limit).half() if half else kept.float()).clone(memory_format=torch.contiguous_format)
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside, flush to the disk, rename: whoever looks sees the old file or the new one."""
-    beside = path.with_name(f".{path.name}.writing")
-    beside.unlink(missing_ok=True)
-    beside.touch()
-    mode = beside.stat().st_mode
-    write(beside)
-    beside.chmod(mode)  # safetensors makes its files readable for their owner alone
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

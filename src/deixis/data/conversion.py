@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from PIL import Image
 
 from .. import masks
 from ..errors import DeixisError
+from ..files import complete_or_absent
 from ..records import Reader, Sample
 from .broken import Report
 
@@ -51,23 +51,6 @@ def convert(
             with (folder / "data.json").open("w", encoding="utf-8") as file:
                 json.dump(whole.content(), file, ensure_ascii=False, default=_plain)
     return written
-
-
-@contextmanager
-def complete_or_absent(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write in, which becomes `out` at the end; an error leaves nothing behind."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DeixisError(f"{out} holds something already; name a new or an empty folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.part")
-    beside.mkdir()
-    try:
-        yield beside
-        if out.exists():
-            out.rmdir()
-        os.replace(beside, out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _samples(

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import DeixisError
+from ..files import replaced
 from .protocols import ScoringProtocol
 from .scored import Scored, from_fields, to_line
 
@@ -86,10 +87,9 @@ def merge_shards(shards: Sequence[Path], out: Path, header: Header, order: Seque
     missing = [sentence for sentence in order if sentence not in places]
     if missing:
         return missing
-    partial = out.with_name(out.name + ".merging")
     files = [shard.open("rb") for shard in shards]
     try:
-        with partial.open("wb") as merged:
+        with replaced(out) as beside, beside.open("wb") as merged:
             merged.write(json.dumps({"header": header}).encode() + b"\n")
             for sentence in order:
                 number, offset = places[sentence]
@@ -98,7 +98,6 @@ def merge_shards(shards: Sequence[Path], out: Path, header: Header, order: Seque
     finally:
         for file in files:
             file.close()
-    partial.replace(out)
     return []
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import DeixisError
+from ..files import replaced
 from ..records import Ids
 from .accumulators import Tally, Totals
 from .average_precision import NAMES
@@ -67,7 +68,8 @@ class Result:
     format: int = field(default=FORMAT)
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        with replaced(path) as beside:
+            beside.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "Result":

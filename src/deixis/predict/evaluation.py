@@ -13,6 +13,7 @@ import torch
 
 from ..data.broken import Report
 from ..errors import DeixisError
+from ..files import replaced
 from ..metrics.accumulators import Totals
 from ..metrics.bootstrap import DRAWS
 from ..metrics.predictions import Predictions
@@ -188,7 +189,8 @@ class Evaluation:
     def _list(self, missing: list[str]) -> None:
         self.missing.unlink(missing_ok=True)
         if missing:
-            self.missing.write_text("\n".join(missing) + "\n", encoding="utf-8")
+            with replaced(self.missing) as beside:
+                beside.write_text("\n".join(missing) + "\n", encoding="utf-8")
 
     def _refusal(self, path: Path, missing: list[str]) -> DeixisError:
         named = ", ".join(missing[:FEW]) + (", …" if len(missing) > FEW else "")

@@ -145,7 +145,7 @@ def write_picture(path: Path, picture: Image.Image) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write beside the place and rename: a reader, or a crash, never meets half a file."""
+    """Write in a folder of its own and rename: others may give the same answer a place, and none meets half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".deixis-", dir=path.parent) as beside:

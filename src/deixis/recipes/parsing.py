@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..checkpoints.configs import to_dict
 from ..data.transforms import Preprocess
 from ..errors import DeixisError
+from ..files import replaced
 from ..models.parsing import Parsing, ParsingConfig
 from ..toyland.packed import NOTHING, PackedToyland
 from ..toyland.scenes import COLOURS, KINDS, PATTERNS, SIZES
@@ -86,7 +87,7 @@ class Parsed(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 def pretrain(settings: Pretraining, packed: Path, out: Path, report: Callable[[int, dict[str, float]], None]) -> Path:
     """Train, tell `report` losses and accuracies every 50 steps, and write `out/vision.safetensors`.
 
-    Raises `DeixisError` where `out` holds the unfinished work of other settings.
+    Raises `DeixisError` where `out` holds the unfinished work of other settings or scenes.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(settings.seed)
@@ -98,7 +99,7 @@ def pretrain(settings: Pretraining, packed: Path, out: Path, report: Callable[[i
     optimiser = build(parser, settings.optimiser, torch.bfloat16 if narrow else torch.float32)
     peaks = [group["base_lr"] for group in optimiser.param_groups]
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=settings.steps, pct_start=0.05)
-    _describe(settings, out)
+    _describe(settings, packed, out)
     state = out / "state.pt"
     done = 0
     if state.exists():
@@ -131,14 +132,16 @@ def pretrain(settings: Pretraining, packed: Path, out: Path, report: Callable[[i
     return out / "vision.safetensors"
 
 
-def _describe(settings: Pretraining, out: Path) -> None:
+def _describe(settings: Pretraining, packed: Path, out: Path) -> None:
     """Say beside the weights how they were made; what was begun otherwise is not gone on with."""
-    described = json.dumps(to_dict(settings), indent=1)
+    described = json.dumps({"packed": str(packed), **to_dict(settings)}, indent=1)
     told = out / "pretraining.json"
     if (out / "state.pt").exists() and (not told.exists() or told.read_text(encoding="utf-8") != described):
-        raise DeixisError(f"{out} holds unfinished work of other settings; give those, another folder, or remove it.")
-    out.mkdir(parents=True, exist_ok=True)
-    told.write_text(described, encoding="utf-8")
+        raise DeixisError(
+            f"{out} holds unfinished work of other settings or scenes; give those, another folder, or remove it."
+        )
+    with replaced(told) as beside:
+        beside.write_text(described, encoding="utf-8")
 
 
 def _batches(settings: Pretraining, packed: Path, done: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
@@ -160,6 +163,6 @@ def _accuracies(logits: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[s
 
 
 def _save(parser: Parsing, out: Path) -> None:
-    beside = out / "vision.safetensors.part"
-    save_file({name: value for name, value in parser.state_dict().items() if name.startswith("vision.")}, beside)
-    beside.replace(out / "vision.safetensors")
+    weights = {name: value for name, value in parser.state_dict().items() if name.startswith("vision.")}
+    with replaced(out / "vision.safetensors") as beside:
+        save_file(weights, beside)

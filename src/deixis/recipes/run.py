@@ -1,7 +1,6 @@
 """A Run is everything that makes a checkpoint; executing it builds the parts, trains, and writes its folder."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..data.audit import leaks
 from ..data.batches import Batches, InOrder
 from ..data.transforms import Preprocess
 from ..errors import DeixisError
+from ..files import replaced
 from ..models.lavt import LAVTConfig
 from ..models.magnet import MagNetConfig
 from ..models.mask_grounding import GroundingConfig
@@ -155,10 +155,8 @@ def _is_new(run: Run, out: Path, resume: bool) -> bool:
 def _claim(run: Run, out: Path) -> None:
     """Write `run.json`, once nothing but training is left to fail: a mistyped option must not take the folder."""
     if processes().is_main_process:
-        out.mkdir(parents=True, exist_ok=True)
-        beside = out / f".{RUN_FILE}.writing"
-        beside.write_text(json.dumps(to_dict(run), indent=1) + "\n", encoding="utf-8")
-        os.replace(beside, out / RUN_FILE)
+        with replaced(out / RUN_FILE) as beside:
+            beside.write_text(json.dumps(to_dict(run), indent=1) + "\n", encoding="utf-8")
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -178,12 +176,10 @@ def _tokenizer(run: Run, training: Reader, out: Path, is_new: bool) -> Tokenizer
         kept = out / native.VOCABULARY
         with processes().main_process_first():
             if processes().is_main_process and (is_new or not kept.exists()):
-                out.mkdir(parents=True, exist_ok=True)
                 every = max(1, len(training) // LEARNED_FROM)
                 sentences = (training[position].expression for position in range(0, len(training), every))
-                beside = kept.with_suffix(".writing")
-                Tokenizer.learn(sentences, run.system.text.vocabulary).save(beside)
-                os.replace(beside, kept)
+                with replaced(kept) as beside:
+                    Tokenizer.learn(sentences, run.system.text.vocabulary).save(beside)
             tokenizer = Tokenizer.from_file(kept)
     else:
         tokenizer = Tokenizer.bert_base(None if run.vocabulary == PUBLISHED else run.vocabulary)

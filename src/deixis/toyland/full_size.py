@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from .. import masks
+from ..files import complete_or_absent
 from .world import Toyland
-from .writers import CATEGORY_OF, IMAGES, Ledger, Progress, complete_or_absent, reference, spoken, write_annotations
+from .writers import CATEGORY_OF, IMAGES, Ledger, Progress, reference, spoken, write_annotations
 
 # Split -> images, objects and sentences of RefCOCO (unc); in all 19,994, 50,000 and 142,209.
 PUBLISHED = {

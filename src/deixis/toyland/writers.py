@@ -1,11 +1,8 @@
 """Toyland in the clothes of other data sets: trees in their official layouts, read by the readers of the real ones."""
 
 import json
-import os
 import pickle
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from .. import masks
-from ..errors import DeixisError
+from ..files import complete_or_absent
 from ..records import Sample
 from .outlines import segmentation
 from .scenes import FAMILY_OF, KINDS
@@ -142,24 +139,6 @@ def write_annotations(folder: Path, refs_file: str, refs: Sequence[dict[str, Any
         pickle.dump(list(refs), file, protocol=2)
     with (folder / "instances.json").open("w", encoding="utf-8") as file:
         json.dump(instances, file, separators=(",", ":"))
-
-
-@contextmanager
-def complete_or_absent(root: Path) -> Iterator[Path]:
-    """A folder beside `root` to write in, which becomes `root` at the end; an error leaves nothing behind."""
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise DeixisError(f"{root} holds something already; name a new or an empty folder for the tree.")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    beside = root.with_name(f".{root.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
-        yield beside
-        if root.exists():
-            root.rmdir()
-        os.replace(beside, root)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_scene(folder: Path, world: Toyland, position: int, ledger: Ledger) -> str:

@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image
 
 from .. import masks
+from ..files import complete_or_absent
 from ..records import Sample
 from .outlines import outlines
 from .telling import Extras
 from .world import NO_OBJECT
-from .writers import IMAGES, Ledger, Progress, Tree, by_object, complete_or_absent, spoken, write_scene
+from .writers import IMAGES, Ledger, Progress, Tree, by_object, spoken, write_scene
 
 SEVERAL = Extras(no_target=0.8, two_targets=0.8)
 

@@ -1,10 +1,11 @@
 """What a run writes down as it goes: a CSV table and TensorBoard's event files, cut back when a run resumes."""
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+
+from ..files import replaced
 
 
 class Journal:
@@ -49,9 +50,7 @@ class Journal:
             return [row for row in reader if row["step"] and None not in row.values()]
 
     def _write(self, rows: list[dict[str, str]]) -> None:
-        beside = self.path.with_suffix(".writing")
-        with beside.open("w", newline="", encoding="utf-8") as file:
+        with replaced(self.path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(beside, self.path)

@@ -1,6 +1,5 @@
 """Everything a run needs to go on as if it had not been stopped, in one file that is whole or not there."""
 
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DeixisError
+from ..files import replaced
 
 _FORMAT = 1
 
@@ -26,14 +26,9 @@ class State:
     best: float | None
 
     def save(self, path: Path) -> None:
-        """Written beside and renamed: a kill leaves the old state or the new one."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.writing")
-        with beside.open("wb") as file:
-            torch.save({"format": _FORMAT, **vars(self)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        """A kill leaves the old state or the new one."""
+        with replaced(path) as beside:
+            torch.save({"format": _FORMAT, **vars(self)}, beside)
 
     @classmethod
     def load(cls, path: Path) -> "State":

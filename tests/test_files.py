@@ -1,0 +1,83 @@
+"""Files and folders are there whole or not at all."""
+
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from deixis.errors import DeixisError
+from deixis.files import complete_or_absent, replaced
+
+
+def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    place = tmp_path / "new folder" / "card.json"
+    with replaced(place) as beside:
+        beside.write_text("first")
+        assert not place.exists()
+    with replaced(place) as beside:
+        assert beside.read_text() == ""
+        beside.write_text("second")
+        assert place.read_text() == "first"
+    assert place.read_text() == "second"
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    place = tmp_path / "card.json"
+    place.write_text("old")
+
+    def stop(path: Path) -> None:
+        path.write_text("ne")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), replaced(place) as beside:
+        stop(beside)
+    assert place.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
+    with replaced(tmp_path / "state.pt") as beside:
+        left = beside
+    left.write_text("half of something longer")
+    with replaced(tmp_path / "state.pt") as beside:
+        beside.write_text("whole")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"state.pt": "whole"}
+
+
+def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    with replaced(tmp_path / "weights") as beside:
+        save_file({"one": torch.ones(1)}, beside)
+    other, weights = (stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("other", "weights"))
+    assert weights == other
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+    place = tmp_path / "trees" / "refcoco"
+    place.mkdir(parents=True)  # empty: nothing is lost
+    with complete_or_absent(place) as folder:
+        (folder / "refs.p").write_text("refs")
+        assert list(place.iterdir()) == []
+    assert [path.name for path in place.iterdir()] == ["refs.p"]
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_a_folder_that_failed_is_absent(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), complete_or_absent(tmp_path / "tree") as folder:
+        folder.write_text("refs")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_is_there_is_never_replaced_by_a_folder(tmp_path: Path, inside: bool) -> None:
+    place = tmp_path / "tree"
+    there = place / "mine" if inside else place
+    there.parent.mkdir(exist_ok=True)
+    there.write_text("mine")
+    refused = pytest.raises(DeixisError, match="tree holds something already; name a new or an empty folder")
+    with refused, complete_or_absent(place):
+        raise AssertionError
+    assert there.read_text() == "mine"
