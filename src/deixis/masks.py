@@ -68,8 +68,8 @@ def check_counts(counts: str, pixels: int) -> None:
     The C code that reads them trusts them, so they are unpacked here first: five bits a character, each run after
     the second as the difference to the run before the last.
     """
-    codes = np.frombuffer(counts.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64) - 48
-    if codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:
+    codes = np.frombuffer(counts.encode("utf-8", "replace"), dtype=np.uint8).astype(np.int64) - 48
+    if not counts.isascii() or codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:
         raise ValueError("The run lengths are no COCO run lengths.")
     last = np.flatnonzero((codes & 0x20) == 0)  # the closing character of every run
     first = np.concatenate([[0], last[:-1] + 1])
