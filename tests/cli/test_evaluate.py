@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,16 @@ def told(out: Path) -> tuple[dict[str, Any], list[str]]:
     return fields, records
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums over pixels are rounded by how many threads share them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_two_processes_and_a_killed_one_give_the_result_of_one(model: Path, tmp_path: Path) -> None:
     whole, two, killed = (tmp_path / f"{name}.json" for name in ("whole", "two", "killed"))
     arguments = ["evaluate", str(model), *DATA, "--batch-size", "2", "--out"]
