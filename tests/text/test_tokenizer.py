@@ -33,7 +33,8 @@ def tokenizer() -> Tokenizer:
 )
 def test_it_equals_the_tokenizer_of_transformers(tokenizer: Tokenizer, tmp_path: Path, expression: str) -> None:
     tokenizer.save(tmp_path / "vocab.txt")
-    theirs = BertTokenizer(vocab={token: number for number, token in enumerate(tokenizer.vocabulary)})
+    vocabulary = {token: number for number, token in enumerate(tokenizer.vocabulary)}
+    theirs = BertTokenizer(vocab=vocabulary, do_lower_case=True)
     assert tokenizer.encode([expression], 50)[0][0].tolist() == theirs(expression)["input_ids"]
 
 

@@ -85,7 +85,7 @@ class Instances:
             else:
                 yield parse(data[slice(*self._index.spans[position])], self.path, f"annotation {annotation}")
 
-    def _parsed(self, data: bytes) -> tuple[list[Any], list[Any], "_Index"]:
+    def _parsed(self, data: bytes) -> tuple[Any, Any, "_Index"]:
         """The whole file at once, for files laid out in ways the index does not know."""
         whole = parse(data, self.path)
         if not isinstance(whole, dict):
