@@ -47,6 +47,15 @@ def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"state.pt": "whole"}
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    place = tmp_path / "card.json"
+    place.mkdir()
+    with pytest.raises((IsADirectoryError, PermissionError)) as caught, replaced(place) as beside:
+        beside.write_text("{}")
+    assert caught.value.filename == str(place)
+    assert list(tmp_path.iterdir()) == [place]
+
+
 def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path: Path) -> None:
     (tmp_path / "other").touch()
     with replaced(tmp_path / "weights") as beside:

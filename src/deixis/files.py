@@ -18,14 +18,18 @@ def replaced(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.writing")
     beside.unlink(missing_ok=True)
-    beside.touch()
-    mode = beside.stat().st_mode
     try:
+        beside.touch()
+        mode = beside.stat().st_mode
         yield beside
         beside.chmod(mode)  # safetensors makes its files readable for their owner alone
         with beside.open("rb+") as file:
             os.fsync(file.fileno())  # so that not even a power cut leaves half a file
         os.replace(beside, path)
+    except OSError as error:
+        if error.filename == str(beside):
+            error.filename = str(path)  # the name that its user knows
+        raise
     finally:
         beside.unlink(missing_ok=True)
 
