@@ -24,6 +24,7 @@ from ..models.pointing import PointingConfig
 from ..models.vega import VEGAConfig
 from ..records import Reader
 from ..text.tokenizer import PUBLISHED, Tokenizer
+from ..train.compiling import check_compiler
 from ..train.engine import Precision
 from ..train.loop import Result, train
 from ..train.optim import Optimiser
@@ -73,6 +74,8 @@ def read_run(folder: Path) -> Run | None:
 def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -> Result:
     """Train the run in its folder. A folder of another run, or of this one without `resume`, is refused."""
     is_new = _is_new(run, out, resume)
+    if run.compiled:
+        check_compiler()
     torch.manual_seed(run.seed)
     system = build(name_of(run.system), run.system)
     start(system, run.start_from)

@@ -1,12 +1,26 @@
-"""Compiling a system once instead of twice."""
+"""Compiling a system once instead of twice, by a compiler whose gradients are right."""
 
 import torch
 from einops import rearrange
 from torch import nn
 
+from ..errors import DeixisError
+
+LEAST = "2.11"  # of PyTorch; with 2.6 the test that compares gradients fails
+
+
+def check_compiler() -> None:
+    """Raises `DeixisError` where this PyTorch's compiler is older than those that are known to be right."""
+    if torch.__version__ < LEAST:  # which compares as versions do, not letter by letter
+        raise DeixisError(
+            f"PyTorch {torch.__version__} is here, but to compile a system {LEAST} or later is wanted: earlier "
+            "compilers gave wrong gradients or were not tried. Upgrade it, or go on without compiling."
+        )
+
 
 def compile_once(system: nn.Module) -> None:
-    """In place, at the first call."""
+    """In place, at the first call. Raises as `check_compiler` does."""
+    check_compiler()
     # einops notes the types that it meets. The compiler would take that for a change, and begin again.
     for kind in (torch.empty(1), nn.Parameter(torch.empty(1))):
         rearrange(kind, "n -> n")

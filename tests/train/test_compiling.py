@@ -1,0 +1,35 @@
+"""Compilers that are known to give wrong gradients are not asked."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.torch_version import TorchVersion
+
+from deixis.cli import main
+from deixis.errors import DeixisError
+from deixis.train.compiling import check_compiler, compile_once
+
+
+@pytest.mark.parametrize("version", ["2.6.0+cu124", "2.10.1", "2.9.0a0+git"])
+def test_an_old_compiler_is_refused(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    with pytest.raises(DeixisError, match=rf"PyTorch {version[:4]}.* 2\.11 or later is wanted"):
+        compile_once(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("version", ["2.11.0", "2.13.0+cpu", "3.0"])
+def test_later_ones_are_not(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    check_compiler()
+
+
+def test_a_run_that_could_not_compile_takes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.6.0"))
+    assert main(["train", "vega-toyland", "--compiled", "True", "--out", str(tmp_path / "run")]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("deixis: PyTorch 2.6.0 is here")
+    assert complaint.count("\n") == 1
+    assert not (tmp_path / "run").exists()
