@@ -3,6 +3,7 @@
 `python -m benchmarks --table` prints the table from what was measured before.
 """
 
+import argparse
 import subprocess
 import sys
 
@@ -12,7 +13,9 @@ MODULES = ("startup", "visual_expression", "models", "training", "toyland_speed"
 
 
 def main() -> None:
-    if "--table" not in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", action="store_true", help="print the table of what was measured before")
+    if not parser.parse_args().table:
         for name in MODULES:
             print(f"benchmarks.{name}", file=sys.stderr, flush=True)
             subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True, stdout=subprocess.DEVNULL)
