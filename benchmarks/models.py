@@ -1,10 +1,10 @@
 """Latency and memory of full-size LAVT, MagNet and VEGA: `python -m benchmarks.models`.
 
-Swin-B, BERT-base, 480x480, 20 words, random weights (the time does not depend on them), batch of one image with
-one sentence or eight. bf16 is weights and pixels in bfloat16, as `deixis segment --dtype bfloat16` has them; a
-processor without such instructions emulates them. Freed memory is kept, as the command keeps it. Every cell runs in a
-process of its own and is written down at once: a call that was stopped goes on, `--again` starts anew. The sgemm rate
-of the same machine stands beside.
+Swin-B, BERT-base, 480x480, 20 words, random weights (the time does not depend on them), one image with one sentence or
+eight, which are asked some at a time as the Segmenter asks them. bf16 is weights and pixels in bfloat16, as `deixis
+segment --dtype bfloat16` has them; a processor without such instructions emulates them. Freed memory is kept, as the
+command keeps it. Every cell runs in a process of its own and is written down at once: a call that was stopped goes on,
+`--again` starts anew. The sgemm rate of the same machine stands beside.
 """
 
 import argparse
@@ -26,6 +26,7 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
     from torch.utils.flop_counter import FlopCounterMode
 
     from deixis.cli.memory import keep_freed
+    from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU
     from deixis.records import Batch
     from deixis.train.compiling import compile_once
 
@@ -33,20 +34,28 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
     torch.manual_seed(0)
     width = torch.bfloat16 if dtype == "bf16" else torch.float32
     network = _network(system).eval().requires_grad_(False).to(width)  # the counter trips over bare parameters
-    words = torch.randint(1000, 20000, (sentences, 20))
-    batch = Batch(
-        images=torch.randn(1, 1, 3, 480, 480).to(width),
-        words=words,
-        word_mask=torch.ones_like(words, dtype=torch.bool),
-        image_index=torch.zeros(sentences, dtype=torch.long),
-    )
+    image = torch.randn(1, 1, 3, 480, 480).to(width)
+    batches = [
+        Batch(
+            images=image,
+            words=words,
+            word_mask=torch.ones_like(words, dtype=torch.bool),
+            image_index=torch.zeros(len(words), dtype=torch.long),
+        )
+        for words in torch.randint(1000, 20000, (sentences, 20)).split(LARGEST_BATCH_OF_A_CPU)
+    ]
+
+    def answer() -> None:
+        for batch in batches:
+            network(batch)
+
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:
-            network(batch)
+            answer()
         if mode == "compiled":
             compile_once(network)
-        first = seconds(lambda: network(batch), repeats=1, warm_ups=0)["median"]
-        times = seconds(lambda: network(batch), repeats=repeats, warm_ups=1)
+        first = seconds(answer, repeats=1, warm_ups=0)["median"]
+        times = seconds(answer, repeats=repeats, warm_ups=1)
         peak = peak_megabytes()
     return {
         "system": system,
