@@ -1,5 +1,18 @@
 """What every test may rely on."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
+import torch
 
 os.environ["ACCELERATE_USE_CPU"] = "true"  # weights are compared bit by bit, and two processes share no GPU
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums are rounded by how many threads share them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,15 +107,6 @@ def told(out: Path) -> tuple[dict[str, Any], list[str]]:
     records = (out.parent / fields["records"]).read_text().splitlines()
     del fields["wall_seconds"], fields["records"]
     return fields, records
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Sums over pixels are rounded by how many threads share them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("one_thread")

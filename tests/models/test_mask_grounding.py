@@ -319,6 +319,7 @@ def test_lower_precision_gives_nearly_the_same_term() -> None:
     torch.testing.assert_close(found[0], found[1], atol=0.1, rtol=0.05)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_missing_word_is_learned_from_what_the_target_shows() -> None:
     """ "The COLOUR thing", one of four colours; each picture shows all four, in any order, and one of them is meant.
 
@@ -330,7 +331,7 @@ def test_a_missing_word_is_learned_from_what_the_target_shows() -> None:
     optimiser = torch.optim.AdamW(wrapper.parameters(), lr=1e-3)
     batch = coloured()
     surprises = []
-    for _ in range(400):  # some 150 to 250 do, by rounding
+    for _ in range(200):
         surprise = wrapper.loss(batch, wrapper(batch))["grounding"]
         optimiser.zero_grad()
         surprise.backward()
