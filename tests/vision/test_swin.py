@@ -71,6 +71,24 @@ def test_attention_equals_the_published_steps(size: tuple[int, int], shifted: bo
         torch.testing.assert_close(our_gradient, their_gradient, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("shifted", [False, True])
+def test_bfloat16_attention_on_a_cpu_is_as_exact_as_its_numbers(shifted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sums are written out there, some windows at a time; how many must not matter."""
+    torch.manual_seed(1)
+    attention = WindowAttention(12, 3, 4).requires_grad_(False).bfloat16()
+    torch.nn.init.normal_(attention.qkv.bias)
+    torch.nn.init.normal_(attention.position_bias)
+    features, windows = torch.randn(3, 7, 9, 12).bfloat16(), layout(3, 7, 9, 4, shifted, "cpu")
+    fused = attention(features, windows)
+    with torch.no_grad():
+        ours = attention(features, windows)
+        monkeypatch.setattr("deixis.vision.windows.SCORES", 2 * 3 * 16**2)
+        assert torch.equal(attention(features, windows), ours)
+    exact = literal_attention(attention.float(), features.float(), 2 if shifted else 0)
+    assert not torch.equal(ours, fused)  # else nothing was written out
+    torch.testing.assert_close(ours.float(), exact, atol=0.02 * exact.std().item(), rtol=0.02)
+
+
 @pytest.mark.parametrize("size", [(32, 32), (33, 70), (5, 3), (1, 1)])
 def test_stages_have_the_published_strides_at_any_size(size: tuple[int, int]) -> None:
     swin = tiny()

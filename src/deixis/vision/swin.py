@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import DeixisError
-from .windows import Kind, Layout, cut, join, layout, relative_positions
+from .windows import Kind, Layout, attend, cut, join, layout, relative_positions
 
 PATCH = 4
 WAVES = 4  # octaves of sines that tell a cell where it is
@@ -195,15 +195,14 @@ class WindowAttention(nn.Module):
         return rearrange(bias, "(qy qx) (ky kx) h -> h qy qx ky kx", qy=self.window, ky=self.window).contiguous()
 
     def _attend(self, kind: Kind, bias: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "n d"]:
-        """Fused attention within all windows of one kind; only offsets matter to the bias, so any corner serves."""
+        """Attention within all windows of one kind; only offsets matter to the bias, so any corner serves."""
         (rows, columns), (seen_rows, seen_columns) = kind.asks, kind.seen
         bias = bias[:, :rows, :columns, :seen_rows, :seen_columns]
-        bias = rearrange(bias, "h qy qx ky kx -> 1 h (qy qx) (ky kx)")
+        bias = rearrange(bias, "h qy qx ky kx -> h (qy qx) (ky kx)")
         query, key, value = (
             rearrange(each, "(w n) (h d) -> w h n d", w=kind.windows, h=self.heads) for each in (query, key, value)
         )
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return rearrange(attended, "w h n d -> (w n) (h d)")
+        return rearrange(attend(query, key, value, bias), "w h n d -> (w n) (h d)")
 
 
 def positions(height: int, width: int, device: torch.device) -> Float[Tensor, "y x features"]:
