@@ -1,10 +1,10 @@
 """Latency and memory of full-size LAVT, MagNet and VEGA: `python -m benchmarks.models`.
 
 Swin-B, BERT-base, 480x480, 20 words, random weights (the time does not depend on them), one image with one sentence or
-eight, which are asked some at a time as the Segmenter asks them. bf16 is weights and pixels in bfloat16, as `deixis
-segment --dtype bfloat16` has them; a processor without such instructions emulates them. Freed memory is kept, as the
-command keeps it. Every cell runs in a process of its own and is written down at once: a call that was stopped goes on,
-`--again` starts anew. The sgemm rate of the same machine stands beside.
+eight, asked as the Segmenter asks them: some at a time, compiled one by one. bf16 is weights and pixels in bfloat16, as
+`deixis segment --dtype bfloat16` has them; a processor without such instructions emulates them. Freed memory is kept,
+as the command keeps it. Every cell runs in a process of its own and is written down at once: a call that was stopped
+goes on, `--again` starts anew. The sgemm rate of the same machine stands beside.
 """
 
 import argparse
@@ -26,14 +26,14 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
     from torch.utils.flop_counter import FlopCounterMode
 
     from deixis.cli.memory import keep_freed
+    from deixis.predict.compiled import Compiled
     from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU
     from deixis.records import Batch
-    from deixis.train.compiling import compile_once
 
     keep_freed()
     torch.manual_seed(0)
     width = torch.bfloat16 if dtype == "bf16" else torch.float32
-    network = _network(system).eval().requires_grad_(False).to(width)  # the counter trips over bare parameters
+    ask = network = _network(system).eval().requires_grad_(False).to(width)  # the counter trips over bare parameters
     image = torch.randn(1, 1, 3, 480, 480).to(width)
     batches = [
         Batch(
@@ -45,15 +45,15 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
         for words in torch.randint(1000, 20000, (sentences, 20)).split(LARGEST_BATCH_OF_A_CPU)
     ]
 
-    def answer() -> None:
+    def answer() -> None:  # by whatever `ask` is then
         for batch in batches:
-            network(batch)
+            ask(batch)
 
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:
             answer()
         if mode == "compiled":
-            compile_once(network)
+            ask = Compiled(network, words=20)
         first = seconds(answer, repeats=1, warm_ups=0)["median"]
         times = seconds(answer, repeats=repeats, warm_ups=1)
         peak = peak_megabytes()

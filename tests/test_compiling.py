@@ -7,8 +7,8 @@ import torch
 from torch.torch_version import TorchVersion
 
 from deixis.cli import main
+from deixis.compiling import check_compiler, compile_once
 from deixis.errors import DeixisError
-from deixis.train.compiling import check_compiler, compile_once
 
 
 @pytest.mark.parametrize("version", ["2.6.0+cu124", "2.10.1", "2.9.0a0+git"])

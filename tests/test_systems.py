@@ -14,16 +14,17 @@ from torch._dynamo.utils import counters
 
 from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
+from deixis.compiling import LEAST, compile_once
 from deixis.data.transforms import Preprocess
 from deixis.models.lavt import LAVTConfig
 from deixis.models.magnet import MagNetConfig
 from deixis.models.pointing import PointingConfig
 from deixis.models.vega import VEGAConfig
+from deixis.predict.compiled import Compiled
 from deixis.recipes.systems import SYSTEMS, build, name_of
 from deixis.records import Batch, Output
 from deixis.system import System
 from deixis.text.bert import BertConfig
-from deixis.train.compiling import LEAST, compile_once
 from deixis.vision.swin import SwinConfig
 
 VISION = SwinConfig(embed_dim=8, depths=(1, 1, 2, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0)
@@ -239,3 +240,31 @@ def compare_compiled(name: str) -> None:
     nothing = 1e-6 * max(sizes)  # a key's bias shifts all scores alike: its gradient is zero but for rounding
     for own, right, size in zip(own_gradients, gradients, sizes, strict=True):
         torch.testing.assert_close(own, right, atol=0.01 * size if size > nothing else nothing, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.__version__ < LEAST, reason="older compilers are refused")
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_compiled_for_answers_it_compiles_once_and_answers_alike(name: str) -> None:
+    tests = Path(__file__).parent
+    command = "import sys, test_systems; test_systems.compare_answers(sys.argv[1])"
+    run = subprocess.run([sys.executable, "-c", command, name], cwd=tests, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+def compare_answers(name: str) -> None:
+    """In bfloat16, whose attention is the processor's own: its answers, compiled, are as near to exact ones."""
+    torch.manual_seed(11)
+    exact: Any = build(name, TINY[name]).eval().requires_grad_(False)
+    plain, given = copy.deepcopy(exact).bfloat16(), batch()
+    narrow = replace(given, images=given.images.bfloat16())
+    with torch.inference_mode():
+        compiled = Compiled(copy.deepcopy(plain), words=given.words.shape[1] + 2)
+        found = compiled(narrow)
+        assert not counters["graph_break"]
+        with torch.compiler.set_stance("fail_on_recompile"):
+            compiled(replace(narrow, words=narrow.words[:, :-1], word_mask=narrow.word_mask[:, :-1]))
+        right = exact(given).logits
+        (far, far_compiled), spread = ((each.logits - right).std() for each in (plain(narrow), found)), right.std()
+    assert far_compiled < 1.5 * far
+    assert far < 0.1 * spread

@@ -4,7 +4,7 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from ..errors import DeixisError
+from .errors import DeixisError
 
 LEAST = "2.11"  # of PyTorch; with 2.6 the test that compares gradients fails
 
@@ -18,10 +18,17 @@ def check_compiler() -> None:
         )
 
 
-def compile_once(system: nn.Module) -> None:
-    """In place, at the first call. Raises as `check_compiler` does."""
+def compile_once(system: nn.Module, *, frozen: bool = False) -> None:
+    """In place, at the first call. Raises as `check_compiler` does.
+
+    `frozen` weights are packed for the processor: what changes them later changes no answer. It is for answers of one
+    shape without gradients; any other shape is compiled anew.
+    """
     check_compiler()
     # einops notes the types that it meets. The compiler would take that for a change, and begin again.
     for kind in (torch.empty(1), nn.Parameter(torch.empty(1))):
         rearrange(kind, "n -> n")
-    system.compile()
+    if frozen:
+        system.compile(dynamic=False, options={"freezing": True})
+    else:
+        system.compile()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -99,6 +100,18 @@ def test_a_model_is_scored_with_all_that_a_result_needs(
     assert "mIoU" in printed
     assert "target size" in printed
     assert str(out) in printed.replace("\n", "")
+
+
+def test_compiled_it_scores_the_same(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.nn.Module, "compile", compiled := Mock())  # what it makes, slow tests look at
+    found = []
+    for name, more in (("plain", ()), ("compiled", ("--compiled",))):
+        out = tmp_path / f"{name}.json"
+        arguments = ["evaluate", str(model), *DATA, "--device", "cpu", "--limit", "9", "--out", str(out), *more]
+        assert main(arguments) == 0
+        found.append(result_of(out).measures)
+    compiled.assert_called_once()
+    assert found[0] == found[1]
 
 
 def told(out: Path) -> tuple[dict[str, Any], list[str]]:

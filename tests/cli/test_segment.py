@@ -4,6 +4,7 @@ import json
 import struct
 import zlib
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -118,6 +119,21 @@ def test_json_with_a_folder_writes_the_pictures_it_names(
     record = json.loads(lines[0])
     with Image.open(files["mask"]) as mask:
         assert (np.asarray(mask).astype(bool) == masks.decode(record["rle"])).all()
+
+
+def test_compiled_gives_the_same_answers_and_says_that_it_takes_time(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.Module, "compile", compiled := Mock())  # what it makes, slow tests look at
+    asked = ("photo.jpg", "red", "the blue cup", "--json", "--explain", "--out", "out", "--model", model)
+    plain, again = run(capsys, *asked), run(capsys, *asked, "--compiled")
+    assert again[0] == plain[0] == 0
+    for one, other in zip(map(json.loads, plain[1]), map(json.loads, again[1]), strict=True):
+        assert one["rle"] == other["rle"]
+        assert one["score"] == pytest.approx(other["score"], abs=1e-6)
+    assert again[2].startswith("deixis: the model is compiled")
+    assert again[2].count("\n") == 1
+    compiled.assert_called_once()
 
 
 def test_explain_draws_the_evidence(capsys: pytest.CaptureFixture[str], model: str, here: Path) -> None:

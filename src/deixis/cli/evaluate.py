@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import DeixisError
+from .compiling import add_compiled_option, tell_of_compiling
 from .splits import DATA, add_data_options, bar, is_generated, no_target_of, open_split
 
 if TYPE_CHECKING:
@@ -94,7 +95,14 @@ def _system(evaluation: "Evaluation", options: argparse.Namespace, started: floa
     from ..recipes.loading import find, load
 
     rank, ranks, wait = _processes(options.device)
-    segmenter = load(options.model, device=options.device, dtype=options.dtype, download=options.download)
+    segmenter = load(
+        options.model,
+        device=options.device,
+        dtype=options.dtype,
+        download=options.download,
+        compiled=options.compiled,
+    )
+    tell_of_compiling(options)
     weights = find(options.model)
     scoring = Scoring(
         batch_size=options.batch_size,
@@ -236,6 +244,7 @@ def _parser() -> _Parser:
     parser.add_argument("--workers", type=int, default=0, help="processes that read images (default: 0, this one)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the fastest at hand)")
     parser.add_argument("--dtype", default="float32", help="float32 (default), bfloat16 or float16")
+    add_compiled_option(parser)
     parser.add_argument("--threshold", type=float, default=0.5, help="a pixel's probability must exceed it")
     parser.add_argument(
         "--presence-threshold", type=float, help="what the chance that it is there must exceed, for who says it (0.5)"

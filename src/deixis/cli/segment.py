@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import DeixisError, did_you_mean
+from .compiling import add_compiled_option, tell_of_compiling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +57,7 @@ def main(arguments: list[str]) -> int:
     told: set[str] = set()  # warnings, so that a thousand images do not repeat one
     bad: set[int] = set()  # positions of images
     segmenter = _load(options)
+    tell_of_compiling(options)
     for position, (path, picture) in enumerate(_pictures(images)):
         if picture is None:
             bad.add(position)
@@ -106,6 +108,7 @@ def _parser() -> _Parser:
     )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (the fastest at hand)")
     parser.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16 (float32)")
+    add_compiled_option(parser)
     return parser
 
 
@@ -157,7 +160,13 @@ def _load(options: argparse.Namespace) -> "Segmenter":
     warnings.filterwarnings("ignore")
     from ..recipes.loading import load
 
-    return load(options.model, device=options.device, dtype=options.dtype, download=options.download)
+    return load(
+        options.model,
+        device=options.device,
+        dtype=options.dtype,
+        download=options.download,
+        compiled=options.compiled,
+    )
 
 
 def _pictures(images: list[Path]) -> Iterator[tuple[Path, "np.ndarray | None"]]:

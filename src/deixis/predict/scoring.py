@@ -153,10 +153,9 @@ class _Batches(Dataset[tuple[Batch, list[Sample]]]):
         return collate(unlabelled, self.tokenizer, self.preprocess), samples
 
 
-@torch.inference_mode()
 def _output(segmenter: Segmenter, batch: Batch, samples: list[Sample]) -> Output:
     placed = replace(batch, images=batch.images.to(segmenter.dtype)).to(segmenter.device)
-    output = segmenter.system(placed)
+    output = segmenter.ask(placed)
     if not is_finite(output):
         raise DeixisError(
             f"The model {segmenter.name!r} answers sentence {samples[0].ids.sentence!r} or one beside it with numbers "

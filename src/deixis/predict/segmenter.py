@@ -17,6 +17,7 @@ from ..errors import DeixisError
 from ..metrics.calibration import Calibration
 from ..records import Batch, Output
 from ..text.tokenizer import Tokenizer
+from .compiled import Compiled
 from .prediction import Prediction, answer
 from .presence import PRESENT, THRESHOLD, Presence, check_threshold, is_finite, presences
 
@@ -41,10 +42,13 @@ class Segmenter:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         name: str = "model",
+        compiled: bool = False,
     ) -> None:
         self.system = system.to(device=device, dtype=dtype).eval()
         self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
         self.device, self.dtype = torch.device(device), dtype
+        at_once = 1 if self.device.type == "cpu" else LARGEST_BATCH
+        self._compiled = Compiled(self.system, words=preprocess.max_words, sentences=at_once) if compiled else None
 
     @overload
     def __call__(
@@ -93,6 +97,11 @@ class Segmenter:
         words, word_mask = self._encode(list(expressions))
         picture = open_image(image)
         return self._batch(self.preprocess.image(picture), words, word_mask, list(expressions), picture.shape[:2])
+
+    @torch.inference_mode()
+    def ask(self, batch: Batch) -> Output:
+        """What the system answers, compiled where that was asked for."""
+        return (self._compiled or self.system)(batch)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -150,7 +159,8 @@ class Segmenter:
                 warnings.warn(message, ExpressionWarning, stacklevel=stacklevel)
         if not expressions:
             return torch.zeros(0, limit, dtype=torch.long), torch.zeros(0, limit, dtype=torch.bool)
-        words, word_mask = self.tokenizer.encode(expressions, limit)
+        pad_to = limit if self._compiled else None  # else evidence would tell of more words than the batch has
+        words, word_mask = self.tokenizer.encode(expressions, limit, pad_to)
         for expression, count in zip(expressions, word_mask.sum(dim=1).tolist(), strict=True):
             if count <= 2:  # [CLS] and [SEP] alone: control characters, for example
                 raise DeixisError(f"The expression {_short(expression)!r} has no word in it; say what to look for.")
@@ -174,9 +184,8 @@ class Segmenter:
             expressions=tuple(expressions),
         ).to(self.device)
 
-    @torch.inference_mode()
     def _output(self, batch: Batch) -> Output:
-        output = self.system(batch)
+        output = self.ask(batch)
         if not is_finite(output):
             narrow = "" if self.dtype == torch.float32 else f", or {str(self.dtype)[6:]} is too narrow: try float32"
             raise DeixisError(

@@ -27,12 +27,14 @@ def load(
     device: torch.device | str | None = None,
     dtype: torch.dtype | str = "float32",
     download: bool = False,
+    compiled: bool = False,
 ) -> Segmenter:
     """A model ready for photos: `embedded`, the folder of a checkpoint or of a run (its best), a weights' file, or
     the name of a published checkpoint, such as `magnet-refcoco`.
 
     Without `device` the fastest one at hand is taken. Nothing is downloaded but a published checkpoint, once, where
-    `download` allows it. Raises DeixisError where there is no such model, or its files are broken or fit no system.
+    `download` allows it. A `compiled` model takes minutes for its first answer and less time for the others; it wants
+    a C++ compiler. Raises DeixisError where there is no such model, or its files are broken or fit no system.
     """
     chosen, precision = _device(device), _dtype(dtype)
     place = find(name_or_path, download=download)
@@ -48,7 +50,14 @@ def load(
     native.fill(system, checkpoint.weights, f"The checkpoint {place}")
     tokenizer = Tokenizer(checkpoint.vocabulary)
     return Segmenter(
-        system, tokenizer, checkpoint.card.preprocess, checkpoint.card, chosen, precision, name=str(name_or_path)
+        system,
+        tokenizer,
+        checkpoint.card.preprocess,
+        checkpoint.card,
+        chosen,
+        precision,
+        name=str(name_or_path),
+        compiled=compiled,
     )
 
 

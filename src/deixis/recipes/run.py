@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..checkpoints import native
 from ..checkpoints.configs import from_dict, to_dict
+from ..compiling import check_compiler
 from ..data.audit import leaks
 from ..data.batches import Batches, InOrder
 from ..data.transforms import Preprocess
@@ -24,7 +25,6 @@ from ..models.pointing import PointingConfig
 from ..models.vega import VEGAConfig
 from ..records import Reader
 from ..text.tokenizer import PUBLISHED, Tokenizer
-from ..train.compiling import check_compiler
 from ..train.engine import Precision
 from ..train.loop import Result, train
 from ..train.optim import Optimiser

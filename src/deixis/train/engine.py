@@ -10,9 +10,9 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
+from ..compiling import compile_once
 from ..errors import DeixisError
 from ..records import Batch
-from .compiling import compile_once
 from .optim import Average, Optimiser, build, set_rate
 from .processes import processes
 from .state import State, seed_step
