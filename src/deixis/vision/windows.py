@@ -154,8 +154,12 @@ def attend(
     """
     if query.dtype != torch.bfloat16 or query.device.type != "cpu" or torch.is_grad_enabled():
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None])
-    windows = len(query) if torch.compiler.is_compiling() else max(1, SCORES // bias.numel())
     query = query * query.shape[-1] ** -0.5
+    if torch.compiler.is_compiling():  # it would write a softmax's exponentials down in single precision
+        scores = query @ key.mT + bias
+        weights = (scores - scores.amax(-1, keepdim=True)).exp()
+        return (weights @ value) / weights.sum(-1, keepdim=True)
+    windows = max(1, SCORES // bias.numel())
     pieces = zip(*(each.split(windows) for each in (query, key, value)), strict=True)
     found = [((query @ key.mT).add_(bias)).softmax(-1) @ value for query, key, value in pieces]
     return found[0] if len(found) == 1 else torch.cat(found)
