@@ -18,17 +18,13 @@ def check_compiler() -> None:
         )
 
 
-def compile_once(system: nn.Module, *, frozen: bool = False) -> None:
+def compile_once(system: nn.Module, *, dynamic: bool | None = None) -> None:
     """In place, at the first call. Raises as `check_compiler` does.
 
-    `frozen` weights are packed for the processor: what changes them later changes no answer. It is for answers of one
-    shape without gradients; any other shape is compiled anew.
+    Where it is not `dynamic`, sizes that changed once are not left open: every new shape is compiled for itself.
     """
     check_compiler()
     # einops notes the types that it meets. The compiler would take that for a change, and begin again.
     for kind in (torch.empty(1), nn.Parameter(torch.empty(1))):
         rearrange(kind, "n -> n")
-    if frozen:
-        system.compile(dynamic=False, options={"freezing": True})
-    else:
-        system.compile()
+    system.compile(dynamic=dynamic)

@@ -72,9 +72,21 @@ def test_it_answers_in_the_order_of_the_batch_and_is_asked_in_one_shape(
     assert torch.equal(found.evidence["said"], wanted.evidence["said"])
 
 
-def test_weights_are_frozen_for_the_processor(options: list[dict[str, Any]]) -> None:
-    Compiled(Echo(), words=6)
-    assert options == [{"dynamic": False, "options": {"freezing": True}}]
+def test_the_compiler_may_pack_the_weights_for_the_processor(options: list[dict[str, Any]]) -> None:
+    """Which it does neither for gradients nor in inference mode, nor when it is told among its options."""
+    system, seen = Echo(), []
+    forward = system.forward
+
+    def look(batch: Batch) -> Output:
+        seen.append((torch._inductor.config.freezing, torch.is_grad_enabled(), torch.is_inference_mode_enabled()))
+        return forward(batch)
+
+    system.forward = look  # type: ignore[method-assign]
+    with torch.inference_mode():
+        Compiled(system, words=6)(asked(None, 2, 2))
+    assert seen == [(True, False, False)] * 2
+    assert options == [{"dynamic": False}]
+    assert not torch._inductor.config.freezing
 
 
 def test_a_segmenter_gives_the_same_answers_compiled() -> None:
@@ -94,8 +106,8 @@ def test_other_devices_are_asked_for_more_sentences_at_once(options: list[dict[s
     system = segmenting.ColourSystem().to("meta")
     one = segmenting.Segmenter(system, segmenting.WORDS, segmenting.Preprocess(), device="meta", compiled=True)
     assert one._compiled is not None
-    assert one._compiled.sentences == LARGEST_BATCH
-    assert options == [{}]
+    assert (one._compiled.sentences, one._compiled.frozen) == (LARGEST_BATCH, False)
+    assert options == [{"dynamic": False}]
 
 
 def test_a_compiler_that_fails_is_one_sentence() -> None:

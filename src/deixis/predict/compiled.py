@@ -17,13 +17,17 @@ class Compiled:
     """Answers as the system does, on batches of any shape.
 
     The system sees one image and `sentences` of exactly `words` words at a time, filled up with padding and with the
-    last sentence again. Its weights must not change any more. Word by word evidence comes with `words` words.
+    last sentence again, so word by word evidence comes with `words` words. On a CPU its weights are packed for the
+    processor and must not change any more.
     """
 
     def __init__(self, system: nn.Module, *, words: int, sentences: int = 1) -> None:
-        compile_once(system, frozen=next(system.parameters()).device.type == "cpu")  # elsewhere it was not tried
+        compile_once(system, dynamic=False)
         self.system, self.words, self.sentences = system, words, sentences
+        self.frozen = next(system.parameters()).device.type == "cpu"  # elsewhere it was not tried
 
+    @torch.inference_mode(False)  # within it the compiler would not pack the weights
+    @torch.no_grad()
     def __call__(self, batch: Batch) -> Output:
         """Raises `DeixisError` where the compiler cannot do its work, for want of a C++ compiler for example."""
         if not len(batch):
@@ -60,7 +64,8 @@ class Compiled:
 
     def _answer(self, piece: Batch) -> Output:
         try:
-            with warnings.catch_warnings():
+            # Among torch.compile's options freezing comes too late: by then weights are what the graph is given.
+            with torch._inductor.config.patch(freezing=self.frozen), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")  # it traces them
                 return self.system(piece)
         except torch._dynamo.exc.TorchDynamoException as error:
