@@ -1,6 +1,7 @@
 """A compiled system is asked in one shape and answers as it does uncompiled; slow tests ask the compiler itself."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +71,15 @@ def test_it_answers_in_the_order_of_the_batch_and_is_asked_in_one_shape(
     assert set(system.shapes) == {(1, sentences, 6)}
     assert torch.equal(found.logits, wanted.logits)
     assert torch.equal(found.evidence["said"], wanted.evidence["said"])
+
+
+def test_what_has_no_answer_or_too_many_words_is_refused() -> None:
+    batch, compiled = asked(None, 2, 2), Compiled(Echo(), words=3)
+    with pytest.raises(ValueError, match="4 words came and 3 are read"):
+        compiled(batch)
+    nothing = replace(batch, words=batch.words[:0], word_mask=batch.word_mask[:0])
+    with pytest.raises(ValueError, match="without expressions"):
+        compiled(nothing)
 
 
 def test_the_compiler_may_pack_the_weights_for_the_processor(options: list[dict[str, Any]]) -> None:

@@ -32,6 +32,10 @@ class Compiled:
         """Raises `DeixisError` where the compiler cannot do its work, for want of a C++ compiler for example."""
         if not len(batch):
             raise ValueError("A batch without expressions has no answer.")
+        if batch.words.shape[1] > self.words:
+            raise ValueError(
+                f"{batch.words.shape[1]} words came and {self.words} are read; cut the expressions before."
+            )
         places, outputs = [], []
         for image, positions in self._pieces(batch):
             output, count = self._answer(self._piece(batch, image, positions)), len(positions)
