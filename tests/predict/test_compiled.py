@@ -110,6 +110,9 @@ def test_a_segmenter_gives_the_same_answers_compiled() -> None:
     assert compiled.system.batches == [(1, 1)] * 4
     assert np.allclose(plain(photo, "red").probability, compiled(photo, "red").probability, atol=1e-6)
     assert compiled(photo, []) == []
+    compiled.system.batches.clear()
+    next(compiled.stream(photo, sentences))
+    assert compiled.system.batches == [(1, 1)]  # an answer that is known does not wait for others
 
 
 def test_other_devices_are_asked_for_more_sentences_at_once(options: list[dict[str, Any]]) -> None:

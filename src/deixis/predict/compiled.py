@@ -73,8 +73,8 @@ class Compiled:
                 warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")  # it traces them
                 return self.system(piece)
         except torch._dynamo.exc.TorchDynamoException as error:
-            lines = [line for line in str(error).splitlines() if not line.startswith("backend=")]
-            reason = lines[0].rstrip(".")
+            lines = (line for line in str(error).splitlines() if line.strip() and not line.startswith("backend="))
+            reason = next(lines, type(error).__name__).rstrip(".")
             raise DeixisError(
                 f"The system cannot be compiled here ({reason}); PyTorch wants a C++ compiler such as g++: install "
                 "one, or go on without compiling."

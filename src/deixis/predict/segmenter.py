@@ -47,8 +47,10 @@ class Segmenter:
         self.system = system.to(device=device, dtype=dtype).eval()
         self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
         self.device, self.dtype = torch.device(device), dtype
-        at_once = 1 if self.device.type == "cpu" else LARGEST_BATCH
-        self._compiled = Compiled(self.system, words=preprocess.max_words, sentences=at_once) if compiled else None
+        on_a_cpu = 1 if compiled else LARGEST_BATCH_OF_A_CPU
+        self._at_once = on_a_cpu if self.device.type == "cpu" else LARGEST_BATCH
+        words = preprocess.max_words
+        self._compiled = Compiled(self.system, words=words, sentences=self._at_once) if compiled else None
 
     @overload
     def __call__(
@@ -69,9 +71,10 @@ class Segmenter:
         """What the expression points at in the image; for a list of expressions, a list of answers in its order.
 
         A list costs less than its expressions one by one: the image is read once, and what does not depend on the
-        words is computed once for every eight of them (four on a CPU). Words beyond what the model reads are left out
-        with an `ExpressionWarning`. A pixel is in the mask above `threshold`; a system with a presence head answers
-        nothing unless the chance that the referent is there is above `presence_threshold` (0.5 by default).
+        words is computed once for every eight of them (four on a CPU, one where it is compiled). Words beyond what the
+        model reads are left out with an `ExpressionWarning`. A pixel is in the mask above `threshold`; a system with a
+        presence head answers nothing unless the chance that the referent is there is above `presence_threshold` (0.5 by
+        default).
         """
         expressions = [expression] if isinstance(expression, str) else list(expression)
         predictions = list(self._in_turn(image, expressions, threshold, presence_threshold))
@@ -135,8 +138,7 @@ class Segmenter:
         words, word_mask = self._encode(expressions, stacklevel=4)
         picture = open_image(image)
         pixels = self.preprocess.image(picture)
-        largest = LARGEST_BATCH_OF_A_CPU if self.device.type == "cpu" else LARGEST_BATCH
-        chunks = (slice(part, part + largest) for part in range(0, len(expressions), largest))
+        chunks = (slice(part, part + self._at_once) for part in range(0, len(expressions), self._at_once))
         batches = (
             self._batch(pixels, words[chunk], word_mask[chunk], expressions[chunk], picture.shape[:2])
             for chunk in chunks

@@ -34,7 +34,8 @@ def load(
 
     Without `device` the fastest one at hand is taken. Nothing is downloaded but a published checkpoint, once, where
     `download` allows it. A `compiled` model takes minutes for its first answer and less time for the others; it wants
-    a C++ compiler. Raises DeixisError where there is no such model, or its files are broken or fit no system.
+    a C++ compiler. Raises DeixisError where there is no such model, its files are broken or fit no system, or
+    PyTorch is too old to compile.
     """
     chosen, precision = _device(device), _dtype(dtype)
     place = find(name_or_path, download=download)
