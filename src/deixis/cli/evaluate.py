@@ -102,7 +102,8 @@ def _system(evaluation: "Evaluation", options: argparse.Namespace, started: floa
         download=options.download,
         compiled=options.compiled,
     )
-    tell_of_compiling(options)
+    if rank == 0 and not options.quiet:
+        tell_of_compiling(options)
     weights = find(options.model)
     scoring = Scoring(
         batch_size=options.batch_size,
