@@ -212,10 +212,15 @@ def test_saved_and_loaded_it_gives_the_same_numbers(system: Any, tmp_path: Path)
 @pytest.mark.skipif(torch.__version__ < LEAST, reason="older compilers are refused")
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_compiled_once_it_gives_the_same_losses_and_gradients(name: str) -> None:
-    # In a process of its own, where functions do not check their arguments: the compiler cannot look through that.
-    tests = Path(__file__).parent
-    command = "import sys, test_systems; test_systems.compare_compiled(sys.argv[1])"
-    run = subprocess.run([sys.executable, "-c", command, name], cwd=tests, capture_output=True, text=True)
+    call_alone("compare_compiled", name)
+
+
+def call_alone(function: str, name: str) -> None:
+    """In a process of its own, where functions do not check their arguments: the compiler cannot look through that."""
+    command = f"import sys, test_systems; test_systems.{function}(sys.argv[1])"
+    run = subprocess.run(
+        [sys.executable, "-c", command, name], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr[-3000:]
 
 
@@ -247,10 +252,7 @@ def compare_compiled(name: str) -> None:
 @pytest.mark.skipif(torch.__version__ < LEAST, reason="older compilers are refused")
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_compiled_for_answers_it_compiles_once_and_answers_alike(name: str) -> None:
-    tests = Path(__file__).parent
-    command = "import sys, test_systems; test_systems.compare_answers(sys.argv[1])"
-    run = subprocess.run([sys.executable, "-c", command, name], cwd=tests, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-3000:]
+    call_alone("compare_answers", name)
 
 
 def compare_answers(name: str) -> None:

@@ -71,9 +71,13 @@ def test_attention_equals_the_published_steps(size: tuple[int, int], shifted: bo
         torch.testing.assert_close(our_gradient, their_gradient, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("compiling", [False, True])
 @pytest.mark.parametrize("shifted", [False, True])
-def test_bfloat16_attention_on_a_cpu_is_as_exact_as_its_numbers(shifted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its sums are written out there, some windows at a time; how many must not matter."""
+def test_bfloat16_attention_on_a_cpu_is_as_exact_as_its_numbers(
+    shifted: bool, compiling: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sums are written out there, some windows at a time; how many must not matter. The compiler gets others."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     torch.manual_seed(1)
     attention = WindowAttention(12, 3, 4).requires_grad_(False).bfloat16()
     torch.nn.init.normal_(attention.qkv.bias)

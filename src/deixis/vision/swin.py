@@ -3,7 +3,7 @@
 - maps are channels-last everywhere: `[b y x d]`
 - queries, keys and values are computed on the real cells only; a padded cell is a row that holds their bias
 - padding, shifting and cutting into windows are one gather; windows of one size lie side by side, so that each kind
-  is one fused attention, and none has a mask (see `windows.py`)
+  is one attention, and none has a mask (see `windows.py`)
 - differs from later Swin code, as the published referring models do: a map smaller than the window is still shifted
 """
 
