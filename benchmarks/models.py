@@ -114,7 +114,7 @@ def main() -> None:
         system, dtype, mode, sentences = arguments.cell
         print(json.dumps(cell(system, dtype, mode, int(sentences), arguments.repeats)))
         return
-    command = "python -m benchmarks.models"
+    command = f"python -m benchmarks.models --again --repeats {arguments.repeats}"  # what takes all of it anew
     before = None if arguments.again else result("models")
     here = before is not None and before["machine"] == machine()
     rows = before["rows"] if before is not None and here else []

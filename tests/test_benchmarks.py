@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import ablations, measure
+from benchmarks import ablations, measure, models
 
 
 @pytest.fixture
@@ -55,3 +57,12 @@ def test_a_result_names_the_command_and_the_threads_it_was_taken_with(monkeypatc
     assert measure.called("benchmarks.scoring") == "OMP_NUM_THREADS=1 python -m benchmarks.scoring --repeats 3"
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert measure.called("benchmarks.scoring") == "python -m benchmarks.scoring --repeats 3"
+
+
+def test_operations_of_fused_attention_are_those_of_its_two_products() -> None:
+    shapes = {"query": [2, 3, 5, 8], "key": [2, 3, 7, 8], "value": [2, 3, 7, 4]}
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(shape, generator=draw) for shape in shapes.values())
+    with FlopCounterMode(display=False) as counter:
+        (query @ key.mT).softmax(-1) @ value
+    assert models.attention_flops(*shapes.values(), out_shape=None) == counter.get_total_flops()
