@@ -96,8 +96,10 @@ def test_a_model_is_scored_with_all_that_a_result_needs(
     assert result.threshold == 0.5
     assert set(result.measures) == {"oIoU", "mIoU", "P@0.5", "P@0.6", "P@0.7", "P@0.8", "P@0.9"}
     assert len((tmp_path / result.records).read_text().splitlines()) == 7
+    assert result.computed == {"device": "cpu", "dtype": "float32", "compiled": False}
     printed = capsys.readouterr().out
     assert "mIoU" in printed
+    assert "in float32 on cpu" in printed
     assert "target size" in printed
     assert str(out) in printed.replace("\n", "")
 
@@ -109,9 +111,10 @@ def test_compiled_it_scores_the_same(model: Path, tmp_path: Path, monkeypatch: p
         out = tmp_path / f"{name}.json"
         arguments = ["evaluate", str(model), *DATA, "--device", "cpu", "--limit", "9", "--out", str(out), *more]
         assert main(arguments) == 0
-        found.append(result_of(out).measures)
+        found.append(result_of(out))
     compiled.assert_called_once()
-    assert found[0] == found[1]
+    assert found[0].measures == found[1].measures
+    assert [one.computed and one.computed["compiled"] for one in found] == [False, True]
 
 
 def told(out: Path) -> tuple[dict[str, Any], list[str]]:

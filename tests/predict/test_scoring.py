@@ -207,6 +207,17 @@ def test_another_models_records_are_not_gone_on_with(tmp_path: Path) -> None:
         work.done(work.header("bright", "other", 0.5), resume=True)
 
 
+def test_records_computed_otherwise_are_not_gone_on_with(tmp_path: Path) -> None:
+    work = evaluation(tmp_path / "a.json", Noise())
+    computed = segmenter().computed
+    begun = work.header("bright", "abc", 0.5, computed)
+    work.score_system(segmenter(), Scoring(rank=0, ranks=2, batch_size=2), begun)
+    assert work.done(begun, resume=True)
+    for name, value in {"device": "cuda", "dtype": "bfloat16", "compiled": True}.items():
+        with pytest.raises(DeixisError, match="another evaluation \\(computed"):
+            work.done(work.header("bright", "abc", 0.5, computed | {name: value}), resume=True)
+
+
 def test_a_result_may_have_any_name(tmp_path: Path) -> None:
     evaluated(tmp_path / "res[1].json", Noise())
     assert not evaluation(tmp_path / "res[1].json", Noise()).parts

@@ -114,7 +114,7 @@ def _system(evaluation: "Evaluation", options: argparse.Namespace, started: floa
         ranks=ranks,
     )
     decided = decided_by(segmenter, options.presence_threshold)
-    header = evaluation.header(segmenter.name, _hash(weights), options.threshold, options.dtype, decided)
+    header = evaluation.header(segmenter.name, _hash(weights), options.threshold, segmenter.computed, decided)
     done = evaluation.done(header, resume=options.resume)
     wait()  # nobody writes before everybody has read what is done
     with _progress(evaluation, len(done), options.quiet or rank > 0) as followed:

@@ -20,7 +20,7 @@ def show_result(result: Result, console: Console, *, breakdowns: bool = True) ->
     missing = f", {result.num_missing:,} without a mask counted as empty" if result.num_missing else ""
     table.caption = (
         f"{result.num_expressions:,} expressions of {result.num_objects:,} objects in {result.num_images:,} images"
-        f"{missing}{broken}; {result.wall_seconds:,.1f} s"
+        f"{missing}{broken}; {result.wall_seconds:,.1f} s{_computed(result)}"
     )
     console.print(table)
     if result.presence is not None:
@@ -67,6 +67,13 @@ def _breakdown_table(result: Result) -> Table:
             numbers = [_number(group.measures[measure].value) for measure in shown]
             table.add_row(axis if place == 0 else "", name, f"{group.num_expressions:,}", *numbers)
     return table
+
+
+def _computed(result: Result) -> str:
+    if result.computed is None:
+        return ""
+    compiled = ", compiled" if result.computed["compiled"] else ""
+    return f" in {result.computed['dtype']} on {result.computed['device']}{compiled}"
 
 
 def _number(value: float | None) -> str:

@@ -63,6 +63,7 @@ class Result:
     wall_seconds: float
     machine: dict[str, str]
     records: str  # the per-expression records, a file name beside this one
+    computed: Mapping[str, Any] | None = None  # on which kind of device, in which dtype, compiled or not; not of files
     presence: PresenceScores | None = None  # where some expressions mean nothing
     broken: tuple[str, ...] = ()  # a sentence about each record of the data set that was left out
     format: int = field(default=FORMAT)

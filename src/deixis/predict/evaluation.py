@@ -78,10 +78,13 @@ class Evaluation:
         model: str,
         checkpoint_hash: str | None,
         threshold: float | None,
-        dtype: str = "",
+        computed: dict[str, Any] | None = None,
         presence: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Whatever must agree before two files of records may be one; `presence` is `decided_by` of a Segmenter."""
+        """Whatever must agree before two files of records may be one.
+
+        `computed` is a Segmenter's own, `presence` is `decided_by` of it.
+        """
         return {
             "protocol": self.rules.name,
             "dataset": self.dataset,
@@ -90,7 +93,7 @@ class Evaluation:
             "model": model,
             "checkpoint_hash": checkpoint_hash,
             "threshold": threshold,
-            "dtype": dtype,
+            "computed": computed,
             "presence": presence,
         }
 
@@ -160,6 +163,7 @@ class Evaluation:
             checkpoint_hash=header["checkpoint_hash"],
             run=run or None,
             threshold=header["threshold"],
+            computed=header["computed"],
             seed=self.seed,
             measures=measures,
             breakdowns=breakdowns,

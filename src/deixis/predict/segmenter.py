@@ -107,6 +107,15 @@ class Segmenter:
         return (self._compiled or self.system)(batch)
 
     @property
+    def computed(self) -> dict[str, Any]:
+        """What rounding depends on: the kind of device, the dtype, and whether the system is compiled."""
+        return {
+            "device": self.device.type,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "compiled": self._compiled is not None,
+        }
+
+    @property
     def calibration(self) -> Calibration | None:
         """What the checkpoint's card says about the presence head's chances."""
         return getattr(self.card, "calibration", None)
