@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from deixis.text.bert import BertConfig
 from deixis.toyland.world import Toyland
 from deixis.vision.swin import SwinConfig
 
+Tree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "test_refcoco.py"))["SmallTree"]
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "left", "right")
 CONFIG = VEGAConfig(
     vision=SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1), window=4),
@@ -165,6 +167,22 @@ def test_perfect_masks_score_a_hundred(tmp_path: Path, capsys: pytest.CaptureFix
     assert printed["ids_hash"] == hash_of_ids(WORLD.ids)
     assert printed["num_images"] == 2
     assert printed["model"] == "masks.jsonl"
+
+
+def test_lavts_protocol_drops_what_its_code_drops_where_parts_overlap(tmp_path: Path) -> None:
+    root = Tree(tmp_path / "data").write()
+    kept = np.zeros((30, 40), dtype=bool)
+    kept[3:11, 20:28] = kept[7:15, 24:32] = True
+    kept[7:11, 24:28] = False  # of both squares
+    said = {"id": "2", "rle": masks.encode(kept)}
+    (tmp_path / "masks.jsonl").write_text(json.dumps(said) + "\n")
+    found = {}
+    for protocol in ("full", "lavt-480"):
+        arguments = ["--predictions", str(tmp_path / "masks.jsonl"), "--data", str(root), "--split", "testA", "--quiet"]
+        arguments += ["--protocol", protocol, "--out", str(out := tmp_path / f"{protocol}.json"), "--draws", "20"]
+        assert main(["evaluate", *arguments]) == 0
+        found[protocol] = result_of(out).measures["mIoU"].value
+    assert found == {"full": pytest.approx(100 * 96 / 112), "lavt-480": 100.0}
 
 
 def test_missing_masks_refuse_the_score_unless_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,21 @@ def test_splits_are_files_or_fields(tmp_path: Path) -> None:
         CaptionedInstances(path, "test")
 
 
+def test_each_split_may_have_a_file_of_its_own(tmp_path: Path) -> None:
+    for split in ("val", "train"):
+        write(tmp_path, {"id": 5, "caption": f"a cup of {split}"}, name=f"{split}.json")
+    readers = CaptionedInstances.every_split(tmp_path)
+    assert {split: [each.expression for each in reader] for split, reader in readers.items()} == {
+        "train": ["a cup of train"],
+        "val": ["a cup of val"],
+    }
+    with pytest.raises(DeixisError, match=r"holds train\.json, val\.json; name one"):
+        CaptionedInstances(tmp_path)
+    write(tmp_path, {"id": 5, "caption": "x", "split": "train"}, name="test.json")
+    with pytest.raises(DeixisError, match=r"train\.json and .*test\.json both have captions of the split 'train'"):
+        CaptionedInstances.every_split(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("annotation", "sentence"),
     [

@@ -80,7 +80,7 @@ def test_missing_weights_that_a_command_makes_name_it(tmp_path: Path, monkeypatc
 
 def test_what_does_not_fit_is_named(origin: Path, tmp_path: Path) -> None:
     wrong = {
-        "There are no weights to start from": StartFrom(checkpoint=str(origin / "absent")),
+        "There is no model": StartFrom(checkpoint=str(origin / "absent")),
         r"no weights that begin with '' and match \('text.\*', 'fusion.vision.\*'\)": StartFrom(encoders=str(origin)),
         "no weights that begin with 'visoin.'": StartFrom(checkpoint=str(origin), take="visoin."),
         "'other', which the system lacks": StartFrom(checkpoint=str(origin), take="other", put="other"),

@@ -3,14 +3,16 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from deixis import masks
 from deixis.data.batches import Batches
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
-from deixis.recipes.sources import RefCOCOData, ToylandData
+from deixis.recipes.sources import StoredData, ToylandData
 from deixis.records import Reader
 from deixis.text.tokenizer import Tokenizer
 
@@ -92,9 +94,65 @@ def test_a_packed_folder_of_another_size_or_with_other_sentences_is_refused(tmp_
         replace(plain, size=32, sentences_per_object=1).readers()
 
 
+def own(folder: Path, **files: list[dict[str, Any]]) -> Path:
+    """A folder of somebody's: photos, and lines about them, a file a split."""
+    (folder / "images").mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (8, 6), (60 * number, 90, 10)).save(folder / "images" / f"{number}.png")
+    for split, lines in files.items():
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def line(photo: int, **more: Any) -> dict[str, Any]:
+    return {"image": f"images/{photo}.png", "expression": "the cup", "mask": [[1, 1, 5, 1, 5, 4, 1, 4]], **more}
+
+
+def test_anybodys_folder_is_trained_on(tmp_path: Path) -> None:
+    data = StoredData(root=str(own(tmp_path / "mine", train=[line(0), line(1)], val=[line(2)])))
+    training, held = data.readers()
+    assert (len(training), len(held)) == (2, 1)
+    assert masks.area(training[0].mask) == 12
+    with pytest.raises(DeixisError, match="has no split 'test'; the splits there are: train, val"):
+        replace(data, validation_split="test").readers()
+    with pytest.raises(DeixisError, match=r"There is no data set 'foldre'\. Did you mean 'folder'"):
+        replace(data, dataset="foldre").readers()
+
+
+def test_a_folder_without_anything_held_out_is_told_how_to_hold_it_out(tmp_path: Path) -> None:
+    with pytest.raises(DeixisError, match=r"one split only, 'train'; .* write train\.jsonl and val\.jsonl"):
+        StoredData(root=str(own(tmp_path / "mine", train=[line(0)]))).readers()
+
+
+def test_what_cannot_be_learnt_from_is_told_before_the_first_step(tmp_path: Path) -> None:
+    weak = own(tmp_path / "weak", train=[line(0), line(1, mask=None)], val=[line(2)])
+    with pytest.raises(DeixisError, match="Sentence 'train:2' of weak has no mask, and needs one here"):
+        StoredData(root=str(weak)).readers()
+    broken = own(tmp_path / "broken", train=[line(0, mask={"size": [5, 5], "counts": "0"})], val=[line(2)])
+    with pytest.raises(DeixisError, match=r"line 1: The mask is 5x5 pixels .* but its image is 6x8"):
+        StoredData(root=str(broken)).readers()
+
+
+def test_what_is_broken_is_left_out_and_told_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line(0), line(1, mask=None), line(2), {"image": "images/0.png"}]
+    root = own(tmp_path / "mine", train=lines, val=[line(0)])
+    (root / "images" / "2.png").write_bytes((root / "images" / "2.png").read_bytes()[:50])
+    training, held = StoredData(root=str(root), skip_broken=True).readers()
+    assert [ids.sentence for ids in training.ids] == ["train:1"]
+    assert len(held) == 1
+    told = capsys.readouterr().err
+    assert "3 broken records were left out" in told
+    assert "2.png" in told
+    (root / "images" / "0.png").unlink()
+    with pytest.raises(DeixisError, match="has nothing whole to train on or to be scored on; 5 broken records were"):
+        StoredData(root=str(root), skip_broken=True).readers()
+
+
 @pytest.mark.parametrize("limit", [-1, 0])
-@pytest.mark.parametrize("data", [ToylandData, RefCOCOData])
-def test_validating_on_nothing_is_refused(data: type[ToylandData | RefCOCOData], limit: int) -> None:
+@pytest.mark.parametrize("data", [ToylandData, StoredData])
+def test_validating_on_nothing_is_refused(data: type[ToylandData | StoredData], limit: int) -> None:
     with pytest.raises(DeixisError, match=f"A limit of {limit} expressions"):
         data(validation_limit=limit)
 

@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
     if options.reliability is not None:
         _check_reliability(options)
     report = Report(skip=options.skip_broken)
-    reader = limited(open_split(options, report), options.limit)
+    reader = limited(open_split(options, report, rules.overlaps), options.limit)
     if report.skip:
         with bar("checking", len(reader), options.quiet) as advance:
             reader = whole(reader, report, lambda: advance(1), look_at_images=options.predictions is None)

@@ -11,6 +11,7 @@ from ..errors import DeixisError, did_you_mean
 
 if TYPE_CHECKING:
     from ..data.broken import Report
+    from ..data.segmentation import Overlaps
     from ..records import Reader
 
 REGISTERS = ("toyland", "toyland+", "toyland-g")
@@ -30,7 +31,7 @@ def add_data_options(parser: argparse.ArgumentParser, no_target: float = 0.0) ->
     parser.set_defaults(usual_no_target=no_target)
 
 
-def open_split(options: argparse.Namespace, report: "Report") -> "Reader":
+def open_split(options: argparse.Namespace, report: "Report", overlaps: "Overlaps" = "union") -> "Reader":
     name, _, split = options.data.partition(":")
     if is_generated(options):
         from ..toyland.telling import Extras
@@ -48,7 +49,7 @@ def open_split(options: argparse.Namespace, report: "Report") -> "Reader":
 
     from ..data.opening import open_data
 
-    return open_data(options.data, options.split, options.dataset, options.split_by, report)
+    return open_data(options.data, options.split, options.dataset, options.split_by, report, overlaps)
 
 
 def is_generated(options: argparse.Namespace) -> bool:

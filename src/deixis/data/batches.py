@@ -53,8 +53,8 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preproc
 class Batches:
     """A reader's Samples as an endless, shuffled stream of Batches that can be entered at any step.
 
-    `batch_size` counts the expressions of one optimiser step over all processes and accumulated parts, so the
-    same run gives the same numbers on one process and on many. An epoch draws one sentence of every object, as
+    `batch_size` counts the expressions of one optimiser step over all processes and accumulated parts, so one process
+    and many see the same batches. An epoch draws one sentence of every object, as
     published, or all of them; up to `sentences_per_image` of one image follow each other. Expressions that
     fill no whole batch at an epoch's end are left to other epochs.
     """
@@ -95,7 +95,7 @@ class Batches:
 
 @dataclass(frozen=True, kw_only=True)
 class InOrder:
-    """Every expression of a reader (or `limit` of them, evenly spread over images) once, in order, for scoring."""
+    """Every expression of a reader (or `limit` of them, evenly spread) once, in order, for scoring."""
 
     reader: Reader
     tokenizer: Tokenizer

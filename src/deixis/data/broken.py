@@ -54,11 +54,17 @@ class Part:
 
 
 def whole(
-    reader: Reader, report: Report, advance: Callable[[], None] = lambda: None, *, look_at_images: bool = True
+    reader: Reader,
+    report: Report,
+    advance: Callable[[], None] = lambda: None,
+    *,
+    look_at_images: bool = True,
+    need_masks: bool = False,
 ) -> Part:
     """The samples that can be read to the last pixel; each image is decoded once, or none without `look_at_images`.
 
-    The first broken one raises, unless `report.skip`; `advance` is called after every sample.
+    The first broken one raises, unless `report.skip`, and so does one without a mask where masks are needed;
+    `advance` is called after every sample.
     """
     images: dict[tuple[str, tuple[int, int]], str] = {}  # image and the size it should have -> what is wrong, if any
     kept = []
@@ -70,6 +76,8 @@ def whole(
                 images[image] = _wrong_with_image(sample)
             if images.get(image):
                 report.refuse(images[image])
+            elif sample.mask is None and need_masks:
+                report.refuse(f"Sentence {sample.ids.sentence!r} of {sample.dataset} has no mask, and needs one here.")
             elif sample.mask is not None and masks.decode(sample.mask).shape != sample.visual.size:
                 report.refuse(f"The mask of {sample.ids} is not of its image's size, {sample.visual.size}.")
             else:

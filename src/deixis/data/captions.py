@@ -1,4 +1,7 @@
-"""COCO JSON with captions per annotation: `{"image_id", "segmentation", "captions": […]}`, or `caption` alone."""
+"""COCO JSON with captions per annotation: `{"image_id", "segmentation", "captions": […]}`, or `caption` alone.
+
+One file, or one a split: `train.json`, `val.json`, `test.json`.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,12 +34,18 @@ class Caption:
 
 
 class CaptionedInstances:
-    """The captions of one split, or of all where none is named."""
+    """The captions of a file: of one split, or of all where none is named."""
 
     def __init__(self, path: str | Path, split: str | None = None, report: Report | None = None) -> None:
-        file = find_file(Path(path))
-        if file is None:
-            raise DeixisError(f"{path} holds no COCO JSON; one of {', '.join(_FILES)} is wanted.")
+        files = find_files(Path(path))
+        if len(files) != 1:
+            several = ", ".join(file.name for file in files)
+            raise DeixisError(
+                f"{path} holds {several}; name one of these files."
+                if files
+                else f"{path} holds no COCO JSON; one of {', '.join(_FILES)} is wanted."
+            )
+        (file,) = files
         self.instances = Instances(file, report)
         self.root = file.parent / "images" if (file.parent / "images").is_dir() else file.parent
         captions = list(_captions(self.instances, file.stem if file.stem in _NAMED_SPLITS else WHOLE))
@@ -46,13 +55,17 @@ class CaptionedInstances:
 
     @classmethod
     def every_split(cls, path: str | Path, report: Report | None = None) -> dict[str, "CaptionedInstances"]:
-        """All splits, read once."""
-        whole = cls(path, None, report)
-        readers = {}
-        for split in dict.fromkeys(caption.split for caption in whole.captions):
-            reader = readers[split] = cls.__new__(cls)
-            reader.instances, reader.root = whole.instances, whole.root
-            reader._choose(whole.captions, split)
+        """All splits of one file or of several, each read once."""
+        readers: dict[str, CaptionedInstances] = {}
+        for file in find_files(Path(path)) or [Path(path)]:
+            whole = cls(file, None, report)
+            for split in dict.fromkeys(caption.split for caption in whole.captions):
+                if split in readers:
+                    other = readers[split].instances.path
+                    raise DeixisError(f"{other} and {file} both have captions of the split {split!r}; join the files.")
+                reader = readers[split] = cls.__new__(cls)
+                reader.instances, reader.root = whole.instances, whole.root
+                reader._choose(whole.captions, split)
         return readers
 
     def _choose(self, captions: list[Caption], split: str | None) -> None:
@@ -93,12 +106,14 @@ class CaptionedInstances:
         return {"category": self.instances.categories.get(category, ""), "same_category_count": count}
 
 
-def find_file(path: Path) -> Path | None:
-    """The COCO JSON that `path` is or holds; None where there is none."""
+def find_files(path: Path) -> list[Path]:
+    """The COCO JSON that `path` is or holds, or those of its splits; none where there is no such file."""
     if path.suffix == ".json":
-        return path if path.is_file() else None
-    named = (*_FILES, *(f"{split}.json" for split in _NAMED_SPLITS))
-    return next((path / name for name in named if (path / name).is_file()), None)
+        return [path] if path.is_file() else []
+    for names in (*((name,) for name in _FILES), tuple(f"{split}.json" for split in _NAMED_SPLITS)):
+        if files := [path / name for name in names if (path / name).is_file()]:
+            return files
+    return []
 
 
 def _captions(instances: Instances, split: str) -> Iterator[Caption]:

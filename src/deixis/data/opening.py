@@ -8,6 +8,7 @@ from ..errors import DeixisError, did_you_mean
 from ..records import Reader
 from . import captions, folder, grefcoco, phrasecut, refcoco
 from .broken import Report
+from .segmentation import Overlaps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,8 @@ class Format:
 
     title: str
     is_at: Callable[[Path], bool]
-    open_splits: Callable[[Path, str | None, Report | None], Mapping[str, Reader]]  # of a path divided by someone
+    # Of a path, divided by someone.
+    open_splits: Callable[[Path, str | None, Report | None, Overlaps], Mapping[str, Reader]]
 
 
 def _refcoco(dataset: str) -> Format:
@@ -26,14 +28,18 @@ def _refcoco(dataset: str) -> Format:
         unnamed = dataset == "refcoco" and path.name not in refcoco.SPLIT_BY
         return named or ((path.name == dataset or unnamed) and any(path.glob("refs(*).p")))
 
-    def open_splits(path: Path, split_by: str | None, report: Report | None) -> Mapping[str, Reader]:
-        return refcoco.RefCOCO.every_split(path, dataset, split_by, report)
+    def open_splits(
+        path: Path, split_by: str | None, report: Report | None, overlaps: Overlaps
+    ) -> Mapping[str, Reader]:
+        return refcoco.RefCOCO.every_split(path, dataset, split_by, report, overlaps)
 
     return Format(title=dataset, is_at=is_at, open_splits=open_splits)
 
 
 def _video(title: str, marks: tuple[str, ...]) -> Format:
-    def open_splits(path: Path, split_by: str | None, report: Report | None) -> Mapping[str, Reader]:
+    def open_splits(
+        path: Path, split_by: str | None, report: Report | None, overlaps: Overlaps
+    ) -> Mapping[str, Reader]:
         raise DeixisError(f"{path} is {title}, which is recognised but not supported yet; only sets of stills are.")
 
     return Format(
@@ -48,12 +54,12 @@ FORMATS: dict[str, Format] = {
     "grefcoco": Format(
         title="gRefCOCO",
         is_at=lambda path: any(path.glob("grefs(*).json")) or any(path.glob("grefcoco/grefs(*).json")),
-        open_splits=lambda path, split_by, report: grefcoco.GRefCOCO.every_split(path, split_by, report),
+        open_splits=lambda path, split_by, report, _overlaps: grefcoco.GRefCOCO.every_split(path, split_by, report),
     ),
     "phrasecut": Format(
         title="PhraseCut",
         is_at=lambda path: any((path / f"refer_{split}.json").is_file() for split in phrasecut.SPLITS),
-        open_splits=lambda path, _, report: phrasecut.PhraseCut.every_split(path, report),
+        open_splits=lambda path, _, report, _overlaps: phrasecut.PhraseCut.every_split(path, report),
     ),
     "youtube-vos": _video("Refer-YouTube-VOS", ("meta_expressions",)),
     "a2d": _video("A2D-Sentences", ("a2d_annotation.txt", "a2d_annotation_with_instances")),
@@ -61,12 +67,12 @@ FORMATS: dict[str, Format] = {
     "folder": Format(
         title="a folder of your own",
         is_at=lambda path: bool(folder.find_files(path)[1]),
-        open_splits=lambda path, _, report: folder.Folder.every_split(path, report),
+        open_splits=lambda path, _, report, _overlaps: folder.Folder.every_split(path, report),
     ),
     "coco": Format(
         title="COCO JSON with captions",
-        is_at=lambda path: captions.find_file(path) is not None,
-        open_splits=lambda path, _, report: captions.CaptionedInstances.every_split(path, report),
+        is_at=lambda path: bool(captions.find_files(path)),
+        open_splits=lambda path, _, report, _overlaps: captions.CaptionedInstances.every_split(path, report),
     ),
 }
 
@@ -77,17 +83,23 @@ def open_data(
     dataset: str | None = None,
     split_by: str | None = None,
     report: Report | None = None,
+    overlaps: Overlaps = "union",
 ) -> Reader:
     """The reader of one split of whatever data set lies at the path.
 
     Without `split` it is `val`, or the only one there is. `test` takes testA and testB together. Records that are
     broken raise, unless `report` skips and counts them.
     """
-    splits = open_splits(path, dataset, split_by, report)
+    splits = open_splits(path, dataset, split_by, report, overlaps)
     if split is None:
         if "val" not in splits and len(splits) != 1:
             raise DeixisError(f"Say which split of {path} is meant; there are: {', '.join(splits) or 'none'}.")
         return splits.get("val") or next(iter(splits.values()))
+    return choose(splits, split, path)
+
+
+def choose(splits: Mapping[str, Reader], split: str, path: str | Path) -> Reader:
+    """The split of that name, `test` being testA and testB together. Raises DeixisError where there is none."""
     if split in splits:
         return splits[split]
     reader = next(iter(splits.values()), None)
@@ -97,10 +109,14 @@ def open_data(
 
 
 def open_splits(
-    path: str | Path, dataset: str | None = None, split_by: str | None = None, report: Report | None = None
+    path: str | Path,
+    dataset: str | None = None,
+    split_by: str | None = None,
+    report: Report | None = None,
+    overlaps: Overlaps = "union",
 ) -> Mapping[str, Reader]:
-    """Every split of the data set at the path, its files read once."""
-    return FORMATS[recognise(path, dataset)].open_splits(Path(path), split_by, report)
+    """Every split of the data set at the path, its files read once; `overlaps` is RefCOCO's family's."""
+    return FORMATS[recognise(path, dataset)].open_splits(Path(path), split_by, report, overlaps)
 
 
 def known_splits(path: str | Path, dataset: str | None = None, split_by: str | None = None) -> tuple[str, ...]:

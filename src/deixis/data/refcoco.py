@@ -49,10 +49,15 @@ class RefCOCO(TreeSplit):
 
     @classmethod
     def every_split(
-        cls, root: str | Path, dataset: str = "refcoco", split_by: str | None = None, report: Report | None = None
+        cls,
+        root: str | Path,
+        dataset: str = "refcoco",
+        split_by: str | None = None,
+        report: Report | None = None,
+        overlaps: Overlaps = "union",
     ) -> dict[str, TreeSplit]:
         """All splits of the tree, which is read once."""
-        tree = read_tree(Path(root), dataset, split_by, "raw", "union", report)
+        tree = read_tree(Path(root), dataset, split_by, "raw", overlaps, report)
         return {split: cls.of(tree, split) for split in tree.splits}
 
 

@@ -4,6 +4,7 @@ A number without the name of its protocol is no number: the same masks score dif
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import DeixisError, did_you_mean
 
@@ -33,6 +34,8 @@ class ScoringProtocol:
     threshold_name: str = "P"
     knows_no_target: bool = False  # N-acc and T-acc; thresholds then count targeted expressions only
     average_precision: bool = False
+    # RefCOCO's family, where parts of one object overlap: their union, or without those pixels, as the published code.
+    overlaps: Literal["union", "published"] = "union"
     all_answers: bool = False  # average precision over every query of the system rather than its best one
 
     def __post_init__(self) -> None:
@@ -72,6 +75,7 @@ PROTOCOLS: dict[str, ScoringProtocol] = {
         summary="480x480, target resized by nearest neighbour, both empty counts 0: LAVT, MagNet, CrossVLT",
         size=480,
         both_empty=0.0,
+        overlaps="published",
     ),
     "weak": ScoringProtocol(
         name="weak",

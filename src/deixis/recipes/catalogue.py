@@ -6,7 +6,15 @@ from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_pl
 from .magnet import magnet_gref_google, magnet_gref_umd, magnet_refcoco, magnet_refcoco_plus, magnet_toyland
 from .pointing import pointing_toyland
 from .run import Run
-from .vega import vega_gref_google, vega_gref_umd, vega_refcoco, vega_refcoco_plus, vega_toyland, vega_toyland_grounded
+from .vega import (
+    vega_gref_google,
+    vega_gref_umd,
+    vega_refcoco,
+    vega_refcoco_plus,
+    vega_small,
+    vega_toyland,
+    vega_toyland_grounded,
+)
 
 RECIPES: dict[str, Callable[[], Run]] = {
     "lavt_gref_google": lavt_gref_google,
@@ -25,6 +33,7 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "vega_gref_umd": vega_gref_umd,
     "vega_refcoco": vega_refcoco,
     "vega_refcoco_plus": vega_refcoco_plus,
+    "vega_small": vega_small,
     "vega_toyland": vega_toyland,
     "vega_toyland_grounded": vega_toyland_grounded,
 }

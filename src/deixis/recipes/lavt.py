@@ -9,7 +9,7 @@ from ..train.schedule import Schedule
 from .parsing import TOYLAND_VISION
 from .pretrained import StartFrom
 from .run import Run
-from .sources import RefCOCOData, ToylandData
+from .sources import StoredData, ToylandData
 from .toyland import TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT, TOY_VOCABULARY
 from .vega import NO_DECAY
 
@@ -25,7 +25,7 @@ def lavt_refcoco() -> Run:
     Published oIoU 72.73 val, 75.82 testA, 68.79 testB. Time: not measured by us.
     """
     return Run(
-        data=RefCOCOData(dataset="refcoco", split_by="unc"),
+        data=StoredData(dataset="refcoco", split_by="unc"),
         system=LAVTConfig(),
         preprocess=Preprocess(image_size=480, max_words=20),
         optimiser=Optimiser(lr=5e-5, weight_decay=0.01, no_decay=NO_DECAY, frozen=FROZEN),
@@ -43,7 +43,7 @@ def lavt_refcoco_plus() -> Run:
     """
     return replace(
         lavt_refcoco(),
-        data=RefCOCOData(dataset="refcoco+", split_by="unc"),
+        data=StoredData(dataset="refcoco+", split_by="unc"),
         description="LAVT, Swin-B and BERT-base, trained on RefCOCO+ as published.",
     )
 
@@ -55,7 +55,7 @@ def lavt_gref_umd() -> Run:
     """
     return replace(
         lavt_refcoco(),
-        data=RefCOCOData(dataset="refcocog", split_by="umd"),
+        data=StoredData(dataset="refcocog", split_by="umd"),
         description="LAVT, Swin-B and BERT-base, trained on G-Ref (UMD) as published.",
     )
 
@@ -67,7 +67,7 @@ def lavt_gref_google() -> Run:
     """
     return replace(
         lavt_refcoco(),
-        data=RefCOCOData(dataset="refcocog", split_by="google"),
+        data=StoredData(dataset="refcocog", split_by="google"),
         description="LAVT, Swin-B and BERT-base, trained on G-Ref (Google) as published.",
     )
 

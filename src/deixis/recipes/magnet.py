@@ -10,7 +10,7 @@ from ..train.schedule import Schedule
 from .parsing import TOYLAND_VISION
 from .pretrained import StartFrom
 from .run import Run
-from .sources import RefCOCOData, ToylandData
+from .sources import StoredData, ToylandData
 from .toyland import TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT, TOY_VOCABULARY
 from .vega import NO_DECAY
 
@@ -23,7 +23,7 @@ def magnet_refcoco() -> Run:
     Published oIoU 75.24 val, 78.24 testA, 71.05 testB. Time: not measured by us.
     """
     return Run(
-        data=RefCOCOData(dataset="refcoco", split_by="unc"),
+        data=StoredData(dataset="refcoco", split_by="unc"),
         system=MagNetConfig(presence=False),  # here every referent is there, so a class head would learn to say that
         preprocess=Preprocess(image_size=480, max_words=20),
         optimiser=Optimiser(lr=5e-5, weight_decay=0.01, no_decay=NO_DECAY),
@@ -42,7 +42,7 @@ def magnet_refcoco_plus() -> Run:
     """
     return replace(
         magnet_refcoco(),
-        data=RefCOCOData(dataset="refcoco+", split_by="unc"),
+        data=StoredData(dataset="refcoco+", split_by="unc"),
         description="MagNet, Swin-B and BERT-base, trained on RefCOCO+ as published.",
     )
 
@@ -54,7 +54,7 @@ def magnet_gref_umd() -> Run:
     """
     return replace(
         magnet_refcoco(),
-        data=RefCOCOData(dataset="refcocog", split_by="umd"),
+        data=StoredData(dataset="refcocog", split_by="umd"),
         description="MagNet, Swin-B and BERT-base, trained on G-Ref (UMD) as published.",
     )
 
@@ -66,7 +66,7 @@ def magnet_gref_google() -> Run:
     """
     return replace(
         magnet_refcoco(),
-        data=RefCOCOData(dataset="refcocog", split_by="google"),
+        data=StoredData(dataset="refcocog", split_by="google"),
         description="MagNet, Swin-B and BERT-base, trained on G-Ref (Google) as published.",
     )
 

@@ -1,7 +1,8 @@
 """The pre-training of Toyland's systems: their Swin learns to parse drawn scenes before it hears a word.
 
-`python examples/pretrain_vision.py PACKED OUT` runs it; LAVT's and VEGA's toyland recipes start from its file. On a GPU
-where there is one; killed and called again, it goes on, and ends as if it had not been stopped.
+`python examples/pretrain_vision.py PACKED OUT` runs it; `pointing_toyland` starts from its file, the other systems'
+toyland recipes from pointing. On a GPU where there is one; killed and called again, it goes on, and ends as if it had
+not been stopped.
 """
 
 import json

@@ -9,12 +9,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..checkpoints.native import WEIGHTS
 from ..errors import DeixisError
 from ..layers.early_fusion import EarlyFusion
 from ..text.bert import Bert
 from ..text.pretrained import load_pretrained as load_bert
 from ..vision.pretrained import load_pretrained as load_swin
 from ..vision.swin import Swin
+from .loading import find
 
 ENCODERS = ("text.*", "fusion.vision.*")
 PARSING = "runs/parsing/vision.safetensors"
@@ -36,10 +38,11 @@ class Encoded(Protocol):
 class StartFrom:
     """Published weights of the encoders, and a checkpoint from which those that begin with `take` are taken.
 
-    `swin` and `bert` are files as their authors publish them. `checkpoint` is a run's `best/` or `last/` folder, or
-    any safetensors file; `put` stands where `take` stood, and empty beginnings mean everything. Where there are
-    patterns in `only`, what matches none of them stays behind. `encoders` is a checkpoint whose encoders are taken
-    last, in place of those that came before. Where encoders are `needed`, random ones are no start.
+    `swin` and `bert` are files as their authors publish them. `checkpoint` is a run's `best/` or `last/` folder, any
+    safetensors file, or the name of a model that is here, such as `embedded`; `put` stands where `take` stood, and
+    empty beginnings mean everything. Where there are patterns in `only`, what matches none of them stays behind.
+    `encoders` is a checkpoint whose encoders are taken last, in place of those that came before. Where encoders are
+    `needed`, random ones are no start.
     """
 
     swin: str | None = None
@@ -96,11 +99,13 @@ def _take(system: nn.Module, path: str, take: str = "", put: str = "", only: tup
 
 
 def _weights(path: str) -> dict[str, Tensor]:
-    place = Path(path)
-    file = place / "model.safetensors" if place.is_dir() else place
-    if not file.exists():
-        made = f"make it first by `{MADE_BY[path]}`, or give" if path in MADE_BY else "give"
-        raise DeixisError(f"There are no weights to start from at {path}; {made} a checkpoint's folder or file.")
+    if path in MADE_BY and not Path(path).exists():
+        raise DeixisError(
+            f"There are no weights to start from at {path}; make it first by `{MADE_BY[path]}`, or give a checkpoint's "
+            "folder or file."
+        )
+    place = find(path)
+    file = place / WEIGHTS if place.is_dir() else place
     try:
         return {
             name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(file).items()

@@ -1,6 +1,9 @@
 """Where a run's Samples come from: configs that are names and paths only, and the readers they stand for."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +11,10 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from ..data.batches import Joined, check_limit
-from ..data.refcoco import RefCOCO
+from ..data.broken import Report, whole
+from ..data.captions import CaptionedInstances
+from ..data.folder import Folder
+from ..data.opening import choose, open_splits
 from ..data.segmentation import Overlaps
 from ..errors import DeixisError
 from ..records import Reader
@@ -20,30 +26,51 @@ from ..train.processes import processes
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefCOCOData:
-    """One of the RefCOCO family, as its authors publish it, under `root`."""
+class StoredData:
+    """A data set with masks under `root`: one that is published, as its authors publish it, or your own.
+
+    `dataset` says which it is: refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder (JSONL or CSV), coco (JSON with
+    captions), or None for whatever lies there. Your own records are looked through before the first step, so that
+    none is found broken at night; with `skip_broken` all photos are too, and what is broken is told and left out.
+    """
 
     root: str = "data"
-    dataset: str = "refcoco"  # refcoco, refcoco+, refcocog
-    split_by: str = "unc"  # unc; for refcocog umd or google
+    dataset: str | None = None
+    split_by: str | None = None  # unc; for refcocog umd or google
     train_split: str = "train"
     validation_split: str = "val"
     sentences_per_image: int = 1
-    overlaps: Overlaps = "published"  # pixels where parts of one object overlap are dropped, as the published code does
+    overlaps: Overlaps = "published"  # RefCOCO's family loses pixels where parts of one object overlap, as published
     every_sentence: bool = False  # published: each epoch draws one sentence of every object
     validation_limit: int | None = None
+    skip_broken: bool = False
 
     def __post_init__(self) -> None:
         check_limit(self.validation_limit)
 
     def readers(self) -> tuple[Reader, Reader]:
         """Training and validation."""
-        root = Path(self.root)
-        train, held = (
-            RefCOCO(root, self.dataset, self.split_by, split, overlaps=self.overlaps)
-            for split in (self.train_split, self.validation_split)
-        )
-        return train, held
+        report = Report(skip=self.skip_broken)
+        splits = open_splits(self.root, self.dataset, self.split_by, report, self.overlaps)
+        if len(splits) == 1 and {self.train_split, self.validation_split} - {*splits}:
+            raise DeixisError(
+                f"{self.root} has one split only, {next(iter(splits))!r}; training wants one to learn from and another "
+                "to be scored on: write train.jsonl and val.jsonl (or .csv, .json), or give each record a 'split'."
+            )
+        chosen = [choose(splits, split, self.root) for split in (self.train_split, self.validation_split)]
+        if self.skip_broken or isinstance(chosen[0], Folder | CaptionedInstances):
+            done = count(1)
+            with _bar("checking", sum(map(len, chosen))) as tell:
+                chosen = [
+                    whole(reader, report, lambda: tell(next(done)), look_at_images=self.skip_broken, need_masks=True)
+                    for reader in chosen
+                ]
+        if report and processes().is_main_process:
+            Console(stderr=True).print(report.summary(), highlight=False, soft_wrap=True, markup=False)
+        if not all(map(len, chosen)):
+            raise DeixisError(f"{self.root} has nothing whole to train on or to be scored on; {report.summary(1)}")
+        training, held = chosen
+        return training, held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +141,18 @@ def _check_drawn(place: Path, packed: PackedToyland, world: Toyland) -> None:
 
 
 def _draw(place: Path, worlds: tuple[Toyland, ...], workers: int) -> None:
-    """Pack the worlds, with a bar for who waits."""
+    with _bar(f"drawing {place}", worlds[0].num_scenes) as tell:
+        pack(place, worlds, workers=workers, progress=tell)
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar for who waits, on the main process; it is told how much is done."""
     console = Console(stderr=True)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress:
-        task = progress.add_task(f"drawing {place}", total=worlds[0].num_scenes)
-        pack(place, worlds, workers=workers, progress=lambda done: progress.update(task, completed=done))
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=console, disable=not processes().is_main_process) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
-Data = ToylandData | RefCOCOData
+Data = ToylandData | StoredData

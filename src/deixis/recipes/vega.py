@@ -8,8 +8,8 @@ from ..train.optim import Optimiser
 from ..train.schedule import Schedule
 from .parsing import TOYLAND_VISION
 from .pretrained import StartFrom
-from .run import Run
-from .sources import RefCOCOData, ToylandData
+from .run import LEARNED, Run
+from .sources import StoredData, ToylandData
 from .toyland import TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT, TOY_VOCABULARY
 
 NO_DECAY = ("fusion.*norm*", "*.position_bias")
@@ -23,7 +23,7 @@ def vega_refcoco() -> Run:
     Published oIoU 75.35 val, 77.97 testA, 71.94 testB (Table 1). Time: not measured by us.
     """
     return Run(
-        data=RefCOCOData(dataset="refcoco", split_by="unc"),
+        data=StoredData(dataset="refcoco", split_by="unc"),
         system=VEGAConfig(),
         preprocess=Preprocess(image_size=480, max_words=21),
         optimiser=Optimiser(lr=3e-5, weight_decay=0.01, no_decay=NO_DECAY),
@@ -41,7 +41,7 @@ def vega_refcoco_plus() -> Run:
     """
     return replace(
         vega_refcoco(),
-        data=RefCOCOData(dataset="refcoco+", split_by="unc"),
+        data=StoredData(dataset="refcoco+", split_by="unc"),
         description="VEGA, Swin-B and BERT-base, trained on RefCOCO+ as published.",
     )
 
@@ -53,7 +53,7 @@ def vega_gref_umd() -> Run:
     """
     return replace(
         vega_refcoco(),
-        data=RefCOCOData(dataset="refcocog", split_by="umd"),
+        data=StoredData(dataset="refcocog", split_by="umd"),
         description="VEGA, Swin-B and BERT-base, trained on G-Ref (UMD) as published.",
     )
 
@@ -65,7 +65,7 @@ def vega_gref_google() -> Run:
     """
     return replace(
         vega_refcoco(),
-        data=RefCOCOData(dataset="refcocog", split_by="google"),
+        data=StoredData(dataset="refcocog", split_by="google"),
         description="VEGA, Swin-B and BERT-base, trained on G-Ref (Google) as published.",
     )
 
@@ -93,6 +93,23 @@ def vega_toyland() -> Run:
         vocabulary=TOY_VOCABULARY,
         start_from=TOY_START,
         description="A small VEGA, trained on Toyland's drawings.",
+    )
+
+
+def vega_small() -> Run:
+    """`deixis train vega-small --data.root DATA`: VEGA of the embedded model's size, on your own masks.
+
+    Nothing is downloaded: its image encoder begins as the embedded model's, its words are those of your sentences. What
+    it reaches on photographs was not measured.
+    """
+    drawings = vega_toyland()
+    return replace(
+        drawings,
+        data=StoredData(sentences_per_image=4),
+        system=replace(drawings.system, text=replace(TOY_TEXT, vocabulary=4000)),
+        vocabulary=LEARNED,
+        start_from=StartFrom(checkpoint="embedded", only=("fusion.vision.*",)),
+        description="A small VEGA, trained on its user's own masks and sentences.",
     )
 
 
