@@ -116,3 +116,10 @@ def test_padding_tokens_change_nothing_for_the_real_ones() -> None:
     longer = torch.cat((tokens, torch.randn(2, 3, 12)), 1)
     longer_mask = torch.cat((mask, torch.zeros(2, 3, dtype=torch.bool)), 1)
     torch.testing.assert_close(layer(longer, longer_mask)[:, :5][mask], layer(tokens, mask)[mask])
+
+
+def test_how_small_the_tokens_are_does_not_matter() -> None:
+    torch.manual_seed(0)
+    queries, _ = tensors()
+    block = SelfAttention(12, 3)
+    torch.testing.assert_close(block(queries * 1e-3), block(queries), atol=1e-4, rtol=0)

@@ -1,6 +1,6 @@
 """N-acc, T-acc and reliability of a handful of expressions, by hand."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -29,6 +29,21 @@ def test_accuracies_and_error_are_those_of_a_calculation_by_hand() -> None:
     # Two bins: 0.32 said and 1/2 so, twice; 0.95 said and 2/3 so, three times.
     assert found.ece == pytest.approx((2 * abs(0.32 - 0.5) + 3 * abs(0.95 - 2 / 3)) / 5)
     assert (found.score, found.calibrated, found.threshold) == ("presence head", True, 0.5)
+
+
+def test_accuracies_have_intervals_over_images() -> None:
+    rows = [replace(one, ids=replace(one.ids, image=str(place))) for place, one in enumerate(FIVE * 40)]
+    found, again = (presence_scores(rows, "mask", draws=400, seed=3) for _ in range(2))
+    assert found is not None
+    assert found == again
+    assert found.n_acc_interval is not None
+    assert found.t_acc_interval is not None
+    # Of 80 answers to nothing half are right: five and a half points of standard error, twice to each side.
+    assert found.n_acc_interval == pytest.approx((39, 61), abs=3)
+    assert found.t_acc_interval == pytest.approx((200 / 3 - 8.4, 200 / 3 + 8.4), abs=3)
+    alone = presence_scores(FIVE * 40, "mask", draws=50)  # all about one image, which no draw can leave out
+    assert alone is not None
+    assert alone.n_acc_interval == (50.0, 50.0)
 
 
 def test_where_everything_is_there_nothing_is_told() -> None:

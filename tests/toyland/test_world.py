@@ -83,6 +83,16 @@ def test_a_register_changes_no_scene_and_another_paraphrase_list_no_referent() -
     assert len(usual & unusual) > 0.8 * len(usual)
 
 
+@pytest.mark.parametrize(("split", "is_person"), [("testA", True), ("testB", False)])
+def test_two_targets_are_such_as_the_split_speaks_about(split: str, is_person: bool) -> None:
+    said = [s for scene in world(split=split, num_scenes=9, extras=Extras(two_targets=1.0)).scenes() for s in scene]
+    two = [sample for sample in said if "+" in sample.ids.object]
+    assert two
+    for sample in two:
+        things = sample.visual.scene().things  # type: ignore[attr-defined]
+        assert {FAMILY_OF[things[target].kind] == "people" for target in sample.traits["targets"]} == {is_person}
+
+
 def test_extras_are_said_and_have_their_masks() -> None:
     rough = world(num_scenes=4, extras=Extras(typos=1.0, slang=1.0, no_target=1.0, two_targets=1.0))
     samples = [sample for scene in rough.scenes() for sample in scene]

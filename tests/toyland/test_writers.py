@@ -10,11 +10,13 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
+from deixis import masks
 from deixis.errors import DeixisError
 from deixis.toyland import full_size
 from deixis.toyland.full_size import PUBLISHED, write_full_size
-from deixis.toyland.outlines import outlines, segmentation
+from deixis.toyland.outlines import outlines, polygons, segmentation
 from deixis.toyland.scenes import KINDS
+from deixis.toyland.telling import Extras
 from deixis.toyland.writers import IMAGES, Tree, write_refcoco
 from deixis.toyland.writers_several import write_grefcoco, write_phrasecut
 
@@ -138,20 +140,21 @@ def test_phrases_hold_polygons_of_their_instances(tmp_path: Path) -> None:
         "refer_test.json",
     }
     tasks = json.loads((tmp_path / "p" / "refer_train.json").read_text())
-    world = TREE.world("train", "toyland+")
-    spoken = {sample.expression: sample for scene in world.scenes() for sample in scene}
-    compared = 0
-    for task in tasks:
+    world = TREE.world("train", "toyland+", Extras(two_targets=0.8))
+    spoken = [sample for scene in world.scenes() for sample in scene]
+    assert [task["phrase"] for task in tasks] == [sample.expression for sample in spoken]
+    for task, sample in zip(tasks, spoken, strict=True):
         assert (tmp_path / "p" / "images" / f"{task['image_id']}.jpg").exists()
         assert len(task["Polygons"]) == len(task["instance_boxes"]) == len(task["ann_ids"])
-        sample = spoken.get(task["phrase"])
-        if sample is not None and sample.mask is not None and len(task["Polygons"]) == 1:
-            flat = [[number for corner in polygon for number in corner] for polygon in task["Polygons"][0]]
-            assert (decoded(flat, 48, 48) & decoded(sample.mask, 48, 48)).sum() > 0.8 * decoded(
-                sample.mask, 48, 48
-            ).sum()
-            compared += 1
-    assert compared > 2
+        flat = [[n for corner in polygon for n in corner] for instance in task["Polygons"] for polygon in instance]
+        assert masks.from_polygons(flat, 48, 48) == sample.mask
+    assert {len(task["Polygons"]) for task in tasks} == {1, 2}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_polygons_are_the_mask_with_its_holes(seed: int) -> None:
+    mask = np.random.default_rng(seed).random((24, 30)) < 0.1 * (seed + 1)
+    assert masks.from_polygons(polygons(mask), 24, 30) == masks.encode(mask)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from deixis.errors import DeixisError
 from deixis.records import Batch, Output
+from deixis.train.engine import meeting
 from deixis.train.keeper import over_processes
 from deixis.train.optim import Average
 from deixis.train.state import State
@@ -239,3 +240,13 @@ def test_a_precision_that_the_machine_lacks_is_one_sentence(tmp_path: Path, monk
     monkeypatch.setattr("deixis.train.engine.Accelerator", refuse)
     with pytest.raises(DeixisError, match="cannot train in fp32"):
         tiny.run(tmp_path)
+
+
+def test_batch_norms_meet_on_gpus() -> None:
+    plain = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    weight = plain[1].weight
+    for processes, device in ((1, "cuda"), (2, "cpu")):
+        assert type(meeting(plain, processes, torch.device(device))[1]) is nn.BatchNorm2d
+    met = meeting(plain, 2, torch.device("cuda"))
+    assert type(met[1]) is nn.SyncBatchNorm
+    assert met[1].weight is weight

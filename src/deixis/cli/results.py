@@ -44,10 +44,13 @@ def show_differences(first: str, second: str, differences: dict[str, Difference]
 def _presence_table(presence: PresenceScores) -> Table:
     """How often there was rightly an answer or none, and whether the score keeps its word."""
     table = Table(title="whether it is there")
-    for heading in ("expressions that mean", "number", "right, %"):
+    for heading in ("expressions that mean", "number", "right, %", "95% interval"):
         table.add_column(heading, justify="left" if table.columns == [] else "right")
-    table.add_row("nothing (N-acc)", f"{presence.num_absent:,}", _number(presence.n_acc))
-    table.add_row("something (T-acc)", f"{presence.num_present:,}", _number(presence.t_acc))
+    for meant, number, right, span in (
+        ("nothing (N-acc)", presence.num_absent, presence.n_acc, presence.n_acc_interval),
+        ("something (T-acc)", presence.num_present, presence.t_acc, presence.t_acc_interval),
+    ):
+        table.add_row(meant, f"{number:,}", _number(right), "-" if span is None else f"{span[0]:.2f} … {span[1]:.2f}")
     above = "" if presence.threshold is None else f", an answer above {presence.threshold:g}"
     how = "calibrated" if presence.calibrated else "not calibrated"
     table.caption = f"score by the {presence.score}, {how}{above}; calibration error {presence.ece:.3f}"

@@ -99,12 +99,14 @@ def _parser() -> _Parser:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where pictures go (here; with --json: nowhere)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each image and sentence")
     parser.add_argument("--explain", action="store_true", help="draw the evidence too: which words, which pixels")
-    parser.add_argument("--threshold", type=float, default=0.5, metavar="P", help="a pixel's least probability (0.5)")
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, metavar="P", help="a pixel is in the mask above it (0.5)"
+    )
     parser.add_argument(
         "--presence-threshold",
         type=float,
         metavar="P",
-        help="the least chance that it is there at all, for models that say it (0.5)",
+        help="what the chance that it is there must exceed, for models that say it (0.5)",
     )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (the fastest at hand)")
     parser.add_argument("--dtype", default="float32", metavar="NAME", help="float32, bfloat16 or float16 (float32)")

@@ -163,7 +163,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)  # tokens that were divided by their number are small
         self.attention = Attention(width, heads)
 
     def forward(

@@ -66,8 +66,7 @@ class VisualExpression(nn.Module):
             weights = weigh(similarity, selected, self.normalise)
         else:
             weights = selected.to(similarity.dtype)
-        # Eq. 4 divides by K although the weights sum to one already; as printed. With the cross-attention it is only
-        # a scale before a layer norm.
+        # Eq. 4 divides by K although the weights sum to one already; as printed. A layer norm takes it away again.
         weights = weights / selected.sum(-1, keepdim=True)
         tokens = weights.to(pixels.dtype) @ pixels
         if self.cross is not None:

@@ -3,7 +3,7 @@
 - an image classifier's weights start every published system; no download may stand between a newcomer and ours
 - so Swin first learns to say of every pixel what it shows: kind, colour, size and pattern, or background
 - all things of a scene teach at once, where a sentence teaches about one of them
-- only the encoder's weights (`vision.*`) go on to LAVT and VEGA; the heads are thrown away
+- only the encoder's weights (`vision.*`) go on, to pointing and from there to the others; the heads are thrown away
 """
 
 from collections.abc import Mapping

@@ -179,10 +179,9 @@ class Evaluation:
         return result
 
     def _presence(self, header: dict[str, Any]) -> PresenceScores | None:
-        records = read_records(self.records)
-        if (head := header["presence"]) is not None:
-            return presence_scores(records, "presence head", **head)
-        return presence_scores(records, "file" if header["threshold"] is None else "mask")
+        head = header["presence"] or {}
+        said = "presence head" if head else "file" if header["threshold"] is None else "mask"
+        return presence_scores(read_records(self.records), said, draws=self.draws, seed=self.seed, **head)
 
     def _write(self, path: Path, batches: Iterator[list[Scored]], header: dict[str, Any]) -> None:
         with RecordWriter(path, header, self.rules) as writer:

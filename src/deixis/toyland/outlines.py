@@ -13,16 +13,32 @@ Corner = tuple[int, int]
 def segmentation(mask: Bool[np.ndarray, "h w"]) -> list[list[float]] | dict[str, Any]:
     """Polygons along the edges of the mask's pixels, or run lengths where polygons would lose a hole or a corner."""
     exact = masks.encode(mask)
-    polygons = outlines(mask)
-    if polygons and masks.from_polygons(polygons, *mask.shape) == exact:
-        return polygons
+    walks = outlines(mask)
+    if walks and masks.from_polygons(walks, *mask.shape) == exact:
+        return walks
     return exact
+
+
+def polygons(mask: Bool[np.ndarray, "h w"]) -> list[list[float]]:
+    """Polygons whose union is the mask, pixel for pixel: what would lose a hole or a corner is cut in two."""
+    walks = outlines(mask)
+    if not walks or masks.from_polygons(walks, *mask.shape) == masks.encode(mask):
+        return walks
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    first, second = mask.copy(), mask.copy()
+    if np.ptp(rows) >= np.ptp(columns):
+        middle = (rows[0] + rows[-1] + 1) // 2
+        first[middle:], second[:middle] = False, False
+    else:
+        middle = (columns[0] + columns[-1] + 1) // 2
+        first[:, middle:], second[:, :middle] = False, False
+    return polygons(first) + polygons(second)
 
 
 def outlines(mask: Bool[np.ndarray, "h w"]) -> list[list[float]]:
     """Closed walks around the mask's pixels with the mask on the right hand, as `[x0, y0, x1, y1, …]`."""
     leaving = _edges(mask)
-    polygons = []
+    walks = []
     while leaving:
         start = next(iter(leaving))
         corner, heading, walk = start, (0, 0), []
@@ -34,8 +50,8 @@ def outlines(mask: Bool[np.ndarray, "h w"]) -> list[list[float]]:
             corner, heading = following, step
             if corner == start:
                 break
-        polygons.append(walk)
-    return polygons
+        walks.append(walk)
+    return walks
 
 
 def _edges(mask: Bool[np.ndarray, "h w"]) -> dict[Corner, list[Corner]]:

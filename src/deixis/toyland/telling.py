@@ -68,9 +68,9 @@ def tell(
                 yield _told(phrase, (referent,), extras, chance)
             if len(said) == sentences:
                 break
-    seen = sorted(view.sure)
-    if len(seen) > 1 and chance.random() < extras.two_targets:
-        one, two = sorted(chance.sample(seen, k=2))
+    speaks_of_two = len(view.sure) > 1 and chance.random() < extras.two_targets
+    if speaks_of_two and len(referents) > 1:
+        one, two = sorted(chance.sample(referents, k=2))
         phrase = describe_two(view, (one, two), speech, chance)
         if phrase is not None:
             yield _told(phrase, (one, two), extras, chance)

@@ -1,7 +1,7 @@
 """What things, colours, patterns, states and places are called, in training and only ever in tests.
 
-Every entry holds the words to learn from and the held-out paraphrases; no held-out paraphrase is in any list to
-learn from. The first word of a list is the usual one.
+Every entry holds the words to learn from and the held-out paraphrases; no held-out paraphrase is an entry to learn
+from, though its words may stand in one. The first word of a list is the usual one.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from PIL import Image
 from .. import masks
 from ..files import complete_or_absent
 from ..records import Sample
-from .outlines import outlines
+from .outlines import polygons
 from .telling import Extras
 from .world import NO_OBJECT
 from .writers import IMAGES, Ledger, Progress, Tree, by_object, spoken, write_scene
@@ -76,7 +76,7 @@ def _task(sample: Sample, pixels: np.ndarray, image: int, place: int) -> dict[st
         "ann_ids": [f"{image}{target:02d}" for target in sample.traits["targets"]],
         "instance_boxes": [list(masks.box(masks.encode(shape))) for shape in shapes],
         "Polygons": [
-            [[list(corner) for corner in zip(walk[::2], walk[1::2], strict=True)] for walk in outlines(shape)]
+            [[list(corner) for corner in zip(walk[::2], walk[1::2], strict=True)] for walk in polygons(shape)]
             for shape in shapes
         ],
     }

@@ -45,7 +45,7 @@ class Engine:
     ) -> None:
         AcceleratorState._reset_state()  # a second run in one process may want another precision
         try:
-            unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # LAVT's last gate touches no loss
+            unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a loss may leave some out
             self.accelerator = Accelerator(
                 cpu=processes().device.type == "cpu",
                 mixed_precision="no" if precision == "fp32" else precision,
@@ -53,6 +53,7 @@ class Engine:
             )
         except ValueError as error:
             raise DeixisError(f"This machine cannot train in {precision} ({error}); choose fp32.") from error
+        system = meeting(system, self.accelerator.num_processes, self.accelerator.device)
         self.system = system.to(self.accelerator.device).train()
         self.settings, self.seed, self.parts = optimiser, seed, parts
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -117,3 +118,10 @@ class Engine:
     def averaged(self) -> AbstractContextManager[None]:
         """Inside it the system carries the weights that are scored and published."""
         return nullcontext() if self.average is None else self.average.in_place()
+
+
+def meeting(system: nn.Module, processes: int, device: torch.device) -> nn.Module:
+    """In place: batch norms over the whole batch of all processes, where PyTorch has them, which is on GPUs."""
+    if processes > 1 and device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(system)
+    return system

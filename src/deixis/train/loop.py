@@ -1,7 +1,9 @@
 """The training loop: a System and a stream of Batches in, a run folder with its best and last weights out.
 
 - a step's batch and randomness depend on seed and step alone, so a stopped run resumes to the same bits
-- one process or many (accelerate); gradients are means over equal shares, so the numbers are the same
+- one process or many (accelerate), parts of a batch or all of it at once: gradients are means over equal shares, so the
+  numbers are the same but for dropout's draws and for what is a mean over part of a batch (batch norms, which meet
+  on GPUs only; LAVT's weights of classes; the referents that are there)
 - losses are read from the device only when they are written down; a loss that is no number stops the run there
 """
 
