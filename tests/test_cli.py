@@ -1,5 +1,6 @@
 """The command itself: fast help, its version, and the nearest name for a mistyped verb."""
 
+import os
 import subprocess
 import sys
 import time
@@ -70,3 +71,18 @@ def test_a_module_that_no_extra_brings_is_still_a_mistake_of_ours(monkeypatch: p
     monkeypatch.setattr(cli, "import_module", fail)
     with pytest.raises(ModuleNotFoundError):
         main(["segment"])
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
+def test_letters_that_a_terminal_cannot_show_do_not_end_the_work(encoding: str) -> None:
+    command = [sys.executable, "-m", "deixis.cli", "evaluate", "--help"]
+    told = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=True)
+    assert b"usage: deixis evaluate" in told.stdout
+    assert b"accelerate launch -m deixis.cli evaluate MODEL ..." in told.stdout
+
+
+def test_without_an_output_the_work_is_done_all_the_same() -> None:
+    command = f"'{sys.executable}' -m deixis.cli --version"
+    assert subprocess.run(["bash", "-c", f"{command} >&-"], check=False).returncode == 0
+    full = subprocess.run(["bash", "-c", f"{command} >/dev/full"], check=False, capture_output=True, text=True)
+    assert (full.returncode, full.stderr) == (2, "deixis: No space left on device.\n")

@@ -185,6 +185,63 @@ def test_lavts_protocol_drops_what_its_code_drops_where_parts_overlap(tmp_path: 
     assert found == {"full": pytest.approx(100 * 96 / 112), "lavt-480": 100.0}
 
 
+def test_a_score_is_called_after_what_was_scored(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "embedded", "--data", "toyland:testA", "--split", "val"]) == 2
+    assert "--data says the split 'testA', --split 'val'; say it once" in capsys.readouterr().err
+    assert main(["evaluate", "embedded", "--data", "toyland:val", "--dataset", "refcoco"]) == 2
+    assert "is our generated world, which knows no --dataset; leave that away" in capsys.readouterr().err
+
+
+def test_a_limit_passes_over_the_masks_of_what_it_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, predictions = tmp_path / "some.json", write(tmp_path / "masks.jsonl")
+    arguments = ["evaluate", "--predictions", str(predictions), *DATA, "--out", str(out), "--limit", "3"]
+    assert main(arguments) == 0
+    assert result_of(out).num_expressions == 3
+    with predictions.open("a") as file:
+        file.write(predictions.read_text().splitlines()[0].replace(WORLD.ids[0].sentence, "nobody's") + "\n")
+    assert main(arguments) == 2
+    assert 'no expression of this split has the id "nobody\'s"' in capsys.readouterr().err
+
+
+def test_masks_are_not_scored_over_what_another_evaluation_left(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, predictions = tmp_path / "one.json", write(tmp_path / "masks.jsonl")
+    left = tmp_path / "one.records.part0"
+    left.write_text(json.dumps({"header": {"model": "another"}}) + "\n")
+    arguments = ["evaluate", "--predictions", str(predictions), *DATA, "--out", str(out)]
+    assert main(arguments) == 2
+    assert "one.records.part0 holds records of another evaluation" in capsys.readouterr().err
+    assert "another" in left.read_text()
+    left.unlink()
+    assert main(arguments) == 0
+
+
+def test_a_mistake_leaves_nothing_that_stops_the_next_try(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(model), *DATA, "--device", "cpu", "--limit", "3", "--out", str(tmp_path / "m.json")]
+    for mistake, sentence in (("--presence-threshold=0.5", "knows no presence threshold"), ("--seed=-1", "0 or more")):
+        assert main([*arguments, mistake]) == 2
+        assert sentence in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+    assert main(arguments) == 0
+
+
+def test_results_are_not_compared_by_records_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shared, good, bad = tmp_path / "shared.json", tmp_path / "good.json", tmp_path / "bad.json"
+    for kept, grow in ((good, 0), (bad, 3)):
+        predictions = write(tmp_path / "masks.jsonl", grow=grow)
+        assert main(["evaluate", "--predictions", str(predictions), *DATA, "--out", str(shared)]) == 0
+        shared.rename(kept)  # both point to the records of the second
+    capsys.readouterr()
+    assert main(["compare", str(good), str(bad)]) == 2
+    assert "shared.records.jsonl are not those that" in capsys.readouterr().err
+    assert main(["compare", str(bad), str(bad)]) == 0
+
+
 def test_missing_masks_refuse_the_score_unless_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, predictions = tmp_path / "some.json", write(tmp_path / "masks.jsonl", keep=-2)
     arguments = ["evaluate", "--predictions", str(predictions), *DATA, "--out", str(out)]
@@ -236,8 +293,13 @@ def test_names_in_the_data_choose_no_folder_for_the_result(tmp_path: Path, monke
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    predictions = write(tmp_path / "masks.jsonl")
-    assert main(["evaluate", "--predictions", str(predictions), *DATA, "--dataset", "../a b/refcoco+"]) == 0
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    mask = masks.encode(np.ones((6, 8), dtype=bool))
+    line = {"image": "a.png", "expression": "it", "mask": mask, "dataset": "../a b/refcoco+"}
+    (tmp_path / "val.jsonl").write_text(json.dumps(line))
+    (tmp_path / "masks.jsonl").write_text(json.dumps({"id": "val:1", "rle": mask}))
+    predictions = ["--predictions", str(tmp_path / "masks.jsonl"), "--data", str(tmp_path / "val.jsonl")]
+    assert main(["evaluate", *predictions, "--quiet"]) == 0
     assert (here / "..-a-b-refcoco+-val-full.json").is_file()
 
 

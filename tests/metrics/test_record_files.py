@@ -89,3 +89,13 @@ def test_foreign_and_broken_files_are_told_by_line(tmp_path: Path) -> None:
         file.write('{"image": 1}\n')
     with pytest.raises(DeixisError, match="line 3"):
         list(read_records(broken))
+
+
+def test_a_file_that_another_process_began_is_not_written_into(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    with RecordWriter(path, HEADER, RULES) as first, RecordWriter(path, HEADER, RULES) as second:
+        assert not path.exists()
+        first.append([one(1)])
+        with pytest.raises(FileExistsError):
+            second.append([one(2)])
+    assert list(read_records(path)) == [one(1)]

@@ -2,6 +2,8 @@
 
 import io
 import runpy
+import subprocess
+import sys
 import warnings
 import weakref
 from pathlib import Path
@@ -275,3 +277,33 @@ def test_the_batch_that_a_system_sees_can_be_had() -> None:
     assert batch.sizes == ((60, 90), (60, 90))
     logits = one.system(batch).logits
     assert ((logits[0] > 0).float().mean().item()) == pytest.approx(one(photo(), "red").mask.mean(), abs=0.02)
+
+
+def test_one_sentence_is_no_list_of_letters() -> None:
+    one = segmenter()
+    assert [prediction.expression for prediction in one.stream(photo(), "the red")] == ["the red"]
+    assert one.batch(photo(), "the red").expressions == ("the red",)
+
+
+MISTAKEN = """
+import io, numpy, deixis
+segmenter, picture = deixis.load(device="cpu"), numpy.zeros((8, 8, 3), numpy.uint8)
+for image, said in ((io.BytesIO(b""), "it"), (bytearray(4), "it"), (picture, None), (picture, 5), (picture, [b"it"])):
+    try:
+        segmenter(image, said)
+    except deixis.DeixisError as error:
+        print(error)
+"""
+
+
+def test_what_is_neither_image_nor_sentence_is_called_by_its_type() -> None:
+    """Without the checker of types that these tests run under."""
+    told = subprocess.run([sys.executable, "-c", MISTAKEN], check=True, capture_output=True, text=True).stdout
+    image, sentence = "a path, bytes, a Pillow image or an array of pixels is wanted.", "a sentence as text"
+    assert told.splitlines() == [
+        f"An image is BytesIO; {image}",
+        f"An image is bytearray; {image}",
+        f"An expression is NoneType; {sentence}, or a list of them, is wanted.",
+        f"An expression is int; {sentence}, or a list of them, is wanted.",
+        f"An expression is bytes; {sentence} is wanted.",
+    ]

@@ -1,8 +1,10 @@
 """The command line: one table from verb to function; a verb's file is imported when it is called."""
 
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 
 from ..errors import DeixisError, did_you_mean
 
@@ -21,21 +23,9 @@ EXTRAS = {"accelerate": "train", "tensorboard": "train"}  # module -> the extra 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; a mistake of the user's is one sentence on stderr and exit code 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in {"-h", "--help"}:
-        print(_help())
-        return 0
-    if arguments[0] == "--version":
-        print(f"deixis {version('deixis')}")
-        return 0
-    verb, *rest = arguments
+    _speak_as_the_terminal_can()
     try:
-        if verb not in VERBS:
-            raise DeixisError(f"There is no command {verb!r}. {did_you_mean(verb, VERBS)}")
-        from .memory import keep_freed
-
-        keep_freed()
-        return import_module(f".{VERBS[verb][0]}", __name__).main(rest)
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except DeixisError as error:
         print(f"deixis: {error}", file=sys.stderr)
         return 2
@@ -56,6 +46,32 @@ def main(arguments: list[str] | None = None) -> int:
         command = f"pip install 'deixis[{EXTRAS[module]}]'"
         print(f"deixis: This needs {module}, which is not installed; `{command}` does that.", file=sys.stderr)
         return 2
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_help(), flush=True)
+        return 0
+    if arguments[0] == "--version":
+        print(f"deixis {version('deixis')}", flush=True)
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        raise DeixisError(f"There is no command {verb!r}. {did_you_mean(verb, VERBS)}")
+    from .memory import keep_freed
+
+    keep_freed()
+    return import_module(f".{VERBS[verb][0]}", __name__).main(rest)
+
+
+def _speak_as_the_terminal_can() -> None:
+    """A letter that it cannot show, or no output at all, should not end the work."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _help() -> str:

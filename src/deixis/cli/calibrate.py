@@ -3,9 +3,9 @@
 import argparse
 import json
 from dataclasses import asdict, replace
-from typing import NoReturn
 
 from ..errors import DeixisError
+from .parsing import Parser
 from .splits import DATA, add_data_options, bar, is_generated, no_target_of, open_split
 
 NO_TARGET = 4.0  # sentences a scene: about one in seven then means nothing
@@ -17,13 +17,6 @@ fitted on one split should be measured on another:
   deixis checkpoint calibrate runs/magnet --data toyland:val --scenes 200
   deixis evaluate runs/magnet --data toyland:testB --no-target {NO_TARGET:g} --reliability reliability.png
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise DeixisError(
-            f"{message[:1].upper()}{message[1:]}; `deixis checkpoint calibrate --help` shows what is understood."
-        )
 
 
 def main(arguments: list[str]) -> int:
@@ -71,8 +64,8 @@ def _named(options: argparse.Namespace) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="deixis checkpoint calibrate",
         description="Fit scale and bias of a presence head's chances on a split, and write them into the card.",
         epilog=EPILOG,

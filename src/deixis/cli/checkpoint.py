@@ -1,13 +1,13 @@
 """`deixis checkpoint`: look at a checkpoint's card; download the papers' published files, and convert them once."""
 
-import argparse
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DeixisError, did_you_mean
 from . import calibrate
+from .parsing import Parser
 
 if TYPE_CHECKING:
     from ..metrics.calibration import Calibration
@@ -38,13 +38,8 @@ def main(arguments: list[str]) -> int:
     return verbs[arguments[0]](arguments[1:])
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise DeixisError(f"{message[:1].upper()}{message[1:]}; `deixis checkpoint --help` shows what is understood.")
-
-
 def _show(arguments: list[str]) -> int:
-    parser = _Parser(prog="deixis checkpoint show", allow_abbrev=False)
+    parser = Parser(prog="deixis checkpoint show", allow_abbrev=False)
     parser.add_argument("model", metavar="NAME|PATH")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
@@ -92,7 +87,7 @@ def _flat(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _convert(arguments: list[str]) -> int:
-    parser = _Parser(prog="deixis checkpoint convert", allow_abbrev=False)
+    parser = Parser(prog="deixis checkpoint convert", allow_abbrev=False)
     parser.add_argument("file", type=Path, metavar="FILE.pth")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--vocabulary", type=Path, metavar="vocab.txt")
@@ -107,7 +102,7 @@ def _convert(arguments: list[str]) -> int:
 
 
 def _download(arguments: list[str]) -> int:
-    parser = _Parser(prog="deixis checkpoint download", allow_abbrev=False)
+    parser = Parser(prog="deixis checkpoint download", allow_abbrev=False)
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--vocabulary", type=Path, metavar="vocab.txt")
     options = parser.parse_args(arguments)

@@ -1,34 +1,28 @@
 """`deixis compare A.json B.json`: two results side by side, with a paired bootstrap of the difference."""
 
-import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ..errors import DeixisError
+from .parsing import Parser, add_bootstrap_options, check_bootstrap
 
 if TYPE_CHECKING:
+    from ..metrics.accumulators import Totals
     from ..metrics.report import Result
 
 EPILOG = "Both results must come from one protocol over the same expressions; the records beside them are read."
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise DeixisError(f"{message[:1].upper()}{message[1:]}; `deixis compare --help` shows what is understood.")
-
-
 def main(arguments: list[str]) -> int:
-    parser = _Parser(prog="deixis compare", description="Set two results side by side.", epilog=EPILOG)
+    parser = Parser(prog="deixis compare", description="Set two results side by side.", epilog=EPILOG)
     parser.add_argument("first", type=Path, help="a result of `deixis evaluate`")
     parser.add_argument("second", type=Path, help="another, on the same expressions")
-    parser.add_argument("--draws", type=int, default=10_000, help="draws of the bootstrap (default: 10000)")
-    parser.add_argument("--seed", type=int, default=0)
+    add_bootstrap_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
-    if options.draws < 1:
-        raise DeixisError(f"The number of draws is {options.draws}; at least one is wanted.")
+    check_bootstrap(options)
 
     from rich.console import Console
 
@@ -49,12 +43,23 @@ def main(arguments: list[str]) -> int:
             raise DeixisError(f"The records {records} are missing; they belong beside {path}.")
         check_header(records, {"ids_hash": result.ids_hash, "protocol": result.protocol, "model": result.model})
         totals.append(Totals(rules).add_all(read_records(records)))
+        _check_records(records, totals[-1], path, result)
     differences = compare_totals(totals[0], totals[1], draws=options.draws, seed=options.seed)
     if options.json:
         print(json.dumps({name: asdict(difference) for name, difference in differences.items()}))
         return 0
     show_differences(options.first.stem, options.second.stem, differences, Console())
     return 0
+
+
+def _check_records(records: Path, totals: "Totals", path: Path, result: "Result") -> None:
+    """Another evaluation into the same folder may have written its records over those of this result."""
+    values, written = totals.overall.values(), {name: one.value for name, one in result.measures.items()}
+    if totals.overall.totals()["expressions"] != result.num_expressions or written != written | values:
+        raise DeixisError(
+            f"The records {records} are not those that {path} was added up from; evaluate again, each result with an "
+            "--out of its own."
+        )
 
 
 def _check_comparable(first: "Result", second: "Result") -> None:

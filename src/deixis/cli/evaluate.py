@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DeixisError
 from .compiling import add_compiled_option, tell_of_compiling
+from .parsing import Parser, add_bootstrap_options, check_bootstrap
 from .splits import DATA, add_data_options, bar, is_generated, no_target_of, open_split
 
 if TYPE_CHECKING:
     from ..metrics.report import Result
     from ..predict.evaluation import Evaluation
-    from ..records import Reader
 
 EPILOG = f"""\
 A predictions file has one JSON object a line: {{"id": sentence id, "rle": {{"size", "counts"}}, "score": 0.9}}.
@@ -33,11 +33,6 @@ Many processes: accelerate launch -m deixis.cli evaluate MODEL ...
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise DeixisError(f"{message[:1].upper()}{message[1:]}; `deixis evaluate --help` shows what is understood.")
-
-
 def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if (options.model is None) == (options.predictions is None):
@@ -50,20 +45,21 @@ def main(arguments: list[str]) -> int:
     from ..predict.scoring import limited
 
     rules = protocol_named(options.protocol)
-    if options.draws < 1:
-        raise DeixisError(f"The number of draws is {options.draws}; at least one is wanted.")
+    check_bootstrap(options)
     if options.reliability is not None:
         _check_reliability(options)
     report = Report(skip=options.skip_broken)
-    reader = limited(open_split(options, report, rules.overlaps), options.limit)
+    split = open_split(options, report, rules.overlaps)
+    reader = limited(split, options.limit)
+    left_out = frozenset(ids.sentence for ids in split.ids) - {ids.sentence for ids in reader.ids}
     if report.skip:
         with bar("checking", len(reader), options.quiet) as advance:
             reader = whole(reader, report, lambda: advance(1), look_at_images=options.predictions is None)
     if not len(reader):
         first = f"all of them are broken: {report.broken[0]}" if report else "choose another split."
         raise DeixisError(f"{options.data} has no expressions in split {options.split or 'val'} to score; {first}")
-    dataset, split = _names(reader, options)
-    out = options.out or Path(_file_name(f"{dataset}-{split}-{rules.name}.json"))
+    dataset, named = reader[0].dataset, options.split or reader[0].split
+    out = options.out or Path(_file_name(f"{dataset}-{named}-{rules.name}.json"))
     if out.suffix != ".json":
         raise DeixisError(f"The result {out} is JSON; give --out a name that ends in .json.")
     _make(out.parent)
@@ -71,11 +67,12 @@ def main(arguments: list[str]) -> int:
         reader=reader,
         rules=rules,
         dataset=dataset,
-        split=split,
+        split=named,
         out=out,
         draws=options.draws,
         seed=options.seed,
         report=report,
+        left_out=left_out,
     )
     (_predictions if options.predictions is not None else _system)(evaluation, options, started)
     return 0
@@ -178,12 +175,6 @@ def _draw_reliability(result: "Result", path: Path, *, quiet: bool) -> None:
         print(path)
 
 
-def _names(reader: "Reader", options: argparse.Namespace) -> tuple[str, str]:
-    """Of the data set and the split."""
-    first = reader[0]
-    return options.dataset or first.dataset, options.split or first.split
-
-
 def _file_name(wanted: str) -> str:
     """Data name themselves, and none of their names may choose a folder."""
     return re.sub(r"[^\w+.-]+", "-", wanted)
@@ -224,8 +215,8 @@ def _progress(evaluation: "Evaluation", done: int, quiet: bool) -> "Iterator[Eva
         yield replace(evaluation, advance=advance)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="deixis evaluate",
         description="Score a model, or anybody's masks, on a split under a named protocol.",
         epilog=EPILOG,
@@ -253,8 +244,7 @@ def _parser() -> _Parser:
     parser.add_argument("--reliability", type=Path, metavar="FILE.png", help="draw how true the score is as a chance")
     parser.add_argument("--limit", type=int, help="score this many expressions, evenly spread")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted evaluation")
-    parser.add_argument("--draws", type=int, default=10_000, help="draws of the bootstrap (default: 10000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    add_bootstrap_options(parser)
     parser.add_argument("--json", action="store_true", help="print the result's JSON instead of a table")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     return parser

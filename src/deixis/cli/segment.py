@@ -6,12 +6,12 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DeixisError, did_you_mean
 from .compiling import add_compiled_option, tell_of_compiling
+from .parsing import Parser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,15 +76,8 @@ def main(arguments: list[str]) -> int:
     return (1 if len(bad) < len(images) else 2) if bad else 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, because positional arguments may stand between options here; its errors become our sentences."""
-
-    def error(self, message: str) -> NoReturn:
-        raise DeixisError(f"{message[:1].upper()}{message[1:]}; `deixis segment --help` shows what is understood.")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="deixis segment",
         description="Find what sentences point at in photos; write an overlay and a mask for each answer.",
         epilog=EPILOGUE,
@@ -248,8 +241,6 @@ def _as_json(path: Path, prediction: "Prediction", model: str, files: dict[str, 
 
 
 def _as_line(path: Path, prediction: "Prediction", files: dict[str, Path]) -> str:
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a letter should not end the work
     found = f"nothing found (score {prediction.score:.2f})" if prediction.score else "nothing found"
     if prediction.box is not None:
         left, top, width, height = prediction.box

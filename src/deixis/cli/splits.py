@@ -34,6 +34,7 @@ def add_data_options(parser: argparse.ArgumentParser, no_target: float = 0.0) ->
 def open_split(options: argparse.Namespace, report: "Report", overlaps: "Overlaps" = "union") -> "Reader":
     name, _, split = options.data.partition(":")
     if is_generated(options):
+        _check_generated(options, split)
         from ..toyland.telling import Extras
         from ..toyland.world import Toyland
 
@@ -50,6 +51,16 @@ def open_split(options: argparse.Namespace, report: "Report", overlaps: "Overlap
     from ..data.opening import open_data
 
     return open_data(options.data, options.split, options.dataset, options.split_by, report, overlaps)
+
+
+def _check_generated(options: argparse.Namespace, split: str) -> None:
+    """Raises DeixisError for options that would name the score after something else."""
+    for option in ("dataset", "split_by"):
+        if getattr(options, option) is not None:
+            name = f"--{option.replace('_', '-')}"
+            raise DeixisError(f"{options.data} is our generated world, which knows no {name}; leave that away.")
+    if split and options.split not in (None, split):
+        raise DeixisError(f"--data says the split {split!r}, --split {options.split!r}; say it once.")
 
 
 def is_generated(options: argparse.Namespace) -> bool:

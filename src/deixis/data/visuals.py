@@ -83,6 +83,10 @@ def open_image(source: Source) -> UInt8[np.ndarray, "h w 3"]:
     if isinstance(source, Image.Image):
         with _reading("The image"):
             return _to_rgb(source)
+    if not isinstance(source, str | Path | bytes):
+        raise DeixisError(
+            f"An image is {type(source).__name__}; a path, bytes, a Pillow image or an array of pixels is wanted."
+        )
     name = "The image given as bytes" if isinstance(source, bytes) else f"{source}"
     with _reading(name), opened(io.BytesIO(source) if isinstance(source, bytes) else Path(source), name) as image:
         return _to_rgb(image)

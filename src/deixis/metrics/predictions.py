@@ -5,7 +5,7 @@ A line is `{"id": sentence id, "rle": {...}, "score": 0.9}`, or has `image`, `ob
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -31,9 +31,14 @@ class PredictedMask:
 class Predictions:
     """A predictions file over a reader's split."""
 
-    def __init__(self, path: Path, reader: Reader, *, allow_unknown: bool = False) -> None:
-        """Masks for sentences that the reader lacks raise, or with `allow_unknown` are counted as `num_unknown`."""
-        self.path, self.reader, self.allow_unknown = path, reader, allow_unknown
+    def __init__(
+        self, path: Path, reader: Reader, *, allow_unknown: bool = False, left_out: Collection[str] = ()
+    ) -> None:
+        """Masks for sentences that the reader lacks raise, or with `allow_unknown` are counted as `num_unknown`.
+
+        Those for sentences that were `left_out` of the reader are passed over.
+        """
+        self.path, self.reader, self.allow_unknown, self.left_out = path, reader, allow_unknown, left_out
         self.num_unknown = 0
         self.positions = {ids.sentence: position for position, ids in enumerate(reader.ids)}
         self.answered = bytearray(len(reader.ids))  # one byte an expression: 1 where the file has a mask
@@ -100,7 +105,6 @@ class Predictions:
             raise self._error(number, f"the score {score!r} is no number")
         position = self._position(number, fields)
         if position is None:
-            self.num_unknown += 1
             return None
         return PredictedMask(number, position, RLE(size=rle["size"], counts=rle["counts"]), score)
 
@@ -109,7 +113,8 @@ class Predictions:
         if sentence is None:
             raise self._error(number, "no 'id'; the id of a sentence (or image, object and sentence) is wanted")
         position = self.positions.get(str(sentence))
-        if position is None and self.allow_unknown:
+        if position is None and (self.allow_unknown or str(sentence) in self.left_out):
+            self.num_unknown += str(sentence) not in self.left_out
             return None
         if position is None:
             raise self._error(number, f"no expression of this split has the id {sentence!r}; check --split")

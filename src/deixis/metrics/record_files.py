@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from ..errors import DeixisError
 from ..files import replaced
@@ -20,19 +20,19 @@ Header = dict[str, Any]  # protocol, dataset, split, ids_hash, model …: whatev
 
 
 class RecordWriter:
-    """Appends records; a batch is on disk when `append` returns."""
+    """Appends records; a batch is on disk when `append` returns, and there is no file before the first."""
 
     def __init__(self, path: Path, header: Header, rules: ScoringProtocol) -> None:
         self.path, self.header, self.rules = path, header, rules
+        self._file: TextIO | None = None
 
     def __enter__(self) -> "RecordWriter":
-        fresh = not (self.path.exists() and mend(self.path))
-        self._file = self.path.open("a", encoding="utf-8")
-        if fresh:
-            self._file.write(json.dumps({"header": self.header}) + "\n")
+        self._goes_on = self.path.exists()
         return self
 
     def append(self, batch: Sequence[Scored]) -> None:
+        if self._file is None:
+            self._file = self._opened()
         self._file.writelines(to_line(scored, self.rules) + "\n" for scored in batch)
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -40,7 +40,16 @@ class RecordWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _opened(self) -> TextIO:
+        """Raises FileExistsError where another process began the file in the meantime."""
+        has_header = self._goes_on and mend(self.path)
+        file = self.path.open("a" if self._goes_on else "x", encoding="utf-8")
+        if not has_header:
+            file.write(json.dumps({"header": self.header}) + "\n")
+        return file
 
 
 def read_header(path: Path) -> Header:

@@ -46,6 +46,7 @@ class Evaluation:
     draws: int = DRAWS
     seed: int = 0
     report: Report = field(default_factory=Report)
+    left_out: frozenset[str] = frozenset()  # sentences of the split that are not asked for
     advance: Callable[[int], None] = field(default=lambda count: None)
 
     def __post_init__(self) -> None:
@@ -121,9 +122,12 @@ class Evaluation:
 
         Raises `DeixisError`, with all their ids in a file beside the result, unless that is allowed.
         """
-        self.part(0).unlink(missing_ok=True)
+        for part in self.parts:  # an earlier try's with this file go, another evaluation's may not
+            if mend(part):
+                check_header(part, header)
+            part.unlink()
         # A file that answers the whole split may well know sentences that were left out of it.
-        predictions = Predictions(path, self.reader, allow_unknown=bool(self.report))
+        predictions = Predictions(path, self.reader, allow_unknown=bool(self.report), left_out=self.left_out)
         try:
             self._write(self.part(0), _batches(predictions.scored(self.rules)), header)
             if predictions.num_unknown:

@@ -1,7 +1,7 @@
 """From a photo and sentences to Predictions: reading, batching, and back to the photo's own size."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, overload
 
@@ -71,19 +71,18 @@ class Segmenter:
         """What the expression points at in the image; for a list of expressions, a list of answers in its order.
 
         A list costs less than its expressions one by one: the image is read once, and what does not depend on the
-        words is computed once for every eight of them (four on a CPU, one where it is compiled). Words beyond what the
-        model reads are left out with an `ExpressionWarning`. A pixel is in the mask above `threshold`; a system with a
-        presence head answers nothing unless the chance that the referent is there is above `presence_threshold` (0.5 by
-        default).
+        words is computed once for every eight of them (on a CPU for every four, or compiled for each). Words beyond
+        what the model reads are left out with an `ExpressionWarning`. A pixel is in the mask above `threshold`; a
+        system with a presence head answers nothing unless the chance that the referent is there is above
+        `presence_threshold` (0.5 by default).
         """
-        expressions = [expression] if isinstance(expression, str) else list(expression)
-        predictions = list(self._in_turn(image, expressions, threshold, presence_threshold))
+        predictions = list(self._in_turn(image, _listed(expression), threshold, presence_threshold))
         return predictions[0] if isinstance(expression, str) else predictions
 
     def stream(
         self,
         image: Source,
-        expressions: Expressions,
+        expressions: str | Expressions,
         *,
         threshold: float = 0.5,
         presence_threshold: float | None = None,
@@ -93,13 +92,14 @@ class Segmenter:
         For many expressions about a large photo, whose answers would fill the memory together. What is wrong with the
         photo or an expression is said before the first answer is asked for.
         """
-        return self._in_turn(image, list(expressions), threshold, presence_threshold)
+        return self._in_turn(image, _listed(expressions), threshold, presence_threshold)
 
-    def batch(self, image: Source, expressions: Expressions) -> Batch:
+    def batch(self, image: Source, expressions: str | Expressions) -> Batch:
         """What the system sees of an image and expressions: for who wants more of the system than masks."""
-        words, word_mask = self._encode(list(expressions))
+        expressions = _listed(expressions)
+        words, word_mask = self._encode(expressions)
         picture = open_image(image)
-        return self._batch(self.preprocess.image(picture), words, word_mask, list(expressions), picture.shape[:2])
+        return self._batch(self.preprocess.image(picture), words, word_mask, expressions, picture.shape[:2])
 
     @torch.inference_mode()
     def ask(self, batch: Batch) -> Output:
@@ -232,6 +232,17 @@ class Segmenter:
 def _numbers(maps: Tensor) -> np.ndarray:
     """NumPy knows no bfloat16; choices stay choices."""
     return (maps if maps.dtype == torch.bool else maps.float()).cpu().numpy()
+
+
+def _listed(expressions: str | Expressions) -> list[Any]:
+    """A sentence alone is a list of one; its letters are not meant."""
+    if isinstance(expressions, str):
+        return [expressions]
+    if not isinstance(expressions, Iterable):
+        raise DeixisError(
+            f"An expression is {type(expressions).__name__}; a sentence as text, or a list of them, is wanted."
+        )
+    return list(expressions)
 
 
 def _plain(expression: Any) -> Any:
