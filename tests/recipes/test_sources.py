@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from deixis import masks
+from deixis.cli import main
 from deixis.data.batches import Batches
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
+from deixis.recipes.loading import load
 from deixis.recipes.sources import StoredData, ToylandData
 from deixis.records import Reader
 from deixis.text.tokenizer import Tokenizer
@@ -148,6 +150,18 @@ def test_what_is_broken_is_left_out_and_told_where_that_is_asked_for(
     (root / "images" / "0.png").unlink()
     with pytest.raises(DeixisError, match="has nothing whole to train on or to be scored on; 5 broken records were"):
         StoredData(root=str(root), skip_broken=True).readers()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_small_recipe_trains_on_somebodys_folder_and_answers(tmp_path: Path) -> None:
+    root = own(tmp_path / "mine", train=[line(0), line(1), line(2)], val=[line(2)])
+    options = ["--preprocess.image-size", "64", "--schedule.steps", "2", "--schedule.batch-size", "2", "--workers", "0"]
+    run = tmp_path / "run"
+    assert main(["train", "vega-small", "--data.root", str(root), *options, "--quiet", "--out", str(run)]) == 0
+    embedded, trained = (load(model, device="cpu").system.state_dict() for model in ("embedded", run))
+    name = "fusion.vision.stages.0.0.mlp.0.weight"
+    assert 0 < (trained[name] - embedded[name]).abs().max() < 0.05
+    assert load(run, device="cpu")(root / "images" / "0.png", "the cup").mask.shape == (6, 8)
 
 
 @pytest.mark.parametrize("limit", [-1, 0])

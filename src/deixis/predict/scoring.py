@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import masks
 from ..data.batches import Tokenizer, collate, leave_interrupts_to_the_main_process, one_sentence
+from ..data.broken import Part
 from ..data.transforms import Preprocess
 from ..errors import DeixisError
 from ..metrics.protocols import ScoringProtocol
@@ -42,25 +42,6 @@ class Scoring:
             check_threshold("presence threshold", self.presence_threshold)
         if not 0 <= self.rank < self.ranks:
             raise ValueError(f"There is no process {self.rank} among {self.ranks}.")
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some positions of a reader, as a reader."""
-
-    reader: Reader
-    positions: tuple[int, ...]
-
-    @cached_property
-    def ids(self) -> tuple[Ids, ...]:
-        known = self.reader.ids
-        return tuple(known[position] for position in self.positions)
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitem__(self, position: int) -> Sample:
-        return self.reader[self.positions[position]]
 
 
 def limited(reader: Reader, limit: int | None) -> Reader:
