@@ -3,11 +3,11 @@
 import pytest
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.errors import DeixisError
-from deixis.vision.swin import Swin, SwinConfig, WindowAttention, positions
+from deixis.vision.swin import Block, Swin, SwinConfig, WindowAttention, positions
 from deixis.vision.windows import layout
 
 
@@ -158,6 +158,26 @@ def test_drop_path_drops_whole_samples_in_training_only() -> None:
     torch.manual_seed(0)
     features = swin.train()(images)[3].flatten(1)
     assert torch.unique(features.round(decimals=3), dim=0).shape[0] > 1
+
+
+@pytest.mark.parametrize("silent", ["attention.projection", "mlp.2"])
+def test_a_dropped_branch_is_absent_and_a_kept_one_is_as_much_stronger_as_it_is_rarer(silent: str) -> None:
+    torch.manual_seed(0)
+    block = Block(8, 2, 4, shifted=False, drop_path=0.75).double()
+    nn.init.zeros_(block.get_submodule(silent).weight)  # the other branch is all that changes anything
+    features, windows = torch.randn(80, 4, 4, 8).double(), layout(80, 4, 4, 4, False, "cpu")
+    branch = block.eval()(features, windows) - features
+    change = block.train()(features, windows) - features
+    kept = change.flatten(1).any(1)
+    assert 8 <= kept.sum() <= 32  # a quarter of 80 are expected
+    assert branch.abs().mean() > 1e-5
+    torch.testing.assert_close(change, 4 * branch * kept[:, None, None, None], atol=1e-12, rtol=0)
+
+
+def test_the_deeper_a_block_the_likelier_it_is_dropped() -> None:
+    swin = Swin(SwinConfig(embed_dim=8, depths=(1, 2, 3, 1), heads=(1, 1, 2, 2), window=2, drop_path=0.3))
+    rates = [block.drop_path for stage in swin.stages for block in stage]
+    assert rates == pytest.approx([0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3], abs=1e-6)
 
 
 def test_a_window_layout_made_in_inference_serves_training() -> None:
