@@ -70,6 +70,21 @@ def test_a_closed_gate_keeps_the_words_out_of_the_encoder(fusion: EarlyFusion) -
         torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_an_open_gate_adds_what_was_fused_to_what_goes_on(fusion: EarlyFusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    fusion.gates = nn.ModuleList(nn.Identity() for _ in fusion.gates)  # lets through all of it
+    vision, merged = fusion.vision, []
+    merge = vision.merge
+    monkeypatch.setattr(vision, "merge", lambda index, given: merged.append(given) or merge(index, given))
+    fusion(IMAGES[INDEX], WORDS, MASK)
+    features = vision.embed(IMAGES[INDEX])
+    for index, given in enumerate(merged):
+        features = vision.stage(index, features)
+        features = features + fusion.fusions[index](features, WORDS, MASK)
+        torch.testing.assert_close(given, features)
+        features = merge(index, features)
+    assert len(merged) == 3
+
+
 def test_every_weight_gets_gradient(fusion: EarlyFusion) -> None:
     weights = [torch.randn_like(features) for features in fusion(IMAGES, WORDS, MASK, INDEX)]
     maps = fusion(IMAGES, WORDS, MASK, INDEX)
