@@ -160,6 +160,14 @@ def test_any_size_comes_back_as_it_came(height: int, width: int) -> None:
     assert prediction.box == (0, 0, width, height)
 
 
+def test_a_pattern_finer_than_the_photo_is_averaged_rather_than_sampled() -> None:
+    place = torch.arange(63)
+    board = ((place[:, None] + place) % 2).float()
+    # Seven, as an odd shrinkage, has a pixel in the middle of each cell: a sample would be 0 or 1.
+    assert resize_probability(board, 9, 9) == pytest.approx(0.5, abs=0.01)
+    assert resize_probability(board, 8, 8) == pytest.approx(0.5, abs=0.01)
+
+
 def test_an_apple_gpus_maps_are_stretched_on_the_cpu() -> None:
     maps = torch.rand(8, 8)
     assert (resize_probability(apple.on_apple(maps), 5, 13) == resize_probability(maps, 5, 13)).all()
