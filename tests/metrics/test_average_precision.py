@@ -10,9 +10,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from deixis import masks
-from deixis.metrics.average_precision import Detections
+from deixis.metrics import average_precision
+from deixis.metrics.accumulators import Totals
+from deixis.metrics.average_precision import Detections, Ranking
+from deixis.metrics.bootstrap import image_weights
 from deixis.metrics.protocols import PROTOCOLS
-from deixis.metrics.scored import Scored, compare
+from deixis.metrics.report import measure
+from deixis.metrics.scored import Answer, Scored, compare
 from deixis.records import Ids
 
 Pair = tuple[Any, list[tuple[Any, float]]]
@@ -118,3 +122,48 @@ def test_bootstrap_draws_are_few_where_answers_are_very_many() -> None:
     assert np.array_equal(
         ranking.resampled(4, draws=50, seed=0), ranking.resampled(4, draws=50, seed=0), equal_nan=True
     )
+
+
+def test_every_number_stands_under_its_name() -> None:
+    totals = Totals(PROTOCOLS["a2d-best"])
+    # A small, a medium and a large target, with IoUs that reach 3, 1 and 5 of the ten thresholds.
+    for name, side, share in (("small", 20, 0.62), ("medium", 60, 0.52), ("large", 120, 0.71)):
+        target, found = side * side, round(share * side * side)
+        answer = Answer(0.5, area=found, intersection=found, union=target)
+        totals.add(Scored(ids=Ids(name, name, name), target=target, answers=(answer,)))
+    measures, _ = measure(totals, draws=5)
+    values = {name: measures[name].value for name in average_precision.NAMES if name != "mAP[.5:.95]"}
+    assert values == pytest.approx(
+        {"AP@0.5": 100.0, "AP@0.75": 0.0, "mAP[.5:.95] S": 30.0, "mAP[.5:.95] M": 10.0, "mAP[.5:.95] L": 50.0}
+    )
+
+
+def test_draws_walked_one_by_one_are_the_draws_walked_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranking = detections(boxes(np.random.default_rng(8), 6, 2)).ranked([f"v{number:04d}" for number in range(6)])
+    together = ranking.resampled(6, draws=20, seed=1)
+    monkeypatch.setattr("deixis.metrics.bootstrap.CHUNK_CELLS", 1)
+    assert np.array_equal(ranking.resampled(6, draws=20, seed=1), together, equal_nan=True)
+
+
+@pytest.mark.parametrize(("answers", "portions"), [(1 << 20, [4, 4, 2]), (1 << 22, [1] * 10), (1 << 23, [1] * 10)])
+def test_millions_of_answers_are_ranked_for_a_few_draws_at_a_time(
+    answers: int, portions: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    # What is ranked does not matter here, so the weights themselves are handed back.
+    monkeypatch.setattr(Ranking, "average_precisions", lambda _, weights: seen.append(len(weights)) or weights)
+    none, target = np.broadcast_to(0.0, answers), np.zeros(6)
+    owner, image = np.broadcast_to(0, answers), np.zeros(6, dtype=int)
+    many = Ranking(owner=owner, area=none, overlap=none, target_area=target, target_image=image)
+    expected = np.concatenate(list(image_weights(6, draws=10, seed=3)))
+    assert np.array_equal(many.resampled(6, draws=10, seed=3), expected)
+    assert seen == portions
+
+
+def test_an_interval_is_never_made_of_fewer_than_a_hundred_draws_unless_fewer_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ranking = detections(boxes(np.random.default_rng(7), 4, 2)).ranked([f"v{number:04d}" for number in range(4)])
+    for work, draws, affordable in ((8 * 300, 1000, 300), (8 * 99, 1000, 100), (0, 1000, 100), (0, 30, 30)):
+        monkeypatch.setattr(average_precision, "RANKING_WORK", work)
+        assert ranking.affordable_draws(draws) == affordable

@@ -9,10 +9,12 @@ import pytest
 
 from deixis.errors import DeixisError
 from deixis.metrics.accumulators import Totals
+from deixis.metrics.average_precision import NAMES
 from deixis.metrics.comparison import compare_totals
 from deixis.metrics.presence import presence_scores
 from deixis.metrics.protocols import PROTOCOLS
 from deixis.metrics.report import Result, hash_of_ids, measure
+from deixis.metrics.scored import Scored
 from deixis.records import Ids
 
 made = runpy.run_path(str(Path(__file__).with_name("test_accumulators.py")))["made"]
@@ -20,6 +22,16 @@ made = runpy.run_path(str(Path(__file__).with_name("test_accumulators.py")))["ma
 
 def totals(protocol: str, seed: int = 0) -> Totals:
     return Totals(PROTOCOLS[protocol]).add_all(made(80, seed))
+
+
+def nearer(scored: list[Scored], share: float) -> list[Scored]:
+    """The same expressions, each answered with more of the target: a share of what it is away from an IoU of 1."""
+    better = []
+    for one in scored:
+        (answer,) = one.answers
+        more = answer.intersection + int((answer.union - answer.intersection) * share)
+        better.append(replace(one, answers=(replace(answer, intersection=more),)))
+    return better
 
 
 def result(protocol: str = "full") -> Result:
@@ -110,16 +122,24 @@ def test_a_result_differs_from_itself_by_nothing(protocol: str) -> None:
         assert (one.difference, one.low, one.high, one.p) == nothing, name
 
 
-def test_a_paired_difference_is_surer_than_two_results_apart() -> None:
-    from dataclasses import replace
+def test_every_difference_is_the_seconds_gain_and_lies_in_its_interval() -> None:
+    first, rules = made(80), PROTOCOLS["a2d-best"]
+    totals, better = Totals(rules).add_all(first), Totals(rules).add_all(nearer(first, 0.5))
+    gains, losses = compare_totals(totals, better, draws=100), compare_totals(better, totals, draws=100)
+    assert set(NAMES) <= set(gains)
+    for name, gain in gains.items():
+        if name == "mAP[.5:.95] L":  # no target here is large
+            continue
+        assert gain.difference == pytest.approx(gain.second - gain.first), name
+        assert gain.difference > 0, name
+        assert 0 <= gain.low <= gain.difference <= gain.high, name
+        loss = losses[name]
+        assert (loss.difference, loss.low, loss.high) == pytest.approx((-gain.difference, -gain.high, -gain.low)), name
 
-    first = made(80)
-    better = []
-    for one in first:
-        (answer,) = one.answers
-        more = answer.intersection + (answer.union - answer.intersection) // 10
-        better.append(replace(one, answers=(replace(answer, intersection=more),)))
-    rules = PROTOCOLS["full"]
+
+def test_a_paired_difference_is_surer_than_two_results_apart() -> None:
+    first, rules = made(80), PROTOCOLS["full"]
+    better = nearer(first, 0.1)
     differences = compare_totals(Totals(rules).add_all(first), Totals(rules).add_all(better), draws=500)
     one = differences["mIoU"]
     alone = measure(Totals(rules).add_all(first), draws=500)[0]["mIoU"]
