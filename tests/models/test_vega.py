@@ -1,6 +1,8 @@
 """VEGA: what every system promises, and that each of its options changes what it should and nothing else."""
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ from deixis.records import Batch, Output
 from deixis.system import System
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
+
+literal = runpy.run_path(str(Path(__file__).with_name("literal_vega.py")))["literal"]
 
 TINY = VEGAConfig(
     vision=SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0),
@@ -58,6 +62,27 @@ def test_it_is_a_system_and_its_logits_have_the_images_size() -> None:
         output = answer(model, make_batch(height=height, width=width))
         assert output.logits.shape == (2, height, width)
         assert output.logits.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [(128, 96), (200, 168), (33, 470)], ids=str)
+def test_it_is_the_published_decoder_written_out(size: tuple[int, int]) -> None:
+    model = build().double()
+    for name, weight in model.named_parameters():
+        if name.startswith(("guide", "look", "stages", "mask")) and name.endswith("bias"):
+            torch.nn.init.normal_(weight, std=0.3)  # so that every bias and every gate of a ReLU is seen
+    batch = make_batch(count=3, height=size[0], width=size[1])
+    batch = replace(batch, images=batch.images.double())
+    output = answer(model, batch)
+    with torch.no_grad():
+        logits, visual = literal(model, batch)
+    torch.testing.assert_close(output.logits, logits, rtol=0, atol=1e-9)
+    shares = output.evidence["attention_to_visual_expression"]
+    torch.testing.assert_close(shares.double(), visual, rtol=0, atol=1e-6)  # they are kept in float32
+    assert visual.diff(dim=1).abs().min() > 1e-5  # so that their order is seen
+
+
+def test_the_contrast_starts_at_the_temperature_that_sharpens_cosines() -> None:
+    assert build().log_temperature.item() == -2.5
 
 
 def test_every_weight_gets_a_gradient() -> None:
