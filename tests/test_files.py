@@ -1,5 +1,6 @@
 """Files and folders are there whole or not at all."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -90,3 +91,86 @@ def test_what_is_there_is_never_replaced_by_a_folder(tmp_path: Path, inside: boo
     with refused, complete_or_absent(place):
         raise AssertionError
     assert there.read_text() == "mine"
+
+
+def test_a_full_folder_is_not_replaced_when_it_was_filled_meanwhile(tmp_path: Path) -> None:
+    place = tmp_path / "tree"
+    place.mkdir()
+    with pytest.raises(DeixisError, match="holds something already"), complete_or_absent(place):
+        (place / "refs.p").write_text("mine")
+    assert (place / "refs.p").read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_to_a_folder_leads_to_what_was_written(tmp_path: Path, exists: bool) -> None:
+    target, link = tmp_path / "disk" / "target", tmp_path / "link"
+    target.parent.mkdir()
+    if exists:
+        target.mkdir()
+    link.symlink_to(target)
+    with complete_or_absent(link) as folder:
+        (folder / "refs.p").write_text("refs")
+    assert link.is_symlink()
+    assert (target / "refs.p").read_text() == "refs"
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
+
+
+def test_a_link_that_leads_nowhere_is_refused_before_the_work(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(link)
+    with pytest.raises(DeixisError, match="holds something already"), complete_or_absent(link):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("name", [".", "../here"])
+def test_the_folder_one_stands_in_is_filled_and_stays(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    number = here.stat().st_ino
+    with complete_or_absent(Path(name)) as folder:
+        (folder / "refs.p").write_text("refs")
+        (folder / "images").mkdir()
+    assert sorted(path.name for path in Path().iterdir()) == ["images", "refs.p"]
+    assert here.stat().st_ino == number
+    assert list(tmp_path.iterdir()) == [here]
+
+
+def test_a_mount_point_is_filled_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == place)
+    number = place.stat().st_ino
+    with pytest.raises(IsADirectoryError), complete_or_absent(place) as folder:
+        folder.write_text("refs")
+    assert list(place.iterdir()) == []
+    with complete_or_absent(place) as folder:
+        (folder / "refs.p").write_text("refs")
+        assert not (place / "refs.p").exists()
+    assert [path.name for path in place.iterdir()] == ["refs.p"]
+    assert place.stat().st_ino == number
+
+
+def test_what_cannot_be_moved_out_whole_is_not_moved_out_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    replace, moves = os.replace, []
+
+    def stop_at_the_second(source: Path, target: Path) -> None:
+        moves.append(source)
+        if len(moves) == 2:
+            raise OSError("no more")
+        replace(source, target)
+
+    def write_two(folder: Path) -> None:
+        (folder / "refs.p").write_text("refs")
+        (folder / "instances.json").write_text("{}")
+
+    monkeypatch.setattr(os, "replace", stop_at_the_second)
+    with pytest.raises(OSError, match="no more"), complete_or_absent(Path()) as folder:
+        write_two(folder)
+    assert list(tmp_path.iterdir()) == []

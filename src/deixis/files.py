@@ -36,20 +36,50 @@ def replaced(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def complete_or_absent(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` to write in, which becomes `folder` at the end; an error leaves nothing behind.
+    """A new folder to write in, which becomes `folder` at the end; an error leaves nothing behind.
 
+    It lies beside `folder`; within it where an empty one must stay, and what was written is moved out at the end.
     Raises a DeixisError where `folder` holds something already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DeixisError(f"{folder} holds something already; name a new or an empty folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
+    place = Path(os.path.realpath(folder))  # what a link leads to, and the name of `.`
+    _refuse_full(place, folder)
+    stays = place.exists() and _must_stay(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    name = f".{place.name}.{os.getpid()}.part"
+    part = place / name if stays else place.with_name(name)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
     try:
-        yield beside
-        if folder.exists():
-            folder.rmdir()
-        os.replace(beside, folder)
+        yield part
+        _refuse_full(place, folder, part)  # someone else may have put something there meanwhile
+        if stays:
+            _move_out(part)
+        else:
+            if place.exists():
+                place.rmdir()
+            os.replace(part, place)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _refuse_full(place: Path, named: Path, part: Path | None = None) -> None:
+    if os.path.lexists(place) and (not place.is_dir() or any(child != part for child in place.iterdir())):
+        raise DeixisError(f"{named} holds something already; name a new or an empty folder.")
+
+
+def _must_stay(place: Path) -> bool:
+    """Whether the empty folder cannot be replaced by another: a mount, the one we stand in, or one in a locked one."""
+    return os.path.ismount(place) or place.samefile(Path.cwd()) or not os.access(place.parent, os.W_OK | os.X_OK)
+
+
+def _move_out(part: Path) -> None:
+    """All that the folder holds into the one that holds it, or none of it."""
+    moved: list[Path] = []
+    try:
+        for child in list(part.iterdir()):
+            os.replace(child, part.parent / child.name)
+            moved.append(child)
+    except BaseException:
+        for child in moved:
+            os.replace(part.parent / child.name, child)
+        raise
