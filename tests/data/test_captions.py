@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from deixis.data.broken import Report
 from deixis.data.captions import CaptionedInstances
 from deixis.errors import DeixisError
 
@@ -81,12 +82,30 @@ def test_each_split_may_have_a_file_of_its_own(tmp_path: Path) -> None:
         ({"id": 5, "segmentation": BOX}, r"data\.json has no captions"),
         ({"id": 5, "captions": [1]}, "annotation 5 needs texts as captions"),
         ({"id": 5, "captions": ["a"], "ids": {"sentences": [1, 2]}}, "annotation 5 needs texts as captions"),
+        ({"id": 5, "captions": ["a"], "ids": {"sentences": 5}}, "annotation 5 needs texts as captions"),
+        ({"id": 5, "caption": 7}, "annotation 5 needs texts as captions"),
         ({"id": 5, "caption": "x", "image_id": 9}, "annotation 5 is on image 9"),
+        ({"id": 5, "caption": "a \ud83d"}, r"annotation 5 has a text .* \(surrogates not allowed\); mend it"),
+        ({"id": 5, "caption": "x", "ids": {"sentences": ["\ud83d"]}}, "annotation 5 has a text that cannot be written"),
+        ({"id": 5, "caption": "x", "traits": {"colour": "\ud83d"}}, "annotation 5 has a text that cannot be written"),
     ],
 )
-def test_broken_captions_are_named(tmp_path: Path, annotation: dict[str, Any], sentence: str) -> None:
+def test_broken_captions_are_named_or_counted(tmp_path: Path, annotation: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DeixisError, match=sentence):
         CaptionedInstances(write(tmp_path, annotation))
+    if "captions" in annotation or "caption" in annotation:
+        report = Report(skip=True)
+        reader = CaptionedInstances(write(tmp_path, annotation, {"id": 6, "caption": "a cup"}), report=report)
+        assert [sample.expression for sample in reader] == ["a cup"]
+        assert len(report) == 1
+
+
+def test_an_annotation_that_is_no_json_is_counted(tmp_path: Path) -> None:
+    file = write(tmp_path, {"id": 5, "caption": "x"}, {"id": 6, "caption": "a cup"}) / "data.json"
+    file.write_text(file.read_text().replace('"x"', "x"))
+    report = Report(skip=True)
+    assert len(CaptionedInstances(file, report=report)) == 1
+    assert "annotation 5, is no whole JSON" in report.broken[0]
 
 
 def test_a_folder_without_json_is_refused(tmp_path: Path) -> None:

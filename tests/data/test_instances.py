@@ -127,7 +127,36 @@ def test_broken_records_are_named(records: list[Any], sentence: str, tmp_path: P
         Instances(write(tmp_path, records))
 
 
-@pytest.mark.parametrize("category", ["cat", 5, {"name": "cat"}, {"id": "cat"}, None])
+@pytest.mark.parametrize("record", [5, {"id": 6}, {"id": float("inf"), "image_id": 1}])
+@pytest.mark.parametrize("known_layout", [True, False])
+def test_an_annotation_without_ids_is_named_or_counted(tmp_path: Path, record: Any, known_layout: bool) -> None:
+    path = write(tmp_path, [annotation(5), record, annotation(7)])
+    if not known_layout:
+        path.write_text(json.dumps({**json.loads(path.read_text()), "more": [[1]]}))
+    with pytest.raises(DeixisError, match=r"instances\.json: annotation number 1 has no whole id and image_id"):
+        Instances(path)
+    report = Report(skip=True)
+    instances = Instances(path, report)
+    assert [instances.annotation(number)["id"] for number in instances] == [5, 7]
+    assert len(report) == 1
+
+
+@pytest.mark.parametrize("facts", [{"height": float("inf")}, {"id": float("nan")}, {"file_name": "\ud83d.jpg"}])
+def test_a_broken_image_is_named_or_counted(tmp_path: Path, facts: dict[str, Any]) -> None:
+    path = write(tmp_path, [annotation(5), annotation(6, image_id=2)])
+    whole = json.loads(path.read_text())
+    whole["images"][1] |= facts
+    path.write_text(json.dumps(whole))
+    with pytest.raises(DeixisError, match="image number 1 has no whole id, file_name, height and width"):
+        Instances(path)
+    report = Report(skip=True)
+    assert list(Instances(path, report)) == [5]
+    assert len(report) == 2  # the image, and the annotation on it
+
+
+@pytest.mark.parametrize(
+    "category", ["cat", 5, {"id": float("inf")}, {"id": 4, "name": "\ud83d"}, {"name": "cat"}, {"id": "cat"}, None]
+)
 @pytest.mark.parametrize("known_layout", [True, False])
 def test_a_broken_category_is_named_or_counted(tmp_path: Path, category: Any, known_layout: bool) -> None:
     path = write(tmp_path, [annotation(5)])

@@ -14,6 +14,7 @@ from ..records import Ids, Sample
 from .broken import Report
 from .folder import WHOLE
 from .instances import Instances
+from .jsonspans import check_text
 from .photos import Photo
 from .referents import unknown_split
 from .segmentation import as_rle
@@ -46,9 +47,10 @@ class CaptionedInstances:
                 else f"{path} holds no COCO JSON; one of {', '.join(_FILES)} is wanted."
             )
         (file,) = files
+        report = Report() if report is None else report
         self.instances = Instances(file, report)
         self.root = file.parent / "images" if (file.parent / "images").is_dir() else file.parent
-        captions = list(_captions(self.instances, file.stem if file.stem in _NAMED_SPLITS else WHOLE))
+        captions = list(_captions(self.instances, file.stem if file.stem in _NAMED_SPLITS else WHOLE, report))
         if not captions:
             raise DeixisError(f"{file} has no captions; its annotations need 'caption', or 'captions' with a list.")
         self._choose(captions, split)
@@ -116,17 +118,29 @@ def find_files(path: Path) -> list[Path]:
     return []
 
 
-def _captions(instances: Instances, split: str) -> Iterator[Caption]:
-    for record in instances.records():
-        key = next((key for key in _KEYS if record.get(key)), None)
-        if key is None:
-            continue  # an object that nobody speaks about
-        texts = record[key] if isinstance(record[key], list) else [record[key]]
-        ids = record["ids"] if isinstance(record.get("ids"), Mapping) else {}
-        sentences = ids.get("sentences") or [f"{record['id']}_{number}" for number in range(len(texts))]
-        if len(sentences) != len(texts) or not all(isinstance(text, str) for text in texts):
-            raise DeixisError(f"{instances.path}: annotation {record['id']} needs texts as captions, each with one id.")
-        image, thing = str(ids.get("image", record["image_id"])), str(ids.get("object", record["id"]))
-        for text, sentence in zip(texts, sentences, strict=True):
-            who = Ids(image, thing, str(sentence))
-            yield Caption(int(record["id"]), text, str(record.get("split") or split), who)
+def _captions(instances: Instances, split: str, report: Report) -> Iterator[Caption]:
+    """What is said of every annotation; those that are broken are refused through the report."""
+    for record in instances.records(report):
+        try:
+            yield from _captions_of(record, split, f"{instances.path}: annotation {record['id']}")
+        except DeixisError as error:
+            report.refuse(str(error))
+
+
+def _captions_of(record: Mapping[str, Any], split: str, where: str) -> list[Caption]:
+    key = next((key for key in _KEYS if record.get(key)), None)
+    if key is None:
+        return []  # an object that nobody speaks about
+    texts = record[key] if isinstance(record[key], list) else [record[key]]
+    ids = record["ids"] if isinstance(record.get("ids"), Mapping) else {}
+    sentences = ids.get("sentences") or [f"{record['id']}_{number}" for number in range(len(texts))]
+    each_has_one = isinstance(sentences, list) and len(sentences) == len(texts)
+    if not each_has_one or not all(isinstance(text, str) for text in texts):
+        raise DeixisError(f"{where} needs texts as captions, each with one id.")
+    check_text([texts, *(record.get(name) for name in ("ids", "split", "dataset", "traits"))], where)
+    image, thing = str(ids.get("image", record["image_id"])), str(ids.get("object", record["id"]))
+    split = str(record.get("split") or split)
+    return [
+        Caption(int(record["id"]), text, split, Ids(image, thing, str(sentence)))
+        for text, sentence in zip(texts, sentences, strict=True)
+    ]

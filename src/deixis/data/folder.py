@@ -19,7 +19,7 @@ from .. import masks
 from ..errors import DeixisError
 from ..records import RLE, Ids, Sample
 from .broken import Report
-from .jsonspans import Span, parse, read_bytes, read_span
+from .jsonspans import Span, check_text, parse, read_bytes, read_span
 from .photos import confined, photo
 from .referents import unknown_split
 from .segmentation import as_rle
@@ -27,6 +27,7 @@ from .visuals import BROKEN, opened
 
 WHOLE = "all"  # the split of records that name none
 _NAMED_SPLITS = ("train", "val", "test")
+_TEXTS = ("image", "expression", "ids", "split", "dataset", "traits")  # what a line says in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,7 @@ def _row(file: Path, number: int, span: Span | None, record: Any, split: str) ->
     for key in ("image", "expression"):
         if not isinstance(record.get(key), str):
             raise DeixisError(f"{where} has no {key!r}; a text is wanted.")
+    check_text([record.get(name) for name in _TEXTS], where)
     ids = record.get("ids") or {}
     if not isinstance(ids, Mapping):
         raise DeixisError(f"{where}: 'ids' is an object with 'image', 'object' and 'sentence'.")

@@ -40,10 +40,10 @@ class Instances:
         data = read_bytes(path)
         spans, annotations = top_level(data)
         if not {b"images", b"categories"} <= spans.keys():
-            images, categories, self._index = self._parsed(data)
+            images, categories, self._index = self._parsed(data, report)
         else:
             images, categories = (parse(data[slice(*spans[key])], path) for key in (b"images", b"categories"))
-            self._index = _Index.of_spans(data, annotations, path)
+            self._index = _Index.of_spans(data, annotations, path, report)
         self.images = self._pictures(images, report)
         self.categories = self._names(categories or [], report)
         self._position = self._positions(report)
@@ -76,22 +76,27 @@ class Instances:
             raise DeixisError(f"{self.path} has changed since it was opened: annotation {annotation} has moved.")
         return record
 
-    def records(self) -> Iterator[Mapping[str, Any]]:
-        """Every whole record, in the order of the file."""
+    def records(self, report: Report) -> Iterator[Mapping[str, Any]]:
+        """Every whole record, in the order of the file; the others are refused through the report."""
         data = b"" if self._index.records else read_bytes(self.path)
         for annotation, position in self._position.items():
             if self._index.records:
                 yield self._index.records[position]
+                continue
+            try:
+                record = parse(data[slice(*self._index.spans[position])], self.path, f"annotation {annotation}")
+            except DeixisError as error:
+                report.refuse(str(error))
             else:
-                yield parse(data[slice(*self._index.spans[position])], self.path, f"annotation {annotation}")
+                yield record
 
-    def _parsed(self, data: bytes) -> tuple[Any, Any, "_Index"]:
+    def _parsed(self, data: bytes, report: Report) -> tuple[Any, Any, "_Index"]:
         """The whole file at once, for files laid out in ways the index does not know."""
         whole = parse(data, self.path)
         if not isinstance(whole, dict):
             raise DeixisError(f"{self.path} holds a {type(whole).__name__}; an object with 'images' is wanted.")
-        records = whole.get("annotations", [])
-        return whole.get("images", []), whole.get("categories", []), _Index.of_records(records, self.path)
+        index = _Index.of_records(whole.get("annotations", []), self.path, report)
+        return whole.get("images", []), whole.get("categories", []), index
 
     def _pictures(self, images: Any, report: Report) -> dict[int, Picture]:
         pictures: dict[int, Picture] = {}
@@ -100,8 +105,8 @@ class Instances:
         for number, image in enumerate(images):
             try:
                 identity = int(image["id"])
-                picture = Picture(str(image["file_name"]), int(image["height"]), int(image["width"]))
-            except (KeyError, TypeError, ValueError):
+                picture = Picture(_text(image["file_name"]), int(image["height"]), int(image["width"]))
+            except (KeyError, TypeError, ValueError, OverflowError):
                 report.refuse(f"{self.path}: image number {number} has no whole id, file_name, height and width.")
                 continue
             if identity in pictures:
@@ -116,9 +121,9 @@ class Instances:
         names: dict[int, str] = {}
         for number, category in enumerate(categories):
             try:
-                names[int(category["id"])] = str(category.get("name", ""))
-            except (KeyError, TypeError, ValueError, AttributeError):
-                report.refuse(f"{self.path}: category number {number} has no whole id.")
+                names[int(category["id"])] = _text(category.get("name", ""))
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+                report.refuse(f"{self.path}: category number {number} has no whole id and name.")
         return names
 
     def _positions(self, report: Report) -> dict[int, int]:
@@ -146,24 +151,34 @@ class _Index:
     records: list[Any]
 
     @classmethod
-    def of_spans(cls, data: bytes, spans: list[Span], path: Path) -> "_Index":
-        rows = []
+    def of_spans(cls, data: bytes, spans: list[Span], path: Path, report: Report) -> "_Index":
+        rows, kept = [], []
         read_ids = _IDS.findall
         for number, (start, end) in enumerate(spans):
             found = read_ids(data, start, end)
             facts = dict(found)
-            if len(found) == 3 and len(facts) == 3:
-                rows.append((int(facts[b"id"]), int(facts[b"image_id"]), int(facts[b"category_id"])))
-            else:
-                rows.append(_three_ids(parse(data[start:end], path, f"annotation number {number}"), number, path))
-        return cls(*_columns(rows), np.array(spans, dtype=np.int64), [])
+            try:
+                if len(found) == 3 and len(facts) == 3:
+                    rows.append((int(facts[b"id"]), int(facts[b"image_id"]), int(facts[b"category_id"])))
+                else:
+                    rows.append(_three_ids(parse(data[start:end], path, f"annotation number {number}"), number, path))
+                kept.append((start, end))
+            except DeixisError as error:
+                report.refuse(str(error))
+        return cls(*_columns(rows), np.array(kept, dtype=np.int64), [])
 
     @classmethod
-    def of_records(cls, records: Any, path: Path) -> "_Index":
+    def of_records(cls, records: Any, path: Path, report: Report) -> "_Index":
         if not isinstance(records, list):
             raise DeixisError(f"{path}: 'annotations' is a {type(records).__name__}; a list is wanted.")
-        rows = [_three_ids(record, number, path) for number, record in enumerate(records)]
-        return cls(*_columns(rows), np.zeros((0, 2), dtype=np.int64), records)
+        rows, kept = [], []
+        for number, record in enumerate(records):
+            try:
+                rows.append(_three_ids(record, number, path))
+                kept.append(record)
+            except DeixisError as error:
+                report.refuse(str(error))
+        return cls(*_columns(rows), np.zeros((0, 2), dtype=np.int64), kept)
 
     def record(self, position: int, path: Path) -> Any:
         if self.records:
@@ -179,5 +194,12 @@ def _columns(rows: list[tuple[int, int, int]]) -> tuple[list[int], list[int], li
 def _three_ids(record: Any, number: int, path: Path) -> tuple[int, int, int]:
     try:
         return int(record["id"]), int(record["image_id"]), int(record.get("category_id", -1))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise DeixisError(f"{path}: annotation number {number} has no whole id and image_id.") from None
+
+
+def _text(value: Any) -> str:
+    """Raises ValueError where it could not be written: JSON can name half a surrogate pair."""
+    text = str(value)
+    text.encode()
+    return text

@@ -41,6 +41,15 @@ def parse(data: bytes, path: Path, record: str = "") -> Any:
         raise DeixisError(f"{where} is no whole JSON ({error}); mend it, or get a whole copy.") from error
 
 
+def check_text(value: Any, where: str) -> None:
+    """Raises DeixisError where a text in the JSON value cannot be written: JSON can name half a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        reason = error.reason if isinstance(error, UnicodeEncodeError) else str(error)
+        raise DeixisError(f"{where} has a text that cannot be written as UTF-8 ({reason}); mend it.") from error
+
+
 def read_span(path: Path, span: Span, record: str) -> Any:
     """The JSON value that lies there now."""
     try:

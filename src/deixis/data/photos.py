@@ -20,7 +20,7 @@ def confined(root: Path, name: object, record: str) -> Path:
     path = root / name
     try:
         inside = path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise DeixisError(f"{record} names {name[:200]!r}, which cannot be followed ({error}).") from error
     if not inside:
         raise DeixisError(f"{record} names {name[:200]!r}, a link that leaves {root}; put the file itself there.")
@@ -45,7 +45,12 @@ class Photo:
     def path(self) -> Path:
         """Where the file is; raises DeixisError if it is absent or outside the root."""
         path = confined(self.root, self.name, self.record)
-        if not path.is_file():
+        try:
+            is_there = path.is_file()
+        except OSError as error:  # such as a name too long
+            name = self.name[:200]
+            raise DeixisError(f"{self.record} names {name!r}, which cannot be a file ({error.strerror}).") from error
+        if not is_there:
             raise DeixisError(f"{path} is missing, but {self.record} names it; download the images into {self.root}.")
         return path
 
