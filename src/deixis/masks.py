@@ -9,6 +9,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 RunLengths = dict[str, Any]  # {"size": [height, width], "counts": str}, as `records.RLE`
+MOST_PIXELS = 2**32 - 1  # COCO's C code counts in 32 bits
 
 
 def encode(mask: Bool[np.ndarray, "h w"]) -> RunLengths:
@@ -21,19 +22,21 @@ def decode(rle: Any) -> Bool[np.ndarray, "h w"]:
 
 
 def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> RunLengths:
-    """The union of COCO polygons `[x0, y0, x1, y1, …]`, rasterised as COCO does."""
+    """The union of COCO polygons `[x0, y0, x1, y1, …]`, rasterised as COCO does; none is an empty mask."""
+    _check_size(height, width)
     for polygon in polygons:
         if len(polygon) < 6 or len(polygon) % 2:
             raise ValueError(
                 f"A polygon has {len(polygon)} numbers; at least three points of two numbers each are wanted."
             )
     if not polygons:
-        return encode(np.zeros((height, width), dtype=bool))
+        return from_uncompressed([height * width], height, width)
     return _text(coco.merge(coco.frPyObjects([list(polygon) for polygon in polygons], height, width)))
 
 
 def from_uncompressed(counts: Sequence[int], height: int, width: int) -> RunLengths:
     """COCO's uncompressed run lengths (column by column, background first)."""
+    _check_size(height, width)
     if sum(counts) != height * width:
         raise ValueError(f"Run lengths sum to {sum(counts)}, but the mask has {height}x{width} pixels.")
     return _text(coco.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width))
@@ -68,6 +71,8 @@ def check_counts(counts: str, pixels: int) -> None:
     The C code that reads them trusts them, so they are unpacked here first: five bits a character, each run after
     the second as the difference to the run before the last.
     """
+    if pixels > MOST_PIXELS:
+        raise ValueError(f"A mask has {pixels:,} pixels; run lengths hold at most {MOST_PIXELS:,}.")
     codes = np.frombuffer(counts.encode("utf-8", "replace"), dtype=np.uint8).astype(np.int64) - 48
     if not counts.isascii() or codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:
         raise ValueError("The run lengths are no COCO run lengths.")
@@ -114,6 +119,11 @@ def outline(mask: Bool[np.ndarray, "h w"], thickness: int = 1) -> Bool[np.ndarra
         padded = np.pad(inner, 1, mode="edge")
         inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~inner
+
+
+def _check_size(height: int, width: int) -> None:
+    if min(height, width) < 0 or height * width > MOST_PIXELS:
+        raise ValueError(f"A mask cannot be {height}x{width} pixels; run lengths hold at most {MOST_PIXELS:,}.")
 
 
 def _bytes(rle: Any) -> RunLengths:

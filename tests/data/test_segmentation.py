@@ -1,5 +1,8 @@
 """COCO's compressed run lengths are checked before the C code that trusts them sees them."""
 
+import tracemalloc
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -49,6 +52,23 @@ def test_crafted_run_lengths_are_refused(counts: str) -> None:
 def test_no_part_is_an_empty_mask() -> None:
     assert masks.area(as_rle([], 4, 5, "x")) == 0
     assert as_rle([], 4, 5, "x")["size"] == [4, 5]
+    for height, width in ((0, 3), (1, 1), (480, 640)):
+        assert as_rle([], height, width, "x") == masks.encode(np.zeros((height, width), dtype=bool))
+
+
+def test_an_empty_mask_takes_no_pixels_to_make() -> None:
+    tracemalloc.start()
+    assert masks.area(as_rle([], 50_000, 50_000, "x")) == 0
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("mask", [[], [[0, 0, 9, 0, 9, 9]], {"size": [10**6, 10**6], "counts": [10**12]}])
+def test_a_size_beyond_run_lengths_is_a_sentence(mask: Any) -> None:
+    with pytest.raises(DeixisError, match="here: A mask cannot be 1000000x1000000 pixels; run lengths hold at most"):
+        as_rle(mask, 10**6, 10**6, "here")
+    with pytest.raises(DeixisError, match="here: A mask has 10,000,000,000 pixels; run lengths hold at most"):
+        as_rle({"size": [10**5, 10**5], "counts": "0"}, 10**5, 10**5, "here")
 
 
 def test_published_overlaps_are_those_of_a_sum() -> None:
