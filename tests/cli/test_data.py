@@ -135,6 +135,17 @@ def test_mistakes_are_one_sentence(
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["info", "."], ["audit", ".", "--against", "."], ["convert", ".", "out"]])
+def test_an_empty_set_is_one_sentence(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.jsonl").touch()
+    assert main(["data", *arguments]) == 2
+    assert capsys.readouterr().err == "deixis: . holds no records; a data set with at least one is wanted.\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_names_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "--help"]) == 0
     assert "deixis data audit A --against B" in capsys.readouterr().out

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from deixis.data.broken import Report
 from deixis.data.captions import CaptionedInstances
 from deixis.data.folder import Folder
 from deixis.data.grefcoco import GRefCOCO
-from deixis.data.opening import known_splits, open_data, open_splits, recognise
+from deixis.data.opening import open_data, open_splits, recognise
 from deixis.data.phrasecut import PhraseCut
 from deixis.data.refcoco import RefCOCO
 from deixis.errors import DeixisError
@@ -46,7 +47,7 @@ def test_the_family_is_opened_by_root_and_by_folder(tmp_path: Path, folder: str,
     refs(tmp_path / folder, file, ("train", "val"))
     for path in (tmp_path, tmp_path / folder):
         assert recognise(path) == kind
-        assert known_splits(path) == ("train", "val")
+        assert list(open_splits(path)) == ["train", "val"]
         reader = open_data(path)
         assert isinstance(reader, GRefCOCO if kind == "grefcoco" else RefCOCO)
         assert reader[0].expression == "val"
@@ -67,8 +68,8 @@ def test_test_takes_both_tests_of_the_family(tmp_path: Path) -> None:
 def test_the_division_can_be_chosen(tmp_path: Path) -> None:
     refs(tmp_path / "refcocog", "refs(umd).p", ("val", "test"))
     refs(tmp_path / "refcocog", "refs(google).p", ("train", "val"))
-    assert known_splits(tmp_path) == ("val", "test")
-    assert known_splits(tmp_path, split_by="google") == ("train", "val")
+    assert list(open_splits(tmp_path)) == ["val", "test"]
+    assert list(open_splits(tmp_path, split_by="google")) == ["train", "val"]
 
 
 def test_of_several_sets_one_must_be_named(tmp_path: Path) -> None:
@@ -97,6 +98,25 @@ def test_phrasecut_and_your_own_are_recognised(tmp_path: Path) -> None:
     assert list(open_splits(tmp_path / "t")) == ["all"]
     with pytest.raises(DeixisError, match="no split 'val'; the splits there are: all"):
         open_data(tmp_path / "t", "val")
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("data.jsonl", ""), ("data.csv", "image,expression\n"), ("refer_val.json", "[]"), ("refs(unc).p", "")],
+)
+def test_a_set_without_records_is_refused(tmp_path: Path, file: str, text: str) -> None:
+    if file.startswith("refs"):
+        refs(tmp_path, file, ())
+    else:
+        (tmp_path / file).write_text(text)
+    with pytest.raises(DeixisError, match="holds no records; a data set with at least one is wanted"):
+        open_data(tmp_path)
+
+
+def test_a_set_of_broken_records_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text("5\n6\n")
+    with pytest.raises(DeixisError, match="holds none but broken records, 2 of them"):
+        open_splits(tmp_path, report=Report(skip=True))
 
 
 def test_where_no_split_is_plainly_meant_it_must_be_said(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def open_data(
     splits = open_splits(path, dataset, split_by, report, overlaps)
     if split is None:
         if "val" not in splits and len(splits) != 1:
-            raise DeixisError(f"Say which split of {path} is meant; there are: {', '.join(splits) or 'none'}.")
+            raise DeixisError(f"Say which split of {path} is meant; there are: {', '.join(splits)}.")
         return splits.get("val") or next(iter(splits.values()))
     return choose(splits, split, path)
 
@@ -115,12 +115,15 @@ def open_splits(
     report: Report | None = None,
     overlaps: Overlaps = "union",
 ) -> Mapping[str, Reader]:
-    """Every split of the data set at the path, its files read once; `overlaps` is RefCOCO's family's."""
-    return FORMATS[recognise(path, dataset)].open_splits(Path(path), split_by, report, overlaps)
+    """Every split of the data set at the path, its files read once; `overlaps` is RefCOCO's family's.
 
-
-def known_splits(path: str | Path, dataset: str | None = None, split_by: str | None = None) -> tuple[str, ...]:
-    return tuple(open_splits(path, dataset, split_by))
+    Raises DeixisError where not one has a record.
+    """
+    splits = FORMATS[recognise(path, dataset)].open_splits(Path(path), split_by, report, overlaps)
+    if not any(len(reader) for reader in splits.values()):
+        came = f"holds none but broken records, {len(report):,} of them" if report else "holds no records"
+        raise DeixisError(f"{path} {came}; a data set with at least one is wanted.")
+    return splits
 
 
 def recognise(path: str | Path, dataset: str | None = None) -> str:
