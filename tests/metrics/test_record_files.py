@@ -99,3 +99,17 @@ def test_a_file_that_another_process_began_is_not_written_into(tmp_path: Path) -
         with pytest.raises(FileExistsError):
             second.append([one(2)])
     assert list(read_records(path)) == [one(1)]
+
+
+@pytest.mark.parametrize("line", [b'{"image": "\xff"}', b"[" * 200_000, b"[]", b"5"], ids=lambda line: repr(line[:9]))
+def test_bytes_that_are_no_record_are_told_by_line(tmp_path: Path, line: bytes) -> None:
+    path = write(tmp_path / "records", [1])
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    for read in (lambda: list(read_records(path)), lambda: merge_shards([path], tmp_path / "all", HEADER, ["1"])):
+        with pytest.raises(DeixisError, match="records, line 3: no record of a scored expression"):
+            read()
+    path.write_bytes(line + b"\n")
+    for read in (lambda: list(read_records(path)), lambda: check_header(path, HEADER)):
+        with pytest.raises(DeixisError, match="first line is no header"):
+            read()

@@ -92,7 +92,7 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert Result.read(tmp_path / "r.json") == told
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"measures": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"measures": 3}', "[" * 200_000], ids=lambda text: text[:9])
 def test_what_is_no_result_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(DeixisError, match="is no result"):

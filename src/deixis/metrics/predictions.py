@@ -5,6 +5,7 @@ A line is `{"id": sentence id, "rle": {...}, "score": 0.9}`, or has `image`, `ob
 """
 
 import json
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -89,7 +90,7 @@ class Predictions:
     def _parse(self, number: int, line: bytes) -> PredictedMask | None:
         try:
             fields = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._error(number, f"no JSON ({error})") from None
         if not isinstance(fields, dict):
             raise self._error(number, "no JSON object; one {'id', 'rle', 'score'} a line is wanted")
@@ -101,12 +102,12 @@ class Predictions:
         except ValueError as error:
             raise self._error(number, str(error).rstrip(".")) from None
         score = fields.get("score", 1.0)
-        if isinstance(score, bool) or not isinstance(score, int | float) or score != score:
-            raise self._error(number, f"the score {score!r} is no number")
+        if not _is_finite(score):
+            raise self._error(number, f"the score {repr(score)[:40]} is no finite number")
         position = self._position(number, fields)
         if position is None:
             return None
-        return PredictedMask(number, position, RLE(size=rle["size"], counts=rle["counts"]), score)
+        return PredictedMask(number, position, RLE(size=rle["size"], counts=rle["counts"]), float(score))
 
     def _position(self, number: int, fields: dict[str, Any]) -> int | None:
         sentence = fields.get("id", fields.get("sentence"))
@@ -130,3 +131,10 @@ class Predictions:
 
 def _is_size(size: Any) -> bool:
     return isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
+
+
+def _is_finite(score: Any) -> bool:
+    try:
+        return isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
+    except OverflowError:  # a whole number beyond any float
+        return False

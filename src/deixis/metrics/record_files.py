@@ -53,16 +53,16 @@ class RecordWriter:
 
 
 def read_header(path: Path) -> Header:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         return _header(path, file.readline())
 
 
 def read_records(path: Path) -> Iterator[Scored]:
     """The records of one file, one at a time; a torn last line is left out."""
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         _header(path, file.readline())
         for number, line in enumerate(file, start=2):
-            if not line.endswith("\n"):
+            if not line.endswith(b"\n"):
                 return
             yield _record(path, number, line)
 
@@ -90,7 +90,7 @@ def merge_shards(shards: Sequence[Path], out: Path, header: Header, order: Seque
         with shard.open("rb") as file:
             offset = len(file.readline())
             for line_number, line in enumerate(file, start=2):
-                scored = _record(shard, line_number, line.decode())
+                scored = _record(shard, line_number, line)
                 places.setdefault(scored.ids.sentence, (number, offset))
                 offset += len(line)
     missing = [sentence for sentence in order if sentence not in places]
@@ -126,15 +126,15 @@ def mend(path: Path) -> bool:
     return False
 
 
-def _header(path: Path, line: str) -> Header:
+def _header(path: Path, line: bytes) -> Header:
     try:
-        return json.loads(line)["header"]
-    except (ValueError, TypeError, KeyError):
+        return dict(json.loads(line)["header"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise DeixisError(f"{path} is no file of records of `deixis evaluate`: its first line is no header.") from None
 
 
-def _record(path: Path, number: int, line: str) -> Scored:
+def _record(path: Path, number: int, line: bytes) -> Scored:
     try:
         return from_fields(json.loads(line))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise DeixisError(f"{path}, line {number}: no record of a scored expression; score it again.") from None

@@ -92,7 +92,7 @@ class Result:
             raise DeixisError(f"There is no result file {path}; `deixis evaluate … --out {path}` writes it.") from None
         except OSError as error:
             raise DeixisError(f"The result {path} cannot be read: {error.strerror}.") from None
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise DeixisError(f"{path} is no result of `deixis evaluate`; give the JSON file it wrote.") from None
 
 
