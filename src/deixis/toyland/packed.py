@@ -42,9 +42,7 @@ def pack(
     """
     first = worlds[0]
     for world in worlds[1:]:
-        if [world.drawn(at) for at in (0, world.num_scenes - 1)] != [
-            first.drawn(at) for at in (0, first.num_scenes - 1)
-        ]:
+        if _ends(world) != _ends(first):
             raise DeixisError("Only worlds with the same scenes can be packed together; their splits or styles differ.")
         if (world.extras, world.sentences_per_object) != (first.extras, first.sentences_per_object):
             raise DeixisError(
