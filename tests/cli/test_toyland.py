@@ -1,5 +1,6 @@
 """`deixis toyland` from the command line."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,37 @@ def test_draw_writes_a_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     first = out.read_bytes()
     assert main(["toyland", "draw", "--out", str(out), *options]) == 0
     assert out.read_bytes() == first
+
+
+def test_a_sheet_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "sheet.png"
+    options = ["toyland", "draw", "--out", str(out), "--side", "48", "--count", "1"]
+    assert main(options) == 0
+    first = out.read_bytes()
+    capsys.readouterr()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main([*options, "--seed", "1"]) == 2
+    assert capsys.readouterr().err == f"deixis: {out} cannot be written: No space left on device.\n"
+    assert out.read_bytes() == first
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_sheet_too_large_for_its_format_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deixis.toyland.sheet.contact_sheet", lambda *_: Image.new("RGB", (70_000, 1)))
+    out = tmp_path / "sheet.jpg"
+    assert main(["toyland", "draw", "--out", str(out), "--side", "48", "--count", "1"]) == 2
+    told = capsys.readouterr().err
+    assert f"{out} cannot hold 70000x1 pixels as JPEG (" in told
+    assert told.endswith("; name a .png file.\n")
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +80,15 @@ def test_write_writes_a_tree(tmp_path: Path, layout: str, file: str) -> None:
         (["draw", "--count", "two"], "The options do not fit"),
         (["write"], "The options do not fit"),
         (["write", "{full}"], "holds something already"),
-        (["draw", "--side", "48", "--count", "1", "--out", "{tmp}/sheet.what"], "name a .png"),
+        (
+            ["draw", "--side", "48", "--count", "1", "--out", "{tmp}/sheet.what"],
+            "sheet.what cannot be written, as '.what'",
+        ),
+        (["draw", "--side", "48", "--count", "1", "--out", "{tmp}"], "name a .png"),
+        (
+            ["draw", "--side", "48", "--count", "1", "--out", "{full}/precious/a.png"],
+            "precious/a.png cannot be written: ",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from ..errors import DeixisError, did_you_mean
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 USAGE = """\
 usage: deixis toyland draw [--out SHEET.png] [--seed N] [--count N] [--domain NAME] [--register NAME]
@@ -113,6 +116,7 @@ def _draw(options: Draw) -> None:
     from ..toyland.sheet import Panel, contact_sheet
     from ..toyland.world import Toyland
 
+    layout = _picture_format(options.out)
     if options.domain not in DOMAINS:
         raise DeixisError(f"Toyland has no domain {options.domain!r}. {did_you_mean(options.domain, DOMAINS)}")
     if min(options.count, options.columns) < 1 or options.side < 32 or options.seed < 0:
@@ -138,12 +142,33 @@ def _draw(options: Draw) -> None:
             tell("drawing", len(panels), options.count)
             if len(panels) == options.count:
                 break
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        contact_sheet(panels, options.columns, options.side).save(options.out)
-    except ValueError as error:
-        raise DeixisError(f"{options.out} cannot be written ({error}); name a .png or .jpg file.") from error
+    _save(contact_sheet(panels, options.columns, options.side), options.out, layout)
     print(options.out)
+
+
+def _picture_format(out: Path) -> str:
+    """Pillow's name of the format that the file's ending asks for."""
+    from PIL import Image
+
+    layout = Image.registered_extensions().get(out.suffix.lower(), "")
+    if layout not in Image.SAVE:
+        raise DeixisError(
+            f"{out} cannot be written, as {out.suffix!r} is no kind of picture; name a .png or .jpg file."
+        )
+    return layout
+
+
+def _save(sheet: "Image", out: Path, layout: str) -> None:
+    """The sheet is there whole, or what was there before is."""
+    from ..predict.prediction import write
+
+    content = io.BytesIO()
+    try:
+        sheet.save(content, format=layout)
+    except (OSError, ValueError) as error:
+        size = f"{sheet.width}x{sheet.height}"
+        raise DeixisError(f"{out} cannot hold {size} pixels as {layout} ({error}); name a .png file.") from error
+    write(out, content.getvalue())
 
 
 def _write(options: Write) -> None:
