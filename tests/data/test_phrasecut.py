@@ -90,6 +90,7 @@ def test_a_folder_without_its_files_names_the_download(tmp_path: Path) -> None:
     [
         (task(0, 61, "cup", [[[[1, 2], [3, 4]]]]), "refer_val.json: task 61__0: A polygon has 4 numbers"),
         (task(0, 61, "cup", [[[[1, 2, 3]]]]), "refer_val.json: task 61__0: its polygons are no lists of points"),
+        (task(0, 61, "cup", [[[[1, 2], [3, 10**400], [5, 6]]]]), "61__0: its polygons are no lists of points"),
         (task(0, 61, "cup", [["abc"]]), "refer_val.json: task 61__0: its polygons are no lists of points"),
         (task(0, 63, "cup", [[SQUARE]]), r"63\.jpg is missing, but .*task 63__0 names it"),
     ],
@@ -114,6 +115,23 @@ def test_tasks_without_their_facts_are_refused_or_counted(root: Path) -> None:
         ": task 61__2: the ph",
         ": two tasks have the",
     ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({"phrase": "\ud83d"}, "task number 1 has a text that cannot be written"),
+        ({"task_id": "\ud83d"}, "task number 1 has a text that cannot be written"),
+        ({"image_id": float("inf")}, "task number 1 has no whole task_id"),
+        ({"phrase": "BARE"}, "task number 1, is no whole JSON"),
+    ],
+)
+def test_a_task_that_cannot_be_read_is_counted(root: Path, facts: dict[str, Any], sentence: str) -> None:
+    tasks = [task(0, 61, "cup", [[SQUARE]]), task(1, 61, "dog", [[SQUARE]]) | facts]
+    (root / "refer_val.json").write_text(json.dumps(tasks).replace('"BARE"', "BARE"))
+    report = Report(skip=True)
+    assert len(PhraseCut(root, report=report)) == 1
+    assert sentence in report.broken[0]
 
 
 @pytest.mark.parametrize("text", ["[{", "{}", "[1, 2]", "", '[{"a": }]'])

@@ -244,6 +244,8 @@ def test_an_annotation_without_image_is_refused(tree: SmallTree) -> None:
         (lambda tree: tree.refs[1].update(ann_id=13), "its annotation 13 is on another"),
         (lambda tree: tree.refs[1].update(image_id=5), "ref 102 is on image 5, which .* lacks"),
         (lambda tree: tree.refs[1].pop("split"), "record number 1 has no whole ref_id"),
+        (lambda tree: tree.refs[1].update(ref_id=float("inf")), "record number 1 has no whole ref_id"),
+        (lambda tree: tree.refs[1]["sentences"][0].update(raw="\ud83d"), "record number 1 has no whole ref_id"),
         (lambda tree: tree.refs[1]["sentences"][0].update(raw=5), "record number 1 has no whole ref_id"),
     ],
 )

@@ -9,7 +9,7 @@ from .. import masks
 from ..errors import DeixisError
 from ..records import Ids, Sample
 from .broken import Report
-from .jsonspans import Span, objects, parse, read_bytes, read_span
+from .jsonspans import Span, check_text, objects, parse, read_bytes, read_span
 from .photos import Photo, photo
 from .referents import required, unknown_split
 from .segmentation import as_rle
@@ -118,7 +118,7 @@ def read_genome(root: Path) -> dict[int, GenomeImage]:
             )
             for image in images
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DeixisError(f"{file}: an image has no whole image_id, height and width ({error!r}).") from error
 
 
@@ -131,11 +131,15 @@ def _phrases(file: Path, report: Report) -> Iterator[tuple[str, Phrase]]:
         raise DeixisError(f"{file} holds a {type(tasks).__name__}; a list of tasks is wanted; download it again.")
     seen: set[str] = set()
     for number, span in enumerate(spans):
-        record = parse(data[slice(*span)], file, f"task number {number}")
         try:
+            record = parse(data[slice(*span)], file, f"task number {number}")
+            check_text([record.get("task_id"), record.get("phrase")], f"{file}: task number {number}")
             task, image = str(record["task_id"]), int(record["image_id"])
             text, instances = record["phrase"], len(record["Polygons"])
-        except (KeyError, TypeError, ValueError):
+        except DeixisError as error:
+            report.refuse(str(error))
+            continue
+        except (KeyError, TypeError, ValueError, OverflowError):
             report.refuse(f"{file}: task number {number} has no whole task_id, image_id, phrase and Polygons.")
             continue
         if not isinstance(text, str):
@@ -155,5 +159,5 @@ def _polygons(record: Any, where: str) -> list[list[float]]:
             for instance in record["Polygons"]
             for polygon in instance
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DeixisError(f"{where}: its polygons are no lists of points ({error}).") from error

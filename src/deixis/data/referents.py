@@ -152,7 +152,7 @@ def read_referents(
     for number, record in enumerate(records):
         try:
             referent = _referent(record, sentences)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             report.refuse(f"{file}: record number {number} has no whole ref_id, ann_id, image_id, split and sentences.")
             continue
         wrong = _wrong(referent, instances, seen, seen_sentences)
@@ -178,6 +178,7 @@ def _referent(record: Mapping[str, Any], sentences: Sentences) -> Referent:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("a text is wanted")
+    value.encode()  # raises a ValueError for half a surrogate pair, which JSON can name and nothing can write
     return value
 
 
