@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
 from deixis.models.magnet import MagNet, MagNetConfig
 from deixis.models.mask_grounding import GroundingConfig
-from deixis.models.vega import VEGAConfig
+from deixis.models.vega import VEGA, VEGAConfig
 from deixis.recipes.catalogue import RECIPES
 from deixis.recipes.loading import load
 from deixis.recipes.pretrained import StartFrom
@@ -97,6 +98,51 @@ def test_a_run_starts_from_some_of_anothers_weights(tmp_path: Path) -> None:
         if name.startswith("fusion.vision."):
             torch.testing.assert_close(tensor, first[name], atol=1e-6, rtol=0)
     assert not torch.allclose(second["mask.weight"], first["mask.weight"])
+
+
+def test_a_run_goes_on_without_the_weights_and_the_vocabulary_that_it_began_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(RUN, tmp_path / "first", quiet=True)
+    origin = StartFrom(checkpoint=str(tmp_path / "first/last"), needed=True)
+    run = replace(RUN, start_from=origin, vocabulary=str(tmp_path / "first/vocab.txt"))
+    whole, parted, unsaved = (tmp_path / name for name in ("whole", "parted", "unsaved"))
+    assert execute(run, whole, quiet=True).finished
+    loss, steps = VEGA.loss, list[bool]()
+
+    def stopped_in_the_second_step(self: VEGA, batch: Batch, output: Output) -> dict[str, torch.Tensor]:
+        steps.append(self.training)
+        if sum(steps) == 2 and self.training:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(self, batch, output)
+
+    monkeypatch.setattr(VEGA, "loss", stopped_in_the_second_step)
+    assert not execute(run, parted, quiet=True).finished
+    shutil.copytree(parted, unsaved, ignore=shutil.ignore_patterns("last"))
+    shutil.rmtree(tmp_path / "first")
+    assert execute(run, parted, resume=True, quiet=True).finished
+    ours, theirs = (native.read(folder / "last") for folder in (parted, whole))
+    assert ours.vocabulary == theirs.vocabulary
+    assert all(torch.equal(ours.weights[name], tensor) for name, tensor in theirs.weights.items())
+    with pytest.raises(DeixisError, match="first/last"):  # nothing was saved that could stand in its place
+        execute(run, unsaved, resume=True, quiet=True)
+
+
+def test_a_run_that_ended_before_it_saved_anything_begins_anew(tmp_path: Path) -> None:
+    execute(RUN, tmp_path, quiet=True)
+    before = native.read(tmp_path / "last")
+    shutil.rmtree(tmp_path / "last")
+    assert execute(RUN, tmp_path, resume=True, quiet=True).finished
+    after = native.read(tmp_path / "last")
+    assert after.vocabulary == before.vocabulary
+    assert all(torch.equal(after.weights[name], tensor) for name, tensor in before.weights.items())
+
+
+def test_a_new_run_reads_its_own_vocabulary_and_not_one_that_another_left(tmp_path: Path) -> None:
+    (tmp_path / "run/last").mkdir(parents=True)
+    (tmp_path / "run/last/vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+    assert execute(RUN, tmp_path / "run", quiet=True).finished
+    assert len(native.read(tmp_path / "run/last").vocabulary) > 100
 
 
 def test_a_vocabulary_larger_than_the_text_encoder_is_refused(tmp_path: Path) -> None:

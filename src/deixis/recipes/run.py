@@ -30,6 +30,7 @@ from ..train.loop import Result, train
 from ..train.optim import Optimiser
 from ..train.processes import processes
 from ..train.schedule import Schedule
+from ..train.state import STATE
 from .grounding import ground, optimiser_around, ungrounded
 from .pretrained import StartFrom, start
 from .sources import Data
@@ -78,7 +79,8 @@ def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -
         check_compiler()
     torch.manual_seed(run.seed)
     system = build(name_of(run.system), run.system)
-    start(system, run.start_from)
+    if not (out / STATE).exists():  # it holds every weight, and what the run started from may be gone
+        start(system, run.start_from)
     training, held = run.data.readers()
     if processes().is_main_process:
         for sentence in leaks(training, held):
@@ -174,8 +176,11 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: st
 
 
 def _tokenizer(run: Run, training: Reader, out: Path, is_new: bool) -> Tokenizer:
-    """The run's vocabulary; one that is learned stays in the folder, for a resumed run must number words alike."""
-    if run.vocabulary == LEARNED:
+    """The run's vocabulary; it stays in the folder, for a resumed run must number words alike."""
+    beside_state = out / STATE.with_name(native.VOCABULARY)
+    if not is_new and beside_state.exists():
+        tokenizer = Tokenizer.from_file(beside_state)
+    elif run.vocabulary == LEARNED:
         kept = out / native.VOCABULARY
         with processes().main_process_first():
             if processes().is_main_process and (is_new or not kept.exists()):

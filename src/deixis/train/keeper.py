@@ -18,7 +18,7 @@ from ..records import Batch
 from .engine import Engine
 from .journal import Journal
 from .progress import Display
-from .state import State
+from .state import STATE, State
 from .validation import Album, Scores, validate
 
 Publish = Callable[[Path, dict[str, Tensor], dict[str, float]], None]
@@ -78,9 +78,9 @@ class Keeper:
         state = self.engine.state(step)
         _check_finite(state)
         if self.writes:
-            state.save(self.out / "last" / "state.pt")
+            state.save(self.out / STATE)
             with self.engine.averaged():
-                self.publish(self.out / "last", self.engine.system.state_dict(), asdict(scores) if scores else {})
+                self.publish(self.out / STATE.parent, self.engine.system.state_dict(), asdict(scores) if scores else {})
         self.engine.accelerator.wait_for_everyone()
 
 

@@ -25,7 +25,7 @@ from .engine import Engine, Precision
 from .keeper import Held, Keeper, Publish
 from .optim import Optimiser
 from .schedule import Schedule
-from .state import State
+from .state import STATE, State
 from .validation import Scores
 
 
@@ -72,7 +72,7 @@ def train(
     if not isinstance(system, nn.Module):
         raise TypeError(f"A system is a torch.nn.Module; {type(system).__name__} is none.")
     engine = Engine(system, optimiser, precision, seed, compiled, parts=schedule.accumulate)
-    state_path = out / "last" / "state.pt"
+    state_path = out / STATE
     start = engine.resume(State.load(state_path)) if state_path.exists() else 0
     total = schedule.total(batches.steps_per_epoch)
     validate_every = schedule.validate_every or batches.steps_per_epoch

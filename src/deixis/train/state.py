@@ -12,6 +12,7 @@ from ..errors import DeixisError
 from ..files import replaced
 
 _FORMAT = 1
+STATE = Path("last/state.pt")  # in a run's folder
 
 
 @dataclass(frozen=True, kw_only=True)
