@@ -76,6 +76,14 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert all(torch.equal(ours[0][name], ours[1][name]) for name in ours[0])
 
 
+def test_runs_of_other_seeds_draw_other_dropout(tmp_path: Path) -> None:
+    first, again, other = (
+        tiny.run(tmp_path / name, dropout=0.3, seed=seed)[0] for name, seed in (("one", 1), ("again", 1), ("two", 2))
+    )
+    assert equal(first, again)
+    assert not equal(first, other)
+
+
 def test_a_run_killed_twice_resumes_to_the_same_bits(tmp_path: Path) -> None:
     """Once in the middle of a step, once in the middle of writing its state."""
     whole, _ = tiny.run(tmp_path / "whole", steps=24, dropout=0.3)

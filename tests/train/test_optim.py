@@ -48,6 +48,14 @@ def test_each_group_keeps_its_share_of_the_rate() -> None:
     assert sorted(group["lr"] for group in optimiser.param_groups) == pytest.approx([0.05, 0.5])
 
 
+@pytest.mark.parametrize("matrix_lr", [None, 0.02])
+def test_betas_and_epsilon_reach_every_group(matrix_lr: float | None) -> None:
+    optimiser = build(network(), Optimiser(betas=(0.5, 0.75), epsilon=1e-3, matrix_lr=matrix_lr, slow=("vision.*",)))
+    assert len(optimiser.param_groups) > 1
+    for group in optimiser.param_groups:
+        assert (group["betas"], group["eps"]) == ((0.5, 0.75), 1e-3)
+
+
 def test_only_groups_with_decay_shrink_without_gradients() -> None:
     system = network()
     before = {name: parameter.detach().clone() for name, parameter in system.named_parameters()}

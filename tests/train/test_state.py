@@ -46,6 +46,16 @@ def test_a_broken_state_is_one_sentence(tmp_path: Path, keep: int) -> None:
         State.load(path)
 
 
+def test_a_state_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.pt"
+    with monkeypatch.context() as before:
+        before.setattr("deixis.train.state._FORMAT", 0)
+        state(1).save(path)
+        assert State.load(path).step == 1
+    with pytest.raises(DeixisError, match="written by another version of deixis; train anew"):
+        State.load(path)
+
+
 def drawn(seed: int, step: int, rank: int) -> tuple[float, float, float]:
     seed_step(seed, step, rank)
     return random.random(), float(np.random.rand()), torch.rand(1).item()
@@ -56,3 +66,12 @@ def test_random_numbers_depend_on_seed_step_and_rank_alone() -> None:
     assert drawn(1, 2, 3) == first
     for other in (drawn(0, 2, 3), drawn(1, 3, 3), drawn(1, 2, 0)):
         assert all(one != two for one, two in zip(first, other, strict=True))
+
+
+def test_torch_draws_from_sixty_four_bits_of_seed() -> None:
+    seeds = []
+    for step in range(8):
+        seed_step(1, step, 0)
+        seeds.append(torch.initial_seed())
+    for bits in ({seed >> 32 for seed in seeds}, {seed % 2**32 for seed in seeds}):
+        assert len(bits) == len(seeds)

@@ -155,6 +155,7 @@ def run(
     lr: float = 0.05,
     save_every: int = 4,
     validate: bool = True,
+    seed: int = 0,
     system: nn.Module | None = None,
 ) -> tuple[nn.Module, Result]:
     if system is None:
@@ -177,6 +178,7 @@ def run(
         publish=Publisher(),
         validation=held() if validate else None,
         preprocess=Preprocess(image_size=SIDE),
+        seed=seed,
         quiet=True,
     )
     return system, result

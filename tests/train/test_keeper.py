@@ -1,0 +1,93 @@
+"""What is kept of a run: the best weights, which are the averaged ones, and the speed of training alone."""
+
+import json
+import os
+import runpy
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from deixis.records import Batch, Output
+from deixis.train import keeper
+from deixis.train.engine import Engine
+from deixis.train.journal import Journal
+from deixis.train.keeper import Diary
+from deixis.train.optim import Optimiser
+from deixis.train.progress import Display
+from deixis.train.state import STATE, State
+from deixis.train.validation import Scores
+
+tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("tiny.py"))))
+
+
+def test_the_best_stays_the_best_in_a_resumed_run_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coming = iter((0.5, 0.9, 0.7))
+
+    def validate(*_: object) -> Scores:
+        scores = Scores(miou=next(coming), oiou=0.0, p50=0.0)
+        if scores.miou == 0.9:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return scores
+
+    def kept() -> tuple[float, dict[str, Tensor]]:
+        scores = json.loads((tmp_path / "best/scores.json").read_text())
+        return scores["miou"], load_file(tmp_path / "best/model.safetensors")
+
+    monkeypatch.setattr(keeper, "validate", validate)
+    _, stopped = tiny.run(tmp_path, steps=18)
+    assert (stopped.step, stopped.best) == (13, 0.9)
+    score, weights = kept()
+    assert score == 0.9
+    _, resumed = tiny.run(tmp_path, steps=18)
+    assert (resumed.finished, resumed.scores.miou, resumed.best) == (True, 0.7, 0.9)
+    score_after, weights_after = kept()
+    assert score_after == 0.9
+    assert all(torch.equal(weights_after[name], tensor) for name, tensor in weights.items())
+
+
+def test_what_is_scored_and_kept_as_the_best_is_the_average(tmp_path: Path) -> None:
+    scored: list[Tensor] = []
+
+    class Watched(tiny.Dot):
+        def forward(self, batch: Batch) -> Output:
+            if not self.training:
+                scored.append(self.words.weight.detach().clone())
+            return super().forward(batch)
+
+    tiny.run(tmp_path, steps=6, average=0.9, system=Watched())
+    state = State.load(tmp_path / STATE)
+    best = load_file(tmp_path / "best/model.safetensors")
+    assert state.average is not None
+    assert all(torch.equal(best[name], tensor) for name, tensor in state.average.items())
+    assert not torch.equal(best["words.weight"], state.weights["words.weight"])
+    assert scored
+    assert all(torch.equal(weights, best["words.weight"]) for weights in scored)
+
+
+def test_the_speed_is_that_of_training_since_it_was_last_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(keeper, "time", SimpleNamespace(monotonic=lambda: now))
+    engine = Engine(tiny.Dot(), Optimiser(), "fp32", seed=0, compiled=False, parts=1)
+    journal = Mock(spec=Journal)
+    diary = Diary(engine, journal, Mock(spec=Display))
+
+    def speed(seconds: float) -> float:
+        """Of four steps of twelve expressions."""
+        nonlocal now
+        now += seconds
+        engine.losses += [(step, {"mask": torch.tensor(1.0)}) for step in range(4)]
+        diary.losses(4, 1.0, batch_size=12)
+        numbers: dict[str, float] = journal.write.call_args.args[1]
+        return numbers["expressions_per_second"]
+
+    assert speed(2.0) == pytest.approx(24.0)
+    assert speed(4.0) == pytest.approx(12.0)
+    now += 100.0
+    diary.scores(8, Scores(miou=0.0, oiou=0.0, p50=0.0))
+    assert speed(1.0) == pytest.approx(48.0)
