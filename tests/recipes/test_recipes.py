@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from torch import nn
 
 from deixis.recipes.catalogue import RECIPES
@@ -47,11 +48,28 @@ def test_vega_trains_everything() -> None:
     assert {decay[name] for name in decay if name.endswith("position_bias")} == {0.0}
 
 
-def test_magnet_is_trained_with_the_published_settings() -> None:
+@pytest.mark.parametrize(
+    ("system", "lr", "batch_size", "max_words"),
+    [("lavt", 5e-5, 32, 20), ("vega", 3e-5, 16, 21), ("magnet", 5e-5, 32, 20)],
+)
+def test_a_system_is_trained_with_the_published_settings(
+    system: str, lr: float, batch_size: int, max_words: int
+) -> None:
+    run = RECIPES[f"{system}_refcoco"]()
+    assert (run.optimiser.lr, run.optimiser.weight_decay) == (lr, 0.01)
+    assert (run.schedule.epochs, run.schedule.batch_size, run.schedule.power) == (40, batch_size, 0.9)
+    assert (run.schedule.steps, run.schedule.warm_up) == (None, 0)
+    assert (run.preprocess.image_size, run.preprocess.max_words) == (480, max_words)
+
+
+def test_lavt_weighs_its_two_classes_and_draws_one_sentence_of_an_object_as_published() -> None:
+    run = RECIPES["lavt_refcoco"]()
+    assert (run.system.class_weights, run.system.dice_weight) == ((0.9, 1.1), 0.0)
+    assert not run.data.every_sentence
+
+
+def test_magnet_weighs_its_masks_as_published_and_trains_everything() -> None:
     run = RECIPES["magnet_refcoco"]()
-    assert (run.optimiser.lr, run.optimiser.weight_decay) == (5e-5, 0.01)
-    assert (run.schedule.epochs, run.schedule.batch_size, run.schedule.power) == (40, 32, 0.9)
-    assert (run.preprocess.image_size, run.preprocess.max_words) == (480, 20)
     assert (run.system.mask_weight, run.system.dice_weight) == (5.0, 5.0)
     assert None not in treatment("magnet_refcoco")[1].values()
 
