@@ -159,7 +159,8 @@ def test_longer_sentences_than_the_text_encoder_reads_are_refused(tmp_path: Path
 def test_a_run_that_could_not_begin_leaves_its_folder_to_the_next(tmp_path: Path) -> None:
     nowhere = replace(RUN, start_from=StartFrom(checkpoint=str(tmp_path / "absent")))
     too_long = replace(RUN, preprocess=replace(RUN.preprocess, max_words=9))
-    for broken in (nowhere, too_long):
+    mistyped = replace(RUN, optimiser=replace(RUN.optimiser, slow=("visoin.*",)))
+    for broken in (nowhere, too_long, mistyped, replace(RUN, workers=-1)):
         with pytest.raises(DeixisError):
             execute(broken, tmp_path / "run", quiet=True)
         assert read_run(tmp_path / "run") is None
@@ -167,6 +168,9 @@ def test_a_run_that_could_not_begin_leaves_its_folder_to_the_next(tmp_path: Path
     (tmp_path / "run" / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")  # of other sentences
     assert execute(RUN, tmp_path / "run", quiet=True).finished
     assert len((tmp_path / "run" / "vocab.txt").read_text().splitlines()) > 100
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(DeixisError, match=r"holds a run's last/state\.pt but no run\.json that says which"):
+        execute(RUN, tmp_path / "run", quiet=True)
 
 
 MAGNET = MagNetConfig(

@@ -4,6 +4,7 @@ import json
 import os
 import runpy
 import signal
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from deixis.records import Batch, Output
-from deixis.train import keeper
+from deixis.train import engine, keeper
 from deixis.train.engine import Engine
 from deixis.train.journal import Journal
 from deixis.train.keeper import Diary
@@ -91,3 +92,40 @@ def test_the_speed_is_that_of_training_since_it_was_last_told(monkeypatch: pytes
     now += 100.0
     diary.scores(8, Scores(miou=0.0, oiou=0.0, p50=0.0))
     assert speed(1.0) == pytest.approx(48.0)
+
+
+def test_what_is_published_is_never_older_than_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, steps = State.save, []
+
+    def watched(state: State, path: Path) -> None:
+        published = load_file(path.parent / "model.safetensors")
+        assert all(torch.equal(published[name], tensor) for name, tensor in (state.average or {}).items())
+        steps.append(state.step)
+        save(state, path)
+
+    monkeypatch.setattr(State, "save", watched)
+    tiny.run(tmp_path)
+    assert steps == [4, 8, 12]
+
+
+def test_batch_norms_are_the_main_processs_before_they_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "broadcast", shared := Mock())
+    system, alone = torch.nn.BatchNorm2d(2), SimpleNamespace(num_processes=1)
+    Engine.share_buffers(SimpleNamespace(accelerator=alone, system=system))  # type: ignore[arg-type]
+    shared.assert_not_called()
+    alone.num_processes = 2
+    Engine.share_buffers(SimpleNamespace(accelerator=alone, system=system))  # type: ignore[arg-type]
+    assert [call.args[0] is buffer for call, buffer in zip(shared.call_args_list, system.buffers(), strict=True)] == [
+        True
+    ] * 3
+
+
+def test_processes_ask_each_other_at_every_step_of_a_processor_and_some_of_a_gpu() -> None:
+    stop = threading.Event()
+    stop.set()
+    accelerator = SimpleNamespace(num_processes=2, device=torch.device("cpu"), reduce=lambda wish, how: 2 * wish)
+    asked = SimpleNamespace(accelerator=accelerator)
+    assert all(Engine.agree(asked, stop, step) for step in (1, 2, 3))  # type: ignore[arg-type]
+    assert not Engine.agree(asked, threading.Event(), 1)  # type: ignore[arg-type]
+    accelerator.device = torch.device("cuda")
+    assert not any(Engine.agree(asked, stop, step) for step in range(1, engine.AGREE_EVERY))  # type: ignore[arg-type]

@@ -99,3 +99,9 @@ def test_frozen_parameters_are_in_no_average() -> None:
 def test_numbers_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(DeixisError):
         Optimiser(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"matrix_lr": 0.0}, {"matrix_lr": -0.1}, {"slowness": 0.0}], ids=str)
+def test_rates_that_teach_nothing_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(DeixisError, match="learning rates, epsilon and slowness must be positive"):
+        Optimiser(**wrong)

@@ -3,6 +3,7 @@
 import os
 import random
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -75,3 +76,13 @@ def test_torch_draws_from_sixty_four_bits_of_seed() -> None:
         seeds.append(torch.initial_seed())
     for bits in ({seed >> 32 for seed in seeds}, {seed % 2**32 for seed in seeds}):
         assert len(bits) == len(seeds)
+
+
+def test_a_full_disk_is_said_and_the_old_state_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.pt"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(torch, "save", Mock(side_effect=RuntimeError("unexpected pos 6273984 vs 6273872")))
+    with pytest.raises(DeixisError, match=r"cannot be written \(unexpected pos .*\); is the disk full"):
+        state(1).save(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

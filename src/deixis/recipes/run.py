@@ -90,7 +90,6 @@ def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -
     if run.grounding is not None:
         system = grounded = ground(system, run.grounding, tokenizer.vocabulary)
         optimiser = optimiser_around(optimiser, grounded)
-    _claim(run, out)
     return train(
         system,  # type: ignore[arg-type]  # every entry of SYSTEMS is a System; `nn.Module` does not say so
         Batches(
@@ -120,6 +119,7 @@ def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -
         seed=run.seed,
         compiled=run.compiled,
         quiet=quiet,
+        claim=lambda: _claim(run, out),
     )
 
 
@@ -147,6 +147,8 @@ def _is_new(run: Run, out: Path, resume: bool) -> bool:
     before = read_run(out)
     if before is None and resume:
         raise DeixisError(f"{out} holds no run to resume; leave --resume away, or give the run's folder by --out.")
+    if before is None and (out / STATE).exists():
+        raise DeixisError(f"{out} holds a run's {STATE} but no {RUN_FILE} that says which; choose another --out.")
     if before is not None:
         differences = _differences(to_dict(before), to_dict(run))
         if differences:

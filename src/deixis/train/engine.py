@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from ..compiling import compile_once
@@ -18,6 +19,7 @@ from .processes import processes
 from .state import State, seed_step
 
 Precision = Literal["fp32", "bf16", "fp16"]
+AGREE_EVERY = 8  # steps of a GPU
 
 
 class Objective(nn.Module):
@@ -106,11 +108,21 @@ class Engine:
             best=self.best,
         )
 
-    def agree(self, stop: threading.Event, step: int, every: int) -> bool:
-        """Whether to stop; many processes ask each other only now and then, so that all stop at the same step."""
+    def share_buffers(self) -> None:
+        """Every process carries what the main one has counted in passing (batch norms): that is what is published."""
+        if self.accelerator.num_processes > 1:
+            for buffer in self.system.buffers():
+                broadcast(buffer)
+
+    def agree(self, stop: threading.Event, step: int) -> bool:
+        """Whether to stop; many processes ask each other, so that all stop at the same step.
+
+        Who started them kills them half a minute after the signal. GPUs, which a question holds up, are asked every
+        few steps only.
+        """
         if self.accelerator.num_processes == 1:
             return stop.is_set()
-        if step % every:
+        if self.accelerator.device.type != "cpu" and step % AGREE_EVERY:
             return False
         wish = torch.tensor(float(stop.is_set()), device=self.accelerator.device)
         return bool(self.accelerator.reduce(wish, "sum").item())

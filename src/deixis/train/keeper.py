@@ -54,6 +54,7 @@ class Keeper:
     def validate(self, step: int) -> Scores:
         """Score the weights that would be published; a new best one is published at once."""
         assert self.validation is not None
+        self.engine.share_buffers()
         accelerator, album = self.engine.accelerator, Album(self.preprocess)
         share = self.validation.share(accelerator.process_index, accelerator.num_processes)
         with self.engine.averaged():
@@ -74,13 +75,16 @@ class Keeper:
         return scores
 
     def save(self, step: int, scores: Scores | None) -> None:
-        """Raises DeixisError before anything is written where a weight is no finite number."""
+        """Raises DeixisError before anything is written where a weight is no finite number.
+
+        The state comes last: a run that was killed before it does these steps again, and publishes them again.
+        """
         state = self.engine.state(step)
         _check_finite(state)
         if self.writes:
-            state.save(self.out / STATE)
             with self.engine.averaged():
                 self.publish(self.out / STATE.parent, self.engine.system.state_dict(), asdict(scores) if scores else {})
+            state.save(self.out / STATE)
         self.engine.accelerator.wait_for_everyone()
 
 

@@ -9,7 +9,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -63,10 +63,12 @@ def train(
     seed: int = 0,
     compiled: bool = False,
     quiet: bool = False,
+    claim: Callable[[], None] = lambda: None,
 ) -> Result:
     """Train to the schedule's end, or on from `out/last/state.pt` where it exists.
 
-    SIGTERM and Ctrl-C finish the step, save and return. Raises DeixisError when a loss or a weight is no number,
+    SIGTERM and Ctrl-C finish the step, save and return. `claim` is called once nothing but training is left to fail,
+    before anything is written. Raises DeixisError when a loss or a weight is no number,
     naming the step.
     """
     if not isinstance(system, nn.Module):
@@ -80,12 +82,13 @@ def train(
     ranks, rank = engine.accelerator.num_processes, engine.accelerator.process_index
     stream = batches.stream(start, total, rank=rank, ranks=ranks, parts=schedule.accumulate)
     keeper = Keeper(engine, out, publish, validation, preprocess)
+    claim()
     scores, step = None, start
     with _stop_signals() as stop, keeper.diary(start, total, quiet) as diary:
         for step in range(start + 1, total + 1):
             parts = list(islice(stream, schedule.accumulate))
             engine.step(parts, step - 1, schedule.factor(step - 1, total))
-            stopping = engine.agree(stop, step, every=schedule.log_every)
+            stopping = engine.agree(stop, step)
             last, fresh = step == total or stopping, None
             if step % schedule.log_every == 0 or last:
                 diary.losses(step, step / batches.steps_per_epoch, schedule.batch_size)

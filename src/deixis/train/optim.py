@@ -34,7 +34,7 @@ class Optimiser:
     def __post_init__(self) -> None:
         if (
             self.lr <= 0
-            or (self.matrix_lr or 1) <= 0
+            or (self.matrix_lr is not None and self.matrix_lr <= 0)
             or self.weight_decay < 0
             or self.epsilon <= 0
             or self.slowness <= 0
@@ -56,7 +56,7 @@ def parameter_groups(system: nn.Module, optimiser: Optimiser) -> list[dict[str, 
             raise DeixisError(
                 f"The optimiser names {pattern!r}, but no parameter matches. {did_you_mean(pattern, names)}"
             )
-    matrix_lr = optimiser.matrix_lr or optimiser.lr
+    matrix_lr = optimiser.lr if optimiser.matrix_lr is None else optimiser.matrix_lr
     matrices = set() if optimiser.matrix_lr is None else _matrices(system)
     groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in system.named_parameters():

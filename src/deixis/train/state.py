@@ -27,9 +27,14 @@ class State:
     best: float | None
 
     def save(self, path: Path) -> None:
-        """A kill leaves the old state or the new one."""
-        with replaced(path) as beside:
-            torch.save({"format": _FORMAT, **vars(self)}, beside)
+        """A kill leaves the old state or the new one, and so does a full disk, for which DeixisError is raised."""
+        try:
+            with replaced(path) as beside:
+                torch.save({"format": _FORMAT, **vars(self)}, beside)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise DeixisError(
+                f"{path} cannot be written ({error}); is the disk full? Make room, then --resume."
+            ) from error
 
     @classmethod
     def load(cls, path: Path) -> "State":
