@@ -142,3 +142,19 @@ def test_it_learns_one_scene_by_heart(batch: Batch) -> None:
 def test_a_wrong_config_is_one_sentence(change: dict, sentence: str) -> None:
     with pytest.raises(DeixisError, match=sentence):
         LAVTConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"fusion_heads": (0, 1, 1, 1)}, "Fusion 1's 0 heads cannot share"),
+        ({"fusion_heads": (1, 1, -1, 1)}, "Fusion 3's -1 heads cannot share"),
+        ({"decoder_width": 0}, "decoder_width=0 leaves the decoder no channels"),
+        ({"decoder_width": -1}, "decoder_width=-1 leaves"),
+        ({"dice_weight": float("nan")}, "dice_weight=nan is negative or no number"),
+        ({"class_weights": (1.0, float("nan"))}, "two positive numbers"),
+    ],
+)
+def test_a_number_out_of_range_is_one_sentence(change: dict, sentence: str) -> None:
+    with pytest.raises(DeixisError, match=sentence):
+        LAVTConfig(**change)

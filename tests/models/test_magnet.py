@@ -322,3 +322,23 @@ def test_a_wrong_option_is_named_with_what_it_may_be(name: str, value: object, h
     object.__setattr__(config, name, value)  # past the tests' own type checks, as a command line's text would come
     with pytest.raises(DeixisError, match=hint):
         config.__post_init__()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("heads", 0, "heads cannot be 0"),
+        ("width", 0, "width cannot be 0"),
+        ("mask_width", -1, "mask_width cannot be -1"),
+        ("query_feed_forward", 0, "query_feed_forward cannot be 0"),
+        ("pixel_feed_forward", 0, "pixel_feed_forward cannot be 0"),
+        ("language_heads", (0, 1, 1), "must divide BERT's width"),
+        ("fusion_heads", (1, 0, 1, 1), "Fusion 2's 0 heads cannot share"),
+        ("alignment_weight", float("nan"), "negative or no number"),
+    ],
+)
+def test_a_number_out_of_range_is_one_sentence(name: str, value: object, hint: str) -> None:
+    config = replace(TINY)
+    object.__setattr__(config, name, value)
+    with pytest.raises(DeixisError, match=hint):
+        config.__post_init__()

@@ -395,3 +395,9 @@ def test_what_it_needs_is_said_in_a_sentence() -> None:
 
     with pytest.raises(DeixisError, match="Silent shows nothing"):
         MaskGrounding(Silent(), SMALL, VOCABULARY, 16, 16).train()(batch_of(2))
+
+
+@pytest.mark.parametrize("width", [0, -4])
+def test_a_predictor_without_channels_is_refused(width: int) -> None:
+    with pytest.raises(DeixisError, match="cannot be built"):
+        replace(SMALL, width=width)

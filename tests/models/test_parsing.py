@@ -43,3 +43,9 @@ def test_every_weight_gets_a_gradient(parser: Parsing) -> None:
 def test_a_parser_without_attributes_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one attribute"):
         ParsingConfig(vision=VISION, attributes=())
+
+
+def test_a_parser_without_channels_or_values_is_refused() -> None:
+    for change in ({"width": 0}, {"attributes": (("kind", 0),)}):
+        with pytest.raises(ValueError, match="a width and values of 1 or more"):
+            ParsingConfig(**{"vision": VISION, "attributes": (("kind", 5),), **change})

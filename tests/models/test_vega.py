@@ -373,3 +373,21 @@ def test_autocast_keeps_the_answer_and_its_gradients_finite() -> None:
     assert all(weight.grad.isfinite().all() for weight in model.parameters())
     full = answer(model.eval(), batch).logits
     torch.testing.assert_close(output.logits.float(), full, rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("heads", 0, "cannot be shared by 0 heads"),
+        ("heads", -2, "cannot be shared by -2 heads"),
+        ("fusion_heads", (1, 1), "fuses after 4 stages"),
+        ("fusion_heads", (0, 0, 0, 0), "Fusion 1's 0 heads cannot share 8 channels"),
+        ("fusion_heads", (1, 1, 3, 1), "Fusion 3's 3 heads cannot share 32 channels"),
+        ("dice_weight", float("nan"), "negative or no number"),
+    ],
+)
+def test_a_number_out_of_range_is_one_sentence(name: str, value: object, hint: str) -> None:
+    config = replace(TINY)
+    object.__setattr__(config, name, value)
+    with pytest.raises(DeixisError, match=hint):
+        config.__post_init__()

@@ -1,5 +1,6 @@
 """From a name or a path to a Segmenter; everything that can be wrong with a model is one sentence."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import deixis
 from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
+from deixis.cli import main
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
 from deixis.models.vega import VEGAConfig
@@ -167,6 +170,39 @@ def test_weights_of_another_config_or_truncated_are_refused(checkpoint: Path) ->
     (checkpoint / native.WEIGHTS).write_bytes(content[: len(content) // 2])
     with pytest.raises(DeixisError, match="truncated"):
         load(checkpoint)
+
+
+def rewrite_card(checkpoint: Path, **changes: object) -> None:
+    """Change fields of the card's config, named with `__` between the levels."""
+    card = json.loads((checkpoint / native.CARD).read_text())
+    for name, value in changes.items():
+        *levels, last = name.split("__")
+        part = card["config"]
+        for level in levels:
+            part = part[level]
+        part[last] = value
+    (checkpoint / native.CARD).write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"heads": 0}, "cannot be shared by 0 heads"),
+        ({"text__heads": 0}, "BERT's heads cannot be 0"),
+        ({"text__dropout": float("nan")}, "not nan"),
+        ({"vision__heads": [0, 1, 1, 1]}, "give numbers of 1 or more"),
+        ({"fusion_heads": [0, 1, 1, 1]}, "Fusion 1's 0 heads"),
+    ],
+)
+def test_a_card_with_numbers_out_of_range_is_one_sentence(
+    checkpoint: Path, changes: dict[str, object], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewrite_card(checkpoint, **changes)
+    Image.fromarray(PHOTO).save(checkpoint / "photo.png")
+    assert main(["segment", str(checkpoint / "photo.png"), "red", "--json", "--model", str(checkpoint)]) == 2
+    complaint = capsys.readouterr().err
+    assert sentence in complaint
+    assert complaint.count("\n") == 1
 
 
 def test_devices_and_dtypes_are_checked_before_anything_is_read() -> None:

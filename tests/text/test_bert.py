@@ -62,3 +62,18 @@ def test_heads_must_share_the_width() -> None:
         BertConfig(width=10, heads=3)
     with pytest.raises(DeixisError, match="positive"):
         BertConfig(layers=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"heads": 0}, "BERT's heads cannot be 0; give a positive number"),
+        ({"width": 0}, "width cannot be 0"),
+        ({"width": -12}, "width cannot be -12"),
+        ({"dropout": 2.0}, "dropout is a probability in .0, 1., not 2.0"),
+        ({"dropout": float("nan")}, "not nan"),
+    ],
+)
+def test_a_size_out_of_range_is_one_sentence(change: dict, sentence: str) -> None:
+    with pytest.raises(DeixisError, match=sentence):
+        BertConfig(**change)

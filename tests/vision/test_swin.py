@@ -199,3 +199,17 @@ def test_a_window_layout_made_in_inference_serves_training() -> None:
 def test_a_wrong_size_is_one_sentence(change: dict, sentence: str) -> None:
     with pytest.raises(DeixisError, match=sentence):
         SwinConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"heads": (0, 1, 1, 1)}, r"heads=\(0, 1, 1, 1\); give numbers of 1 or more"),
+        ({"heads": (-4, 8, 16, 32)}, "give numbers of 1 or more"),
+        ({"embed_dim": 0}, "embed_dim=0"),
+        ({"embed_dim": -128}, "embed_dim=-128"),
+    ],
+)
+def test_a_size_out_of_range_is_one_sentence(change: dict, sentence: str) -> None:
+    with pytest.raises(DeixisError, match=sentence):
+        SwinConfig(**change)

@@ -44,15 +44,20 @@ class LAVTConfig:
         if len(self.fusion_heads) != 4:
             raise DeixisError(f"LAVT fuses after 4 stages, but fusion_heads={self.fusion_heads}; give 4 numbers.")
         for stage, heads in enumerate(self.fusion_heads):
-            if self.vision.embed_dim * 2**stage % heads:
+            if heads < 1 or self.vision.embed_dim * 2**stage % heads:
                 width = self.vision.embed_dim * 2**stage
                 raise DeixisError(
                     f"Fusion {stage + 1}'s {heads} heads cannot share {width} channels; choose a divisor."
                 )
-        if len(self.class_weights) != 2 or min(self.class_weights) <= 0:
+        if self.decoder_width is not None and self.decoder_width < 1:
+            raise DeixisError(
+                f"decoder_width={self.decoder_width} leaves the decoder no channels; give 1 or more, or None for four "
+                "times the vision's embedding."
+            )
+        if len(self.class_weights) != 2 or not all(weight > 0 for weight in self.class_weights):
             raise DeixisError(f"class_weights are two positive numbers, not {self.class_weights}.")
-        if self.dice_weight < 0:
-            raise DeixisError(f"dice_weight={self.dice_weight} is negative; give 0 or more.")
+        if not self.dice_weight >= 0:
+            raise DeixisError(f"dice_weight={self.dice_weight} is negative or no number; give 0 or more.")
 
 
 class LAVT(nn.Module):
@@ -63,7 +68,8 @@ class LAVT(nn.Module):
         self.config = config = config or LAVTConfig()
         self.text = Bert(config.text)
         self.fusion = EarlyFusion(Swin(config.vision), config.text.width, config.fusion_heads)
-        self.decoder = ConvolutionalDecoder(self.fusion.widths, config.decoder_width or 4 * config.vision.embed_dim)
+        width = 4 * config.vision.embed_dim if config.decoder_width is None else config.decoder_width
+        self.decoder = ConvolutionalDecoder(self.fusion.widths, width)
 
     def forward(self, batch: Batch) -> Output:
         images = batch.images[:, batch.images.shape[1] // 2]

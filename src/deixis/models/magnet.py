@@ -73,19 +73,21 @@ class MagNetConfig:
             raise DeixisError(
                 f"MagNet wants 4 fusion_heads and 3 language_heads, not {self.fusion_heads} and {self.language_heads}."
             )
+        self._check_decoders()
         self._check_widths()
-        if min(self.mask_weight, self.dice_weight, self.presence_weight, self.alignment_weight) < 0:
-            raise DeixisError("A loss weight is negative; give 0 or more.")
+        weights = (self.mask_weight, self.dice_weight, self.presence_weight, self.alignment_weight)
+        if not all(weight >= 0 for weight in weights):
+            raise DeixisError("A loss weight is negative or no number; give 0 or more.")
 
     def _check_widths(self) -> None:
         for stage, heads in enumerate(self.fusion_heads):
             quarter = self.vision.embed_dim * 2**stage // 4
-            if self.vision.embed_dim % 4 or quarter % heads:
+            if heads < 1 or self.vision.embed_dim % 4 or quarter % heads:
                 raise DeixisError(
                     f"Fusion {stage + 1}'s {heads} heads cannot share a quarter of {4 * quarter} channels; "
                     "choose a divisor, and an embed_dim that 4 divides."
                 )
-        if any(self.text.width % heads for heads in self.language_heads):
+        if any(heads < 1 or self.text.width % heads for heads in self.language_heads):
             raise DeixisError(f"language_heads={self.language_heads} must divide BERT's width {self.text.width}.")
         if self.width % self.heads or self.width % GROUPS or self.width % 4:
             raise DeixisError(
@@ -93,6 +95,11 @@ class MagNetConfig:
             )
         if self.text.layers < 4:
             raise DeixisError(f"MagNet reads in 4 steps, but BERT has {self.text.layers} layers; give 4 or more.")
+
+    def _check_decoders(self) -> None:
+        for name in ("width", "heads", "mask_width", "pixel_feed_forward", "query_feed_forward"):
+            if (size := getattr(self, name)) < 1:
+                raise DeixisError(f"MagNet's {name} cannot be {size}; give a positive number.")
         if min(self.pixel_layers, self.pixel_points, self.query_layers, *self.pooled_sides, 1) < 1:
             raise DeixisError("MagNet wants a layer in each decoder, a point to look at and pooled sides of 1 or more.")
 

@@ -61,7 +61,7 @@ class GroundingConfig:
                 "Mask grounding wants a probability and a share from 0 to 1, the share above 0, a dropout below 1 and "
                 f"a weight of 0 or more, not {self.probability}, {self.share}, {self.dropout} and {self.weight}."
             )
-        if min(self.layers, self.heads, self.feed_forward) < 1 or self.width % self.heads or self.width % 4:
+        if min(self.layers, self.width, self.heads, self.feed_forward) < 1 or self.width % self.heads or self.width % 4:
             raise DeixisError(
                 f"The predictor of {self.layers} layers, width {self.width}, {self.heads} heads and feed-forward "
                 f"{self.feed_forward} cannot be built; give positive numbers, and a multiple of 4 and of the heads."

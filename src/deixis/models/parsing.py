@@ -15,6 +15,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..errors import DeixisError
 from ..vision.swin import Swin, SwinConfig
 
 
@@ -28,7 +29,11 @@ class ParsingConfig:
 
     def __post_init__(self) -> None:
         if not self.attributes:
-            raise ValueError("Parsing needs at least one attribute to learn.")
+            raise DeixisError("Parsing needs at least one attribute to learn, and none came; name one.")
+        if min(self.width, *(count for _, count in self.attributes)) < 1:
+            raise DeixisError(
+                f"Parsing wants a width and values of 1 or more, not {self.width} and {self.attributes}; raise them."
+            )
 
 
 class Parsing(nn.Module):

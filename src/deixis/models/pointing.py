@@ -33,7 +33,7 @@ class PointingConfig:
     dice_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.dice_weight < 0:
+        if self.width < 1 or not self.dice_weight >= 0:
             raise DeixisError(
                 f"Pointing wants a positive width and no negative weight, not {self.width} and {self.dice_weight}."
             )

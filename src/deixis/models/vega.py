@@ -74,17 +74,28 @@ class VEGAConfig:
                 raise DeixisError(f"VEGA has no {name} {value!r}. {did_you_mean(str(value), known)}")
         object.__setattr__(self, "fusion_heads", tuple(self.fusion_heads))
         object.__setattr__(self, "decoder_widths", tuple(self.decoder_widths))
+        self._check_fusion()
         if len(self.decoder_widths) != 3:
             raise DeixisError(f"VEGA's decoder wants widths for strides 4, 8 and 16, not {self.decoder_widths}.")
-        if any(width < 1 or width % self.heads for width in (self.width, *self.decoder_widths)):
+        if self.heads < 1 or any(width < 1 or width % self.heads for width in (self.width, *self.decoder_widths)):
             raise DeixisError(
                 f"VEGA's widths {self.width} and {self.decoder_widths} cannot be shared by {self.heads} heads; "
                 "make each a multiple."
             )
         if not 0 < self.selection_ratio <= 1:
             raise DeixisError(f"selection_ratio is a share in (0, 1], not {self.selection_ratio}.")
-        if min(self.pixel_contrast_weight, self.dice_weight) < 0:
-            raise DeixisError("A loss weight is negative; give 0 or more.")
+        if not all(weight >= 0 for weight in (self.pixel_contrast_weight, self.dice_weight)):
+            raise DeixisError("A loss weight is negative or no number; give 0 or more.")
+
+    def _check_fusion(self) -> None:
+        if len(self.fusion_heads) != 4:
+            raise DeixisError(f"VEGA fuses after 4 stages, but fusion_heads={self.fusion_heads}; give 4 numbers.")
+        for stage, heads in enumerate(self.fusion_heads):
+            width = self.vision.embed_dim * 2**stage
+            if heads < 1 or width % heads:
+                raise DeixisError(
+                    f"Fusion {stage + 1}'s {heads} heads cannot share {width} channels; choose a divisor."
+                )
 
     @property
     def has_visual(self) -> bool:

@@ -25,12 +25,16 @@ class BertConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        sizes = ("layers", "width", "heads", "feed_forward", "vocabulary", "positions")
+        for name in sizes:
+            if (size := getattr(self, name)) < 1:
+                raise DeixisError(f"BERT's {name} cannot be {size}; give a positive number.")
         if self.width % self.heads:
             raise DeixisError(
                 f"BERT has {self.width} channels, which {self.heads} heads cannot share; choose a divisor."
             )
-        if min(self.layers, self.feed_forward, self.vocabulary, self.positions) < 1:
-            raise DeixisError("BERT wants at least one layer, hidden unit, word and position; give positive numbers.")
+        if not 0 <= self.dropout < 1:
+            raise DeixisError(f"BERT's dropout is a probability in [0, 1), not {self.dropout}.")
 
 
 class Bert(nn.Module):

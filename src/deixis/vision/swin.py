@@ -40,6 +40,11 @@ class SwinConfig:
         object.__setattr__(self, "heads", tuple(self.heads))
         if len(self.depths) != 4 or len(self.heads) != 4:
             raise DeixisError(f"Swin has 4 stages, but depths={self.depths} and heads={self.heads}; give 4 of each.")
+        if min(self.embed_dim, *self.heads) < 1:
+            raise DeixisError(
+                f"Swin wants channels and heads, not embed_dim={self.embed_dim} and heads={self.heads}; "
+                "give numbers of 1 or more."
+            )
         for stage, heads in enumerate(self.heads):
             if self.embed_dim * 2**stage % heads:
                 raise DeixisError(
