@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,6 +205,42 @@ def test_a_card_with_numbers_out_of_range_is_one_sentence(
     complaint = capsys.readouterr().err
     assert sentence in complaint
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"text__width": 10**9}, r"of shape \[8, 8\], but the system wants \[8, 1000000000\]"),
+        ({"text__width": 10**12}, "asks for weights of impossible size"),
+        ({"text__positions": 10**9}, r"wants \[1000000000, 8\]"),
+        ({"text__positions": 10**30}, "asks for weights of impossible size"),
+        ({"vision__window": 10**6}, r"wants \[3999996000001, 1\]"),
+        ({"text__layers": 10**6}, r"asks for 1000004 layers, but holds \d+ weights; get an unchanged copy"),
+        ({"vision__depths": [1, 1, 1, 10**7]}, "asks for 10000004 layers"),
+        ({"text__layers": 10}, "lacks 144 weights"),
+    ],
+)
+def test_a_card_that_asks_for_more_than_the_file_holds_is_refused_before_it_is_built(
+    checkpoint: Path, changes: dict[str, object], sentence: str
+) -> None:
+    rewrite_card(checkpoint, **changes)
+    with pytest.raises(DeixisError, match=sentence):
+        load(checkpoint, device="cpu")
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_what_no_checkpoint_holds_is_as_in_a_system_that_was_built(name: str, tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"vision": CONFIG.vision, "text": replace(CONFIG.text, layers=4)}
+    sizes |= {"width": 32, "pixel_layers": 1, "query_layers": 1} if name == "magnet" else {}
+    config = SYSTEMS[name][0](**sizes)
+    system, preprocess = build(name, config), Preprocess(image_size=64, max_words=8)
+    card = native.Card(system=name, config=to_dict(config), preprocess=preprocess)
+    native.save(tmp_path, system.state_dict(), card, VOCABULARY)
+    loaded = load(tmp_path, device="cpu").system
+    buffers = dict(system.named_buffers())
+    assert buffers.keys() == dict(loaded.named_buffers()).keys()
+    assert all(torch.equal(tensor, buffers[of]) for of, tensor in loaded.named_buffers())
+    assert [tensor.requires_grad for tensor in loaded.parameters()] == [True] * len(list(system.parameters()))
 
 
 def test_devices_and_dtypes_are_checked_before_anything_is_read() -> None:

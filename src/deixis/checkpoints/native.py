@@ -117,7 +117,10 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
-    """Load every weight. Raises DeixisError with the first names and shapes that do not fit."""
+    """Load every weight. Raises DeixisError with the first names and shapes that do not fit.
+
+    A system on the meta device gets memory once everything fits; buffers that no checkpoint holds are then unfilled.
+    """
     wanted = system.state_dict()
     missing, surplus = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))
     if missing or surplus:
@@ -130,6 +133,8 @@ def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
                 f"{where} has {name!r} of shape {list(tensor.shape)}, but the system wants {list(wanted[name].shape)}; "
                 "it was made for another config."
             )
+    if any(tensor.is_meta for tensor in wanted.values()):
+        system.to_empty(device="cpu")
     system.load_state_dict(dict(weights))
 
 

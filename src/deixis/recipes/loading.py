@@ -2,9 +2,10 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import torch
+from torch import nn
 
 from ..checkpoints import native
 from ..checkpoints.published import PUBLISHED, published_name
@@ -12,6 +13,7 @@ from ..data.visuals import Source
 from ..errors import DeixisError, did_you_mean
 from ..predict.prediction import Prediction
 from ..predict.segmenter import Expressions, Segmenter
+from ..text.bert import Bert
 from ..text.tokenizer import Tokenizer
 from .conversion import kept, obtain
 from .systems import SYSTEMS, build
@@ -47,8 +49,7 @@ def load(
             f"The checkpoint {place} has {len(checkpoint.vocabulary)} words and reads {read} at a time, but its text "
             f"encoder knows {known.vocabulary} and reads {known.positions}; get an unchanged copy."
         )
-    system = build(checkpoint.card.system, config)
-    native.fill(system, checkpoint.weights, f"The checkpoint {place}")
+    system = _filled(checkpoint, config, f"The checkpoint {place}")
     tokenizer = Tokenizer(checkpoint.vocabulary)
     return Segmenter(
         system,
@@ -118,6 +119,31 @@ def find(name_or_path: str | Path, *, download: bool = False) -> Path:
     beside = path.parent if path.parent.is_dir() else Path()
     names = ["embedded", *PUBLISHED, *(str(place) for place in beside.glob("*") if _holds_model(place))]
     raise DeixisError(f"There is no model {str(name_or_path)!r}. {did_you_mean(str(name_or_path), names)}")
+
+
+def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module:
+    """The card's system with the checkpoint's weights; it takes no memory before every shape is compared."""
+    # Even without memory a million layers take minutes; each has weights, so a card cannot ask for more than there are.
+    layers = config.text.layers + sum(config.vision.depths)
+    layers += sum(getattr(config, name, 0) for name in ("pixel_layers", "query_layers"))
+    if layers + len(getattr(config, "pooled_sides", ())) > len(checkpoint.weights):
+        raise DeixisError(
+            f"{where} has a card that asks for {layers} layers, but holds {len(checkpoint.weights)} weights; get an "
+            "unchanged copy."
+        )
+    try:
+        with torch.device("meta"):
+            system = build(checkpoint.card.system, config)
+    except (RuntimeError, TypeError, OverflowError) as error:  # a tensor of more values than PyTorch can count
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DeixisError(
+            f"{where} has a card that asks for weights of impossible size ({reason}); get an unchanged copy."
+        ) from error
+    native.fill(system, checkpoint.weights, where)
+    for part in system.modules():
+        if isinstance(part, Bert):
+            part.number()
+    return system
 
 
 def _published(name: str, download: bool) -> Path:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import BertConfig as PublishedConfig
@@ -56,6 +57,12 @@ class Bert(nn.Module):
         )
         published._attn_implementation = "sdpa"
         self.bert = BertModel(published, add_pooling_layer=False)
+
+    def number(self) -> None:
+        """Fill what no checkpoint holds: the places' numbers, and the one sentence that all words are of."""
+        embeddings = self.bert.embeddings
+        embeddings.position_ids = torch.arange(self.config.positions, device=embeddings.position_ids.device)[None]
+        embeddings.token_type_ids = torch.zeros_like(embeddings.position_ids)
 
     def embed(self, words: Int[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
         """What a word is and where it stands, before any layer."""

@@ -67,7 +67,8 @@ class Swin(nn.Module):
         self.config = config
         self.widths: tuple[int, ...] = tuple(config.embed_dim * 2**stage for stage in range(4))
         self.patches = PatchEmbedding(config.embed_dim, config.coordinates)
-        drops = torch.linspace(0, config.drop_path, sum(config.depths)).split(list(config.depths))
+        # Numbers to count with, so they stay on the CPU where the network itself is built without memory.
+        drops = torch.linspace(0, config.drop_path, sum(config.depths), device="cpu").split(list(config.depths))
         self.stages = nn.ModuleList(
             nn.ModuleList(
                 Block(width, heads, config.window, shifted=number % 2 == 1, drop_path=drop)
