@@ -88,6 +88,18 @@ def test_a_resumed_run_begins_with_what_its_folder_says(executed: list[tuple[Run
     assert executed == [(kept, tmp_path, True)]
 
 
+def test_a_run_is_resumed_by_a_recipe_of_its_own_kind_alone(
+    executed: list[tuple[Run, Path, bool]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs._claim(RECIPES["vega_toyland"](), tmp_path)
+    for recipe, kind in (("lavt-toyland", "lavt on ToylandData"), ("vega-refcoco", "vega on StoredData")):
+        assert main(["train", recipe, "--resume", "--out", str(tmp_path)]) == 2
+        told = f"holds a run of vega on ToylandData, and `deixis train {recipe}` is {kind}; resume it by its own"
+        assert told in capsys.readouterr().err
+    assert executed == []
+    assert main(["train", "vega-toyland-grounded", "--resume", "--out", str(tmp_path)]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -95,11 +107,19 @@ def test_a_resumed_run_begins_with_what_its_folder_says(executed: list[tuple[Run
         (["vega-toyland", "--schedule.stps", "3"], "no option '--schedule.stps'. Did you mean '--schedule.steps'?"),
         (["vega-toyland-grounded", "--grounding", "x"], "no option '--grounding'. Did you mean '--grounding."),
         (["vega-toyland-grounded", "--grounding.encoder", "center"], "encoder"),
-        (["vega-toyland", "--schedule.steps", "x"], "schedule.steps cannot be 'x'"),
-        (["vega-toyland", "--precision", "fp23"], "'fp23'"),
-        (["vega-toyland", "--optimiser.lr", "-1"], "learning rate"),
+        (["vega-toyland", "--schedule.steps", "x"], "deixis: --schedule.steps cannot be x; `--help` says"),
+        (["vega-toyland", "--precision", "fp8"], "deixis: --precision cannot be fp8; `--help` says what it takes.\n"),
+        (["vega-toyland", "--seed", "1.5"], "deixis: --seed cannot be 1.5; `--help` says what it takes.\n"),
+        (["vega-toyland", "--seed", "2", "--seed="], "--seed cannot be empty; `--help` says"),
+        (["vega-toyland", "--optimiser.betas=1", "x"], "--optimiser.betas cannot be 1 x; `--help` says"),
+        (["vega-toyland", "--data.registers", "toyworld", "--seed", "1"], "--data.registers cannot be toyworld;"),
+        (["vega-toyland", "--optimiser.betas", "1"], "--optimiser.betas wants 2 values after it; `--help`"),
+        (["vega-toyland", "--seed"], "--seed wants 1 value after it; `--help`"),
+        (["vega-toyland", "--system.text.dropout", "2"], "deixis: BERT's dropout is a probability in [0, 1), not 2.0."),
+        (["vega-toyland", "--system.heads", "0"], "deixis: VEGA's widths 128 and (32, 64, 128) cannot be shared by 0"),
+        (["vega-toyland", "--optimiser.lr", "-1"], "deixis: The learning rate"),
         (["vega-toyland", "--out"], "--out wants a folder"),
-        (["vega-toyland", "surplus"], "surplus"),
+        (["vega-toyland", "surplus"], "deixis: surplus belongs to no option;"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_two(

@@ -59,7 +59,13 @@ def _configured(run: "Run", options: list[str], out: Path, resume: bool, program
 
     from ..recipes.run import Run, read_run
 
-    run = _with_grounding_switched((read_run(out) if resume else None) or run, options)
+    before = read_run(out) if resume else None
+    if before is not None and _kind(before) != _kind(run):
+        raise DeixisError(
+            f"{out} holds a run of {_kind(before)}, and `{program}` is {_kind(run)}; resume it by its own recipe, or "
+            "choose another --out."
+        )
+    run = _with_grounding_switched(before or run, options)
     told, complained = io.StringIO(), io.StringIO()
     try:
         with redirect_stdout(told), redirect_stderr(complained):
@@ -75,7 +81,19 @@ def _configured(run: "Run", options: list[str], out: Path, resume: bool, program
         if not stopped.code:
             print(told.getvalue(), end="")
             return None
-        raise DeixisError(_complaint(options, complained.getvalue(), run)) from None
+        raise _own(stopped) or DeixisError(_complaint(options, complained.getvalue(), run)) from None
+
+
+def _kind(run: "Run") -> str:
+    from ..recipes.systems import name_of
+
+    return f"{name_of(run.system)} on {type(run.data).__name__}"
+
+
+def _own(stopped: BaseException) -> DeixisError | None:
+    """The sentence of ours that a config refused its values with, where that is why tyro stopped."""
+    reason = stopped.__context__
+    return reason if reason is None or isinstance(reason, DeixisError) else _own(reason)
 
 
 def _with_grounding_switched(run: "Run", options: list[str]) -> "Run":
@@ -102,12 +120,30 @@ def _complaint(options: list[str], complaint: str, run: "Run") -> str:
             name = option.split("=")[0].replace("_", "-")
             if name not in fields:
                 return f"The recipe has no option {option.split('=')[0]!r}. {did_you_mean(name, fields)}"
-    plain = " ".join(re.sub(r"[╭╮╰╯│─-]{2,}|[╭╮╰╯│─]", " ", re.sub(r"\x1b\[[0-9;]*m", "", complaint)).split())
-    wrong = re.search(r"parsing (\S+):.*?from \[(.*?)\]|argument (\S+): invalid choice: (\S+)", plain)
-    if wrong is not None:
-        name, value = (wrong[1], wrong[2]) if wrong[1] else (wrong[3], wrong[4])
-        return f"{name} cannot be {value}; `--help` says what it takes."
+    plain = re.sub(r"\x1b\[[0-9;]*m|[\u2500-\u257f]|^\W*-{9,}\W*$", "", complaint, flags=re.MULTILINE)
+    plain = " ".join(plain.split()).split(" For full helptext")[0]
+    if lacking := re.search(r"Missing value for argument '(\S+)'. Expected (\d+) values", plain):
+        return f"{lacking[1]} wants {lacking[2]} value{'s' * (lacking[2] != '1')} after it; `--help` says which."
+    if wrong := re.search(r"Error parsing (--\S+):|invalid choice .* for argument '(\S+)'", plain):
+        name = wrong[1] or wrong[2]
+        return f"{name} cannot be {_given(options, name)}; `--help` says what it takes."
+    if surplus := re.search(r"Unrecognized options: (.+)", plain):
+        return f"{surplus[1]} belongs to no option; write --FIELD VALUE, and `--help` says which there are."
     return f"The options do not fit: {plain}"
+
+
+def _given(options: list[str], name: str) -> str:
+    """What stands after the option, where it stands last."""
+    values: list[str] = []
+    taking = False
+    for option in options:
+        if option.startswith("--"):
+            given, equals, value = option.partition("=")
+            if taking := given.replace("_", "-") == name:
+                values = [value] if equals else []
+        elif taking:
+            values.append(option)
+    return " ".join(values) or "empty"
 
 
 def _dotted(config: object, prefix: str = "") -> list[str]:
