@@ -190,3 +190,30 @@ def test_weights_that_do_not_fit_are_named() -> None:
         fill(system, good | {"extra": good["bias"]}, "The checkpoint x")
     with pytest.raises(DeixisError, match=r"'bias' of shape \[5\], but the system wants \[4\]"):
         fill(system, good | {"bias": torch.ones(5)}, "The checkpoint x")
+
+
+def test_weights_of_eight_bits_are_read_as_floats(tmp_path: Path) -> None:
+    save(tmp_path, weights(), CARD, WORDS)
+    kept, header = native._tensors(tmp_path / "model.safetensors")
+    small = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in kept.items() if tensor.is_floating_point()}
+    native.save_file(kept | small, str(tmp_path / "model.safetensors"), metadata=header)
+    back = read(tmp_path).weights
+    assert back["weight"].dtype == torch.float32
+    assert torch.equal(back["weight"], small["weight"].float())
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ("[" * 100_000, "is no JSON"),
+        ("[" * 300 + "]" * 300, "nested deeper than 50 levels"),
+        ("9" * 5000, r"is no JSON \(a number of 5000 digits\)"),
+    ],
+)
+def test_a_card_without_end_is_one_sentence(part: str, sentence: str, tmp_path: Path) -> None:
+    save(tmp_path, weights(), CARD, WORDS)
+    text = (tmp_path / "card.json").read_text(encoding="utf-8")
+    (tmp_path / "card.json").write_text(text.replace('"width": 4', f'"width": {part}'), encoding="utf-8")
+    for reading in (read, read_card):
+        with pytest.raises(DeixisError, match=sentence):
+            reading(tmp_path)

@@ -276,3 +276,10 @@ def test_a_truncated_file_and_a_file_that_is_not_there(parts: dict, tmp_path: Pa
     torch.save([1, 2], path)
     with pytest.raises(DeixisError, match="holds a list"):
         read_official(path)
+
+
+@pytest.mark.parametrize("number", ["99999999", "9" * 5000])
+def test_a_block_of_a_number_without_end_is_one_sentence(magnet: dict, number: str, tmp_path: Path) -> None:
+    surplus = f"image_model.layers.1.blocks.{number}.norm1.weight"
+    with pytest.raises(DeixisError, match=r"lacks image_model\.layers\.1\.blocks\."):
+        read_official(write(tmp_path / "a.pth", magnet | {surplus: torch.ones(8)}))

@@ -91,6 +91,12 @@ def test_what_does_not_fit_is_named(origin: Path, tmp_path: Path) -> None:
     for sentence, origin_of in wrong.items():
         with pytest.raises(DeixisError, match=sentence):
             start(system(), origin_of)
+    broken = {"vision.weight": torch.ones(3, 2), "vision.bias": torch.full((3,), float("nan"))}
+    save_file(broken, tmp_path / "nan.safetensors")
+    with pytest.raises(
+        DeixisError, match=r"nan\.safetensors has a weight 'fusion\.vision\.bias' with values that are no"
+    ):
+        start(system(), StartFrom(checkpoint=str(tmp_path / "nan.safetensors"), take="vision.", put="fusion.vision."))
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
     with pytest.raises(DeixisError, match="no safetensors file"):
         start(system(), StartFrom(checkpoint=str(tmp_path / "broken.safetensors")))

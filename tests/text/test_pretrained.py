@@ -76,7 +76,31 @@ def test_what_does_not_fit_is_named(published: BertForPreTraining, tmp_path: Pat
     with pytest.raises(DeixisError, match="holds a list"):
         load_pretrained(Bert(TINY), path)
     path.write_bytes(b"<html>")
-    with pytest.raises(DeixisError, match="truncated or holds no weights"):
+    with pytest.raises(DeixisError, match="is a web page"):
         load_pretrained(Bert(TINY), path)
     with pytest.raises(DeixisError, match="There are no weights"):
         load_pretrained(Bert(TINY), tmp_path / "absent.bin")
+
+
+def test_values_that_are_no_numbers_are_named(published: BertForPreTraining, tmp_path: Path) -> None:
+    weights = state(published)
+    weights["bert.encoder.layer.1.output.dense.weight"][2, 3] = float("inf")
+    torch.save(weights, tmp_path / "bert.bin")
+    with pytest.raises(
+        DeixisError, match=r"bert\.bin has a weight 'encoder\.layer\.1\.output\.dense\.weight' with values"
+    ):
+        load_pretrained(Bert(TINY), tmp_path / "bert.bin")
+    load_pretrained(Bert(replace(TINY, layers=1)), tmp_path / "bert.bin")  # which does not read that layer
+
+
+def test_a_layer_of_a_number_without_end_is_one_sentence(published: BertForPreTraining, tmp_path: Path) -> None:
+    torch.save(state(published) | {f"bert.encoder.layer.{'9' * 5000}.x": torch.zeros(1)}, tmp_path / "bert.bin")
+    with pytest.raises(DeixisError, match=r"has encoder\.layer\.9999"):
+        load_pretrained(Bert(TINY), tmp_path / "bert.bin")
+
+
+@pytest.mark.parametrize("held", [{"model": None}, {"model": [1]}, {}])
+def test_a_file_without_tensors_is_one_sentence(held: dict[str, object], tmp_path: Path) -> None:
+    torch.save(held, tmp_path / "bert.bin")
+    with pytest.raises(DeixisError, match=r"lacks embeddings\."):
+        load_pretrained(Bert(TINY), tmp_path / "bert.bin")

@@ -138,5 +138,46 @@ def test_a_file_that_is_no_checkpoint_is_one_sentence(name: str, tmp_path: Path)
         load_pretrained(Swin(SIZE), tmp_path / name)
     for content in (b"", b"<html></html>", bytes(range(200))):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DeixisError, match="truncated or holds no weights"):
+        with pytest.raises(DeixisError, match=r"truncated or holds no weights|is empty|web page|cannot be read safely"):
             load_pretrained(Swin(SIZE), tmp_path / name)
+
+
+@pytest.mark.parametrize("held", [{"model": None}, {"model": [1]}, {}, {"model": {"x": 1}}])
+def test_a_file_without_tensors_is_one_sentence(held: dict[str, object], tmp_path: Path) -> None:
+    torch.save(held, tmp_path / "swin.pth")
+    with pytest.raises(DeixisError, match="is no Swin: it has nothing; give a published Swin's weights"):
+        load_pretrained(Swin(SIZE), tmp_path / "swin.pth")
+
+
+TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
+
+
+@pytest.mark.parametrize("shape", [(170, 1), (49, 1, 1), (0, 1), (49, 0), (), (16, 1)])
+def test_a_position_table_of_no_window_is_one_sentence(
+    published: SwinModel, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    torch.save({"model": original_spelling(published) | {TABLE: torch.zeros(shape)}}, tmp_path / "swin.pth")
+    with pytest.raises(DeixisError, match=r"stages\.0\.0\.attention\.position_bias of shape .* get an unchanged copy"):
+        load_pretrained(Swin(SIZE), tmp_path / "swin.pth")
+
+
+def test_queries_and_keys_that_cannot_be_joined_are_one_sentence(published: SwinModel, tmp_path: Path) -> None:
+    key = "encoder.layers.0.blocks.0.attention.k_proj.weight"
+    assert key in new_spelling(published)
+    for broken in (torch.zeros(8, 9), torch.tensor(0.0)):
+        save_file(new_spelling(published) | {key: broken}, tmp_path / "model.safetensors")
+        with pytest.raises(DeixisError, match=r"missing stages\.0\.0\.attention\.qkv\.weight"):
+            load_pretrained(Swin(SIZE), tmp_path / "model.safetensors")
+
+
+def test_values_that_are_no_numbers_are_named_before_anything_is_filled(published: SwinModel, tmp_path: Path) -> None:
+    weights = original_spelling(published)
+    weights["layers.2.blocks.1.mlp.fc1.bias"][3] = float("nan")
+    torch.save({"model": weights}, tmp_path / "swin.pth")
+    swin = Swin(SIZE)
+    before = swin.patches.projection.weight.clone()
+    with pytest.raises(
+        DeixisError, match=r"swin\.pth has a weight 'stages\.2\.1\.mlp\.0\.bias' with values that are no"
+    ):
+        load_pretrained(swin, tmp_path / "swin.pth")
+    assert torch.equal(swin.patches.projection.weight, before)

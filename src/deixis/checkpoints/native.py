@@ -15,10 +15,12 @@ from ..data.transforms import Preprocess
 from ..errors import DeixisError, did_you_mean
 from ..files import replaced
 from ..metrics.calibration import Calibration
+from ..weights import check_finite, tensors_in
 from .configs import from_dict, to_dict
 
 WEIGHTS, CARD, VOCABULARY = "model.safetensors", "card.json", "vocab.txt"
 FORMAT = 1
+DEEPEST, LONGEST = 50, 18  # levels of a card, and digits of its numbers; no card of ours comes near
 SCORE_OF_HEAD = (
     "the chance that what is meant is there, as the presence head says it; present where an answer was given"
 )
@@ -152,11 +154,8 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no iterator
     except (SafetensorError, OSError) as error:
         raise DeixisError(f"{file} is no safetensors file, or a truncated one ({error}); get a whole copy.") from error
-    for name, tensor in weights.items():
-        if tensor.is_floating_point():
-            if not bool(torch.isfinite(tensor).all()):
-                raise DeixisError(f"{file} has a weight {name!r} with values that are no numbers; it cannot be used.")
-            weights[name] = tensor.float()
+    weights = tensors_in(weights, file)
+    check_finite(weights, file)
     return weights, header
 
 
@@ -169,10 +168,26 @@ def _read_text(file: Path) -> str:
 
 def _card(text: str, where: str) -> Card:
     try:
-        plain = json.loads(text)
-    except json.JSONDecodeError as error:
+        plain = json.loads(text, parse_int=_whole)
+    except (ValueError, RecursionError) as error:
         raise DeixisError(f"{where} is no JSON ({error}); get a whole copy of the checkpoint.") from error
+    if _is_deeper(plain, DEEPEST):
+        raise DeixisError(f"{where} is nested deeper than {DEEPEST} levels; get an unchanged copy of the checkpoint.")
     return from_dict(Card, plain, where)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > LONGEST:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _is_deeper(plain: Any, levels: int) -> bool:
+    inside = [plain]
+    for _ in range(levels):
+        parts = [part.values() if isinstance(part, dict) else part for part in inside if isinstance(part, dict | list)]
+        inside = [each for part in parts for each in part]
+    return bool(inside)
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

@@ -1,9 +1,6 @@
 """Readers of the checkpoints that the papers' authors published: their files, our names."""
 
-import pickle
 import re
-import warnings
-from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DeixisError
+from ..weights import read_pickle, tensors_in
 from . import official_lavt, official_magnet
 from .renaming import Weights, some
 
@@ -66,8 +64,11 @@ def read_official(path: str | Path) -> OfficialCheckpoint:
 
     Raises DeixisError where the file is no such checkpoint, lacks a weight or has one too many.
     """
-    raw = _load(Path(path))
-    official = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in _flat(raw).items()}
+    path = Path(path)
+    if not path.is_file():
+        raise DeixisError(f"There is no checkpoint file at {path}; give the path of a published .pth.")
+    raw = read_pickle(path)
+    official = _flat(raw, path)
     system, layout = _layout(official, path)
     heads = _heads(raw.get("args"), path)
     try:
@@ -112,41 +113,10 @@ def _heads(arguments: Any, path: str | Path) -> list[int] | None:
     return [int(count) for count in told.split("-")]
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """The file's dict. Only tensors, plain containers and the published arguments' namespace may be in it."""
-    if not path.is_file():
-        raise DeixisError(f"There is no checkpoint file at {path}; give the path of a published .pth.")
-    with path.open("rb") as file:
-        start = file.read(512).lstrip()
-    if not start:
-        raise DeixisError(f"{path} is empty; download it again.")
-    if start[:1] == b"<":
-        raise DeixisError(f"{path} is a web page, not a checkpoint; download the file itself.")
-    try:
-        with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd pickle protocols: what cannot be read is an error anyway
-            raw = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), "it is no such file")
-        raise DeixisError(
-            f"{path} cannot be read safely as a checkpoint ({reason.strip()}); get the published one."
-        ) from None
-    except Exception as error:  # a broken file fails in every way there is
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DeixisError(f"{path} is truncated or no checkpoint ({reason}); download it again.") from None
-    if not isinstance(raw, dict):
-        raise DeixisError(
-            f"{path} holds a {type(raw).__name__}, and a dict of weights is wanted; get the published one."
-        )
-    return raw
-
-
-def _flat(raw: dict[str, Any]) -> Weights:
+def _flat(raw: dict[str, Any], path: Path) -> Weights:
     """One dict of tensors in the layout that has BERT under `text_encoder.`, without the wrapper's prefix."""
     flat: Weights = {}
     parts = ((raw.get("model", raw), ""), (raw.get("bert_model", {}), "text_encoder."))
     for part, prefix in parts:
-        if isinstance(part, Mapping):
-            tensors = {str(name): tensor for name, tensor in part.items() if isinstance(tensor, Tensor)}
-            flat |= {prefix + name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+        flat |= {prefix + name.removeprefix("module."): tensor for name, tensor in tensors_in(part, path).items()}
     return flat

@@ -154,8 +154,10 @@ def _group(reference: str, groups: Sequence[str]) -> int:
 
 
 def count(names: Iterable[str], pattern: str) -> int:
-    """One more than the highest number that the pattern's group finds."""
-    return 1 + max((int(match[1]) for name in names if (match := re.match(pattern, name))), default=-1)
+    """One more than the highest number that the pattern's group finds, but no more than it matches names."""
+    found = [match[1] for name in names if (match := re.match(pattern, name))]
+    # Each block has weights, so a higher number lacks the blocks before it; there may be too many to list.
+    return min(1 + max((int(number[:18]) for number in found), default=-1), len(found))
 
 
 def some(names: Iterable[str], limit: int = 4) -> str:

@@ -16,6 +16,7 @@ from ..text.bert import Bert
 from ..text.pretrained import load_pretrained as load_bert
 from ..vision.pretrained import load_pretrained as load_swin
 from ..vision.swin import Swin
+from ..weights import check_finite, tensors_in
 from .loading import find
 
 ENCODERS = ("text.*", "fusion.vision.*")
@@ -95,6 +96,7 @@ def _take(system: nn.Module, path: str, take: str = "", put: str = "", only: tup
                 f"{path} gives {name!r} of shape {list(tensor.shape)}, but the system wants "
                 f"{list(wanted[name].shape)}; the configs must agree."
             )
+    check_finite(taken, path)
     system.load_state_dict(taken, strict=False)
 
 
@@ -107,8 +109,6 @@ def _weights(path: str) -> dict[str, Tensor]:
     place = find(path)
     file = place / WEIGHTS if place.is_dir() else place
     try:
-        return {
-            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(file).items()
-        }
+        return tensors_in(load_file(file), file)
     except SafetensorError as error:
         raise DeixisError(f"{file} is no safetensors file, or a truncated one ({error}); get a whole copy.") from error

@@ -1,23 +1,17 @@
 """Swin weights that others published: the original `.pth` and transformers' safetensors, under our names."""
 
 import math
-import pickle
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from einops import rearrange
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import DeixisError
+from ..weights import Weights, check_finite, read_file, tensors_in
 from .swin import Swin
-
-Weights = dict[str, Tensor]
 
 BLOCK = r"layers\.(\d)\.blocks\.(\d+)\."
 OURS = r"stages.\1.\2."
@@ -69,12 +63,14 @@ def load_pretrained(swin: Swin, path: str | Path) -> None:
         )
     for name, tensor in weights.items():
         if name.endswith("position_bias"):
+            _check_table(tensor, name, path)
             weights[name] = tensor = stretch_position_bias(tensor, swin.config.window)
         if tensor.shape != wanted[name].shape:
             raise DeixisError(
                 f"{path} has {name} of shape {list(tensor.shape)}, and this Swin wants {list(wanted[name].shape)}; "
                 "take the weights of the same size."
             )
+    check_finite(weights, path)
     swin.load_state_dict(weights, strict=False)
 
 
@@ -83,14 +79,8 @@ def read_pretrained(path: str | Path) -> Weights:
     file = Path(path)
     if not file.is_file():
         raise DeixisError(f"There are no weights at {path}; give a published Swin's .pth or model.safetensors.")
-    try:
-        raw: Any = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DeixisError(f"{path} is truncated or holds no weights ({reason}); download it again.") from None
-    raw = raw.get("model", raw) if isinstance(raw, Mapping) else {}
-    tensors = {str(name): tensor for name, tensor in raw.items() if isinstance(tensor, Tensor)}
-    ours, unknown = _rename(tensors)
+    raw = read_file(file)
+    ours, unknown = _rename(tensors_in(raw.get("model", raw), file))
     if not any(name.startswith("stages.") for name in ours) or unknown:
         raise DeixisError(f"{path} is no Swin: it has {_some(unknown)}; give a published Swin's weights.")
     return ours
@@ -104,6 +94,15 @@ def stretch_position_bias(table: Tensor, window: int) -> Tensor:
     picture = rearrange(table, "(y x) heads -> 1 heads y x", y=side)
     picture = F.interpolate(picture.float(), size=(wanted, wanted), mode="bicubic", align_corners=False)
     return rearrange(picture, "1 heads y x -> (y x) heads").to(table.dtype)
+
+
+def _check_table(table: Tensor, name: str, path: str | Path) -> None:
+    side = math.isqrt(table.shape[0]) if table.ndim else 0
+    if table.ndim != 2 or not table.numel() or side**2 != table.shape[0] or side % 2 == 0:
+        raise DeixisError(
+            f"{path} has {name} of shape {list(table.shape)}, and a row for each relative position, an odd number "
+            "squared, and a column for each head are wanted; get an unchanged copy."
+        )
 
 
 def _rename(published: Weights) -> tuple[Weights, list[str]]:
@@ -131,8 +130,9 @@ def _join_qkv(weights: Weights) -> Weights:
         elif match[2][0] == "q":
             parts = ("query", "key", "value") if len(match[2]) > 1 else ("q", "k", "v")
             names = [f"{match[1]}.{part}.{match[3]}" for part in parts]
-            if all(part in weights for part in names):
-                joined[f"{match[1]}.qkv.{match[3]}"] = torch.cat([weights[part] for part in names])
+            found = [weights[part] for part in names if part in weights]
+            if len(found) == 3 and tensor.ndim and {part.shape for part in found} == {tensor.shape}:
+                joined[f"{match[1]}.qkv.{match[3]}"] = torch.cat(found)
     return joined
 
 

@@ -1,0 +1,78 @@
+"""Files of weights that others wrote: nothing is executed, and every fault is one sentence."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from deixis.errors import DeixisError
+from deixis.weights import check_finite, read_file, tensors_in
+
+
+class Evil:
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.trace),)
+
+
+def test_nothing_in_a_file_is_executed_nor_is_it_told_how_it_could_be(tmp_path: Path) -> None:
+    torch.save({"model": Evil(tmp_path / "trace")}, tmp_path / "evil.pth")
+    with pytest.raises(
+        DeixisError, match=r"evil\.pth cannot be read safely as a checkpoint \(it asks for \w+\.mkdir,"
+    ) as told:
+        read_file(tmp_path / "evil.pth")
+    assert not (tmp_path / "trace").exists()
+    assert not any(advice in str(told.value) for advice in ("weights_only", "safe_globals", "trust", "\n"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x80\x02.", b"\x80", b"\x80\x02" + b"(" * 9000, b"\x80\x02" + b"]" * 3000 + b"a" * 2999 + b".", b"PK\x03\x04"],
+)
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_a_broken_file_is_one_sentence(content: bytes, ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"file.{ending}"
+    path.write_bytes(content)
+    with pytest.raises(DeixisError, match=r"truncated|cannot be read safely|holds a list") as told:
+        read_file(path)
+    assert "\n" not in str(told.value)
+
+
+def test_floats_of_any_width_are_read_as_float32_and_counts_stay() -> None:
+    held = {
+        "a": torch.ones(2).to(torch.float8_e4m3fn),
+        "b": torch.ones(2).half(),
+        "c": torch.tensor(3),
+        "d": "no tensor",
+    }
+    found = tensors_in(held, "x.pth")
+    assert {name: tensor.dtype for name, tensor in found.items()} == {
+        "a": torch.float32,
+        "b": torch.float32,
+        "c": torch.int64,
+    }
+    assert tensors_in(None, "x.pth") == tensors_in([torch.ones(1)], "x.pth") == {}
+
+
+@pytest.mark.parametrize(
+    ("odd", "kind"),
+    [
+        (torch.ones(2, dtype=torch.complex64), "complex64"),
+        (torch.eye(2).to_sparse(), "sparse_coo"),
+        (torch.zeros(4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2), "float4_e2m1fn_x2"),
+        (torch.ones(2, device="meta"), "float32"),
+    ],
+)
+def test_a_kind_of_weight_that_no_network_has_is_named(odd: Tensor, kind: str) -> None:
+    with pytest.raises(DeixisError, match=f"x.pth has a weight 'w' of type {kind}; store it as float32"):
+        tensors_in({"w": odd}, "x.pth")
+
+
+def test_values_that_are_no_numbers_are_named() -> None:
+    check_finite({"a": torch.ones(2), "b": torch.tensor(3)}, "x.pth")
+    with pytest.raises(DeixisError, match=r"x.pth has a weight 'b' with values that are no numbers"):
+        check_finite({"a": torch.ones(2), "b": torch.tensor([float("inf")])}, "x.pth")
