@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "deixis"
 ROWS = (
     ("records", "masks", "errors"),
-    ("files", "compiling", "weights"),
+    ("files", "compiling", "hub", "weights"),
     ("system", "data", "toyland", "text", "vision", "layers", "losses", "metrics"),
     ("models", "adapt", "checkpoints", "train", "predict", "viz"),
     ("recipes",),

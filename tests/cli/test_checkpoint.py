@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
 from deixis.checkpoints.published import PUBLISHED
 from deixis.cli import main
-from deixis.recipes import conversion
-from deixis.text import tokenizer
 
 FILES = Path(__file__).parents[1] / "checkpoints" / "published_files.py"
 files = SimpleNamespace(**runpy.run_path(str(FILES)))
@@ -46,8 +46,7 @@ def hub(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
         asked.append(f"{repository} {file}")
         return str(published / ("vocab.txt" if file == "vocab.txt" else "magnet.pth"))
 
-    for module in (conversion, tokenizer):
-        monkeypatch.setattr(module, "hf_hub_download", download)
+    monkeypatch.setattr("deixis.hub.hf_hub_download", download)
     monkeypatch.setenv("DEIXIS_CACHE", str(tmp_path / "cache"))
     digest = hashlib.sha256((published / "magnet.pth").read_bytes()).hexdigest()
     known = replace(PUBLISHED["magnet-refcoco-plus"], sha256=digest)
@@ -141,6 +140,29 @@ def test_a_published_checkpoint_is_downloaded_once_and_then_has_a_name(
     assert shown["origin dataset"] == "refcoco+"
     assert shown["score published, lavt-480 refcoco+:testB oIoU"] == "58.1400"
     assert len(hub) == 2
+
+
+def test_a_download_without_a_network_says_so_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object, **__: object) -> str:
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s.")
+        raise LocalEntryNotFoundError("Please check your connection.") from OSError("[Errno 111] Connection refused")
+
+    monkeypatch.setattr("deixis.hub.hf_hub_download", offline)
+    monkeypatch.setenv("DEIXIS_CACHE", str(tmp_path / "cache"))
+    files.save_vocabulary(tmp_path / "vocab.txt")
+    reason = "could not be downloaded (no network: [Errno 111] Connection refused); try again"
+    download = ["checkpoint", "download", "magnet-refcoco"]
+    for command, missing in (
+        (download, "vocab.txt of bert-base-uncased"),
+        ([*download, "--vocabulary", str(tmp_path / "vocab.txt")], "magnet_refcoco.pth of yxchng/magnet_weights"),
+    ):
+        assert main(command) == 2
+        complaint = capsys.readouterr().err
+        assert complaint.startswith(f"deixis: {missing} {reason}")
+        assert complaint.count("\n") == 1
+        assert "unasked" not in complaint
 
 
 def test_segment_and_evaluate_download_where_they_are_told_to(

@@ -5,10 +5,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
 from torch import Tensor
 
+from .. import hub
 from ..checkpoints import native
 from ..checkpoints.configs import from_dict, to_dict
 from ..checkpoints.official import LAYOUTS, OfficialCheckpoint, read_official
@@ -76,14 +76,8 @@ def obtain(name: str, vocabulary: Path | None = None) -> Path:
 
 def fetch(entry: Published) -> Path:
     """The published file in the hub's own cache, from the network where it is not there."""
-    try:
-        return Path(hf_hub_download(entry.repository, entry.file, revision=entry.revision))
-    except Exception as error:  # the hub's, the network's and the disk's errors have no common kind
-        reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
-        raise DeixisError(
-            f"{entry.file} could not be downloaded ({reason}); try again, or get it from {entry.page} by hand and run "
-            f"`deixis checkpoint convert {entry.file} OUT`."
-        ) from error
+    by_hand = f"get it from {entry.page} by hand and run `deixis checkpoint convert {entry.file} OUT`"
+    return hub.download(entry.repository, entry.file, entry.revision, instead=f"try again, or {by_hand}")
 
 
 def _put(made: Path, place: Path) -> None:

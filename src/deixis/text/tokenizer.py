@@ -7,14 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from jaxtyping import Bool, Int
 from tokenizers import Tokenizer as Pipeline
 from tokenizers import normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 from torch import Tensor
 
+from .. import hub
 from ..errors import DeixisError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -60,13 +59,15 @@ class Tokenizer:
         """bert-base-uncased, from `path` (a vocab.txt or its folder), the hub's cache, or, where allowed, the hub."""
         if path is not None:
             return cls.from_file(Path(path) / "vocab.txt" if Path(path).is_dir() else path)
-        try:
-            return cls.from_file(hf_hub_download(PUBLISHED, "vocab.txt", local_files_only=not download))
-        except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
-            raise DeixisError(
-                f"The vocabulary of {PUBLISHED} is not on this machine, and nothing is downloaded unasked; give its "
-                f"vocab.txt by --vocabulary, or run `hf download {PUBLISHED} vocab.txt` once with a network."
-            ) from None
+        if download:
+            instead = "try again with a network, or give that file by --vocabulary"
+            return cls.from_file(hub.download(PUBLISHED, "vocab.txt", instead=instead))
+        if (kept := hub.cached(PUBLISHED, "vocab.txt")) is not None:
+            return cls.from_file(kept)
+        raise DeixisError(
+            f"The vocabulary of {PUBLISHED} is not on this machine, and nothing is downloaded unasked; give its "
+            f"vocab.txt by --vocabulary, or run `hf download {PUBLISHED} vocab.txt` once with a network."
+        )
 
     @classmethod
     def learn(cls, sentences: Iterable[str], size: int) -> "Tokenizer":
