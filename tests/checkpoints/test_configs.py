@@ -58,6 +58,26 @@ def test_a_config_comes_back_through_json(tree: Tree) -> None:
     assert isinstance(back.depths, tuple)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    side: int = 1
+
+    def __post_init__(self) -> None:
+        if self.side < 1:
+            raise DeixisError(f"A window's side cannot be {self.side}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    window: Window = field(default_factory=Window)
+
+
+def test_what_a_config_refuses_is_told_with_its_place() -> None:
+    with pytest.raises(DeixisError) as error:
+        from_dict(House, {"window": {"side": 0}}, "card")
+    assert str(error.value) == "card: window: A window's side cannot be 0."
+
+
 def test_fields_left_out_have_their_defaults() -> None:
     assert from_dict(Tree, {"leaf": {"size": 4}}) == Tree(leaf=Leaf(size=4))
 

@@ -189,7 +189,7 @@ def rewrite_card(checkpoint: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"heads": 0}, "cannot be shared by 0 heads"),
+        ({"heads": 0}, "The card's config of 'vega': VEGA's widths 8 and (8, 8, 8) cannot be shared by 0 heads"),
         ({"text__heads": 0}, "BERT's heads cannot be 0"),
         ({"text__dropout": float("nan")}, "not nan"),
         ({"vision__heads": [0, 1, 1, 1]}, "give numbers of 1 or more"),

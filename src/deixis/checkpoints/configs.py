@@ -37,6 +37,8 @@ def from_dict(kind: type[Config], plain: Any, where: str = "The configuration") 
         return kind(**values)
     except TypeError as error:  # a field without default that is missing
         raise DeixisError(f"{where} is incomplete ({error}).") from error
+    except DeixisError as error:  # the config's own, which does not know where it stands
+        raise DeixisError(f"{where}: {error}") from error
 
 
 def _plain(value: Any) -> Any:
