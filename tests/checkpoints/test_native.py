@@ -4,9 +4,11 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -217,3 +219,12 @@ def test_a_card_without_end_is_one_sentence(part: str, sentence: str, tmp_path: 
     for reading in (read, read_card):
         with pytest.raises(DeixisError, match=sentence):
             reading(tmp_path)
+
+
+def test_a_full_disk_is_said_and_the_old_weights_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "model", weights(), CARD, WORDS)
+    before = (tmp_path / "model/model.safetensors").read_bytes()
+    monkeypatch.setattr(native, "save_file", Mock(side_effect=SafetensorError("I/O error: No space left on device")))
+    with pytest.raises(DeixisError, match=r"model\.safetensors cannot be written \(I/O error: .*\); is the disk full"):
+        save(tmp_path / "model", {name: tensor + 1 for name, tensor in weights().items()}, CARD, WORDS)
+    assert (tmp_path / "model/model.safetensors").read_bytes() == before

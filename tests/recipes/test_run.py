@@ -83,9 +83,10 @@ def test_a_run_trains_saves_resumes_and_loads(tmp_path: Path, capsys: pytest.Cap
 def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
     with pytest.raises(DeixisError, match="holds no run to resume"):
         execute(RUN, tmp_path / "absent", resume=True)
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(DeixisError, match="is no JSON"):
-        execute(RUN, tmp_path, resume=True)
+    for broken in (b"{", b"\xff", b"[" * 200_000):
+        (tmp_path / "run.json").write_bytes(broken)
+        with pytest.raises(DeixisError, match="is no JSON"):
+            execute(RUN, tmp_path, resume=True)
 
 
 def test_a_run_starts_from_some_of_anothers_weights(tmp_path: Path) -> None:

@@ -79,8 +79,11 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     with replaced(folder / VOCABULARY) as path:
         path.write_text(words, encoding="utf-8")
-    with replaced(folder / WEIGHTS) as path:
-        save_file(stored, path, metadata=header)
+    try:
+        with replaced(folder / WEIGHTS) as path:
+            save_file(stored, path, metadata=header)
+    except SafetensorError as error:
+        raise DeixisError(f"{folder / WEIGHTS} cannot be written ({error}); is the disk full? Make room.") from error
     with replaced(folder / CARD) as path:
         path.write_text(text + "\n", encoding="utf-8")
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors import SafetensorError
 from torch import Tensor
 
 from .. import hub
@@ -111,7 +110,7 @@ def _write(
     weights = _fitting(official, config, file)
     try:
         native.save(out, weights, card, tokenizer.vocabulary)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise DeixisError(f"{out} cannot be written ({error}); choose another folder.") from error
 
 

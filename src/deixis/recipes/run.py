@@ -67,9 +67,10 @@ def read_run(folder: Path) -> Run | None:
     if not path.exists():
         return None
     try:
-        return from_dict(Run, json.loads(path.read_text(encoding="utf-8")), f"{path}")
-    except json.JSONDecodeError as error:
+        plain = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise DeixisError(f"{path} is no JSON ({error}); choose another --out.") from error
+    return from_dict(Run, plain, f"{path}")
 
 
 def execute(run: Run, out: Path, *, resume: bool = False, quiet: bool = False) -> Result:
