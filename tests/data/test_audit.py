@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from deixis.data.audit import NEAR, audit, leaks, perceptual_hash, shared_images
-from deixis.data.broken import Report
+from deixis.data.broken import Part, Report
 from deixis.data.folder import Folder
 from deixis.data.phrasecut import PhraseCut
 from deixis.data.refcoco import RefCOCO
@@ -181,6 +181,9 @@ def test_training_on_images_of_the_test_split_is_told_by_their_ids_alone(tmp_pat
     train = RefCOCO(tmp_path)
     assert shared_images(train.sibling("train"), train.sibling("testB")) == ("1", "2")
     told = leaks(train.sibling("train"), train)
+    assert (
+        leaks(train.sibling("train"), Part(train, range(len(train)))) == told
+    )  # of which broken records were left out
     assert [sentence.split(" of its ")[0] for sentence in told] == [
         "The validation split shares 1",
         "The testB split shares 2",

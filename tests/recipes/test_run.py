@@ -24,7 +24,7 @@ from deixis.recipes.catalogue import RECIPES
 from deixis.recipes.loading import load
 from deixis.recipes.pretrained import StartFrom
 from deixis.recipes.run import LEARNED, Run, execute, read_run
-from deixis.recipes.sources import ToylandData
+from deixis.recipes.sources import StoredData, ToylandData
 from deixis.records import Batch, Output
 from deixis.text.bert import BertConfig
 from deixis.train.optim import Optimiser
@@ -83,6 +83,10 @@ def test_a_run_trains_saves_resumes_and_loads(tmp_path: Path, capsys: pytest.Cap
 def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
     with pytest.raises(DeixisError, match="holds no run to resume"):
         execute(RUN, tmp_path / "absent", resume=True)
+    plain = to_dict(replace(RUN, data=StoredData(dataset="refcoco")))
+    del plain["data"]["skip_broken"]
+    (tmp_path / "run.json").write_text(json.dumps(plain | {"data": plain["data"] | {"type": "RefCOCOData"}}))
+    assert read_run(tmp_path) == replace(RUN, data=StoredData(dataset="refcoco"))  # as they were written at first
     for broken in (b"{", b"\xff", b"[" * 200_000):
         (tmp_path / "run.json").write_bytes(broken)
         with pytest.raises(DeixisError, match="is no JSON"):

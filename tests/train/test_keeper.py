@@ -127,5 +127,7 @@ def test_processes_ask_each_other_at_every_step_of_a_processor_and_some_of_a_gpu
     asked = SimpleNamespace(accelerator=accelerator)
     assert all(Engine.agree(asked, stop, step) for step in (1, 2, 3))  # type: ignore[arg-type]
     assert not Engine.agree(asked, threading.Event(), 1)  # type: ignore[arg-type]
-    accelerator.device = torch.device("cuda")
-    assert not any(Engine.agree(asked, stop, step) for step in range(1, engine.AGREE_EVERY))  # type: ignore[arg-type]
+    accelerator.device, accelerator.reduce = torch.device("meta"), lambda wish, how: torch.tensor(2.0)  # no CPU either
+    steps = range(1, engine.AGREE_EVERY + 1)
+    agreed = [Engine.agree(asked, stop, step) for step in steps]  # type: ignore[arg-type]
+    assert agreed == [False] * (engine.AGREE_EVERY - 1) + [True]

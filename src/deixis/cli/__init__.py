@@ -70,7 +70,7 @@ def _speak_as_the_terminal_can() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        elif isinstance(stream, TextIOWrapper):
+        elif name == "stdout" and isinstance(stream, TextIOWrapper):  # the other writes such letters as escapes
             stream.reconfigure(errors="replace")
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..errors import DeixisError
 from ..records import Reader
-from .broken import Report
+from .broken import Part, Report
 from .grefcoco import GRefCOCO
 from .phrasecut import PhraseCut
 from .refcoco import RefCOCO
@@ -106,9 +106,9 @@ def shared_images(train: Reader, held: Reader) -> tuple[str, ...]:
 
 def leaks(train: Reader, held: Reader) -> list[str]:
     """A sentence about each split that training must not see, but does: the one held out, and its set's test splits."""
-    readers = {"validation": held}
-    if isinstance(held, RefCOCO | GRefCOCO):
-        readers |= {split: held.sibling(split) for split in held.tree.splits if "test" in split}
+    readers, source = {"validation": held}, held.reader if isinstance(held, Part) else held
+    if isinstance(source, RefCOCO | GRefCOCO):
+        readers |= {split: source.sibling(split) for split in source.tree.splits if "test" in split}
     return [
         f"The {name} split shares {len(shared):,} of its images with training ({shared[0]} is one): its scores flatter."
         for name, reader in readers.items()

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .. import masks
 from ..errors import DeixisError
 from ..records import Ids, Reader, Sample
 
@@ -78,7 +77,7 @@ def whole(
                 report.refuse(images[image])
             elif sample.mask is None and need_masks:
                 report.refuse(f"Sentence {sample.ids.sentence!r} of {sample.dataset} has no mask, and needs one here.")
-            elif sample.mask is not None and masks.decode(sample.mask).shape != sample.visual.size:
+            elif sample.mask is not None and tuple(sample.mask["size"]) != sample.visual.size:
                 report.refuse(f"The mask of {sample.ids} is not of its image's size, {sample.visual.size}.")
             else:
                 kept.append(position)

@@ -70,6 +70,9 @@ def read_run(folder: Path) -> Run | None:
         plain = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise DeixisError(f"{path} is no JSON ({error}); choose another --out.") from error
+    data = plain.get("data") if isinstance(plain, dict) else None
+    if isinstance(data, dict) and data.get("type") == "RefCOCOData":
+        data["type"] = "StoredData"  # its name while it read nothing else
     return from_dict(Run, plain, f"{path}")
 
 

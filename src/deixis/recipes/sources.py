@@ -29,7 +29,7 @@ from ..train.processes import processes
 class StoredData:
     """A data set with masks under `root`: one that is published, as its authors publish it, or your own.
 
-    `dataset` says which it is: refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder (JSONL or CSV), coco (JSON with
+    `dataset` says which it is: refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder (JSONL), coco (JSON with
     captions), or None for whatever lies there. Your own records are looked through before the first step, so that
     none is found broken at night; with `skip_broken` all photos are too, and what is broken is told and left out.
     """
@@ -55,7 +55,7 @@ class StoredData:
         if len(splits) == 1 and {self.train_split, self.validation_split} - {*splits}:
             raise DeixisError(
                 f"{self.root} has one split only, {next(iter(splits))!r}; training wants one to learn from and another "
-                "to be scored on: write train.jsonl and val.jsonl (or .csv, .json), or give each record a 'split'."
+                "to be scored on: write train.jsonl and val.jsonl (or .json), or give each record a 'split'."
             )
         chosen = [choose(splits, split, self.root) for split in (self.train_split, self.validation_split)]
         if self.skip_broken or isinstance(chosen[0], Folder | CaptionedInstances):
@@ -65,10 +65,11 @@ class StoredData:
                     whole(reader, report, lambda: tell(next(done)), look_at_images=self.skip_broken, need_masks=True)
                     for reader in chosen
                 ]
+        if not all(map(len, chosen)):
+            why = f"all of it is broken: {report.broken[0]}" if report else "choose other splits."
+            raise DeixisError(f"{self.root} has nothing to learn from, or nothing to be scored on; {why}")
         if report and processes().is_main_process:
             Console(stderr=True).print(report.summary(), highlight=False, soft_wrap=True, markup=False)
-        if not all(map(len, chosen)):
-            raise DeixisError(f"{self.root} has nothing whole to train on or to be scored on; {report.summary(1)}")
         training, held = chosen
         return training, held
 
@@ -147,10 +148,11 @@ def _draw(place: Path, worlds: tuple[Toyland, ...], workers: int) -> None:
 
 @contextmanager
 def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar for who waits, on the main process; it is told how much is done."""
+    """A bar for who waits at a terminal, on the main process; it is told how much is done."""
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not processes().is_main_process) as progress:
+    unseen = not (console.is_terminal and processes().is_main_process)
+    with Progress(*columns, console=console, disable=unseen) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done: progress.update(task, completed=done)
 
