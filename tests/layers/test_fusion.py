@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deixis.layers.fusion import LanguageGate, PixelWordAttention, instance_norm
+from deixis.layers.fusion import Gate, PixelWordAttention, instance_norm
 
 
 def literal(module: PixelWordAttention, features: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def test_every_weight_gets_gradient(case: tuple[PixelWordAttention, Tensor, Tens
 
 def test_the_gate_lets_through_at_most_the_map_itself() -> None:
     torch.manual_seed(0)
-    gate, fused = LanguageGate(8), torch.randn(2, 3, 4, 8)
+    gate, fused = Gate(8), torch.randn(2, 3, 4, 8)
     assert (gate(fused).abs() <= fused.abs()).all()
     torch.testing.assert_close(
         gate(fused), fused * torch.tanh(F.relu(fused @ gate.hidden.weight.T) @ gate.gate.weight.T)

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .fusion import LanguageGate, PixelWordAttention
+from .fusion import Gate, PixelWordAttention
 
 
 class StagedVision(Protocol):
@@ -33,7 +33,7 @@ class EarlyFusion(nn.Module):
         self.fusions = nn.ModuleList(
             PixelWordAttention(width, word_width, num) for width, num in zip(widths, heads, strict=True)
         )
-        self.gates = nn.ModuleList(LanguageGate(width) for width in widths[:-1])
+        self.gates = nn.ModuleList(Gate(width) for width in widths[:-1])
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
 
     def forward(

@@ -1,5 +1,7 @@
 """Pixel-word fusion: each pixel gathers the words that matter to it, and a gate says how much of it is let on."""
 
+from collections.abc import Callable
+
 import torch
 from einops import einsum, rearrange
 from jaxtyping import Bool, Float
@@ -57,18 +59,19 @@ class PixelWordAttention(nn.Module):
         return rearrange(einsum(value, output, "b h l d, h out d -> b h l out"), "b h l out -> b (h l) out")
 
 
-class LanguageGate(nn.Module):
-    """How much of the fused map joins the vision stream (LAVT Sec. 3.3): a map to its gated self."""
+class Gate(nn.Module):
+    """How much of what was fused is let on (LAVT's language gate, Sec. 3.3): features to their gated selves."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, activation: Callable[[Tensor], Tensor] = F.relu) -> None:
         super().__init__()
+        self.activation = activation
         self.hidden = nn.Linear(width, width, bias=False)
         self.gate = nn.Linear(width, width, bias=False)
         # Nearly shut at first, so that a pre-trained encoder sees what it knows; at zero neither layer would learn.
         nn.init.trunc_normal_(self.gate.weight, std=0.02)
 
-    def forward(self, fused: Float[Tensor, "b y x d"]) -> Float[Tensor, "b y x d"]:
-        return torch.tanh(self.gate(F.relu(self.hidden(fused)))) * fused
+    def forward(self, fused: Float[Tensor, "*size d"]) -> Float[Tensor, "*size d"]:
+        return torch.tanh(self.gate(self.activation(self.hidden(fused)))) * fused
 
 
 def instance_norm(features: Float[Tensor, "b y x d"], epsilon: float = 1e-5) -> Float[Tensor, "b y x d"]:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from .alignment import CrossModalAlignment, WordsAlone
 from .early_fusion import StagedVision
+from .fusion import Gate
 
 LanguageFusion = Literal["published", "intended"]
 PUBLISHED_MASK = -1e4  # the additive mask that the published code multiplies its queries by
@@ -49,12 +50,13 @@ class MutualFusion(nn.Module):
             WordsAlone(width, word_width, num) if sides is None else CrossModalAlignment(width, word_width, num, sides)
             for width, num in zip(widths, heads, strict=True)
         )
-        self.gates = nn.ModuleList(Gate(width, nn.GELU()) for width in widths[:-1])
+        # As published: LAVT's gates, but with GELU for pixels.
+        self.gates = nn.ModuleList(Gate(width, F.gelu) for width in widths[:-1])
         self.word_fusions = nn.ModuleList(
             WordPixelAttention(word_width, width, num, language)
             for width, num in zip(widths[:-1], language_heads, strict=True)
         )
-        self.word_gates = nn.ModuleList(Gate(word_width, nn.ReLU()) for _ in widths[:-1])
+        self.word_gates = nn.ModuleList(Gate(word_width) for _ in widths[:-1])
 
     def forward(
         self,
@@ -83,21 +85,6 @@ class MutualFusion(nn.Module):
                 words = words + self.word_gates[index](told)
                 features = vision.merge(index, features + self.gates[index](answer))
         return Fused(maps, words, looks)
-
-
-class Gate(nn.Module):
-    """How much of what was fused is let on: LAVT's gate; the published code has GELU for pixels, ReLU for words."""
-
-    def __init__(self, width: int, activation: nn.Module) -> None:
-        super().__init__()
-        self.activation = activation
-        self.hidden = nn.Linear(width, width, bias=False)
-        self.gate = nn.Linear(width, width, bias=False)
-        # Nearly shut at first, so that a pre-trained encoder sees what it knows; at zero neither layer would learn.
-        nn.init.trunc_normal_(self.gate.weight, std=0.02)
-
-    def forward(self, fused: Float[Tensor, "*size d"]) -> Float[Tensor, "*size d"]:
-        return torch.tanh(self.gate(self.activation(self.hidden(fused)))) * fused
 
 
 class WordPixelAttention(nn.Module):

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import DeixisError
+from ..layers.pyramid import sum_stages
 from ..vision.swin import Swin, SwinConfig
 
 
@@ -48,14 +49,8 @@ class Parsing(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(config.width, count + 1) for name, count in config.attributes})
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b c y x"]]:
-        stages = self.vision(images)
-        maps = [
-            rearrange(lateral(stage), "b y x d -> b d y x") for lateral, stage in zip(self.lateral, stages, strict=True)
-        ]
-        summed = maps[-1]
-        for finer in reversed(maps[:-1]):
-            summed = finer + F.interpolate(summed, size=finer.shape[-2:], mode="bilinear", align_corners=False)
-        features = F.gelu(self.norm(rearrange(summed, "b d y x -> b y x d")))
+        stages = [lateral(stage) for lateral, stage in zip(self.lateral, self.vision(images), strict=True)]
+        features = F.gelu(self.norm(sum_stages(stages)))
         return {name: rearrange(head(features), "b y x c -> b c y x") for name, head in self.heads.items()}
 
     def loss(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .. import losses
 from ..errors import DeixisError
+from ..layers.pyramid import sum_stages
 from ..records import Batch, Output
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
@@ -89,11 +90,5 @@ class SummedStages(nn.Module):
         self.mix = nn.Linear(width, width)
 
     def forward(self, images: Float[Tensor, "i 3 h w"]) -> Float[Tensor, "i y x d"]:
-        maps = [
-            rearrange(lateral(stage), "i y x d -> i d y x")
-            for lateral, stage in zip(self.lateral, self.vision(images), strict=True)
-        ]
-        summed = maps[-1]
-        for finer in reversed(maps[:-1]):
-            summed = finer + F.interpolate(summed, size=finer.shape[-2:], mode="bilinear", align_corners=False)
-        return self.mix(F.gelu(self.norm(rearrange(summed, "i d y x -> i y x d"))))
+        stages = [lateral(stage) for lateral, stage in zip(self.lateral, self.vision(images), strict=True)]
+        return self.mix(F.gelu(self.norm(sum_stages(stages))))
