@@ -1,12 +1,14 @@
 """Pixel-word fusion: each pixel gathers the words that matter to it, and a gate says how much of it is let on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from einops import einsum, rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ..errors import DeixisError
 
 BLOCKED = -1e4  # added to the scores of padding words, as published
 
@@ -72,6 +74,16 @@ class Gate(nn.Module):
 
     def forward(self, fused: Float[Tensor, "*size d"]) -> Float[Tensor, "*size d"]:
         return torch.tanh(self.gate(self.activation(self.hidden(fused)))) * fused
+
+
+def check_heads(system: str, embed_dim: int, fusion_heads: Sequence[int]) -> None:
+    """Raises DeixisError where the heads of a system's four fusions cannot share its encoder's channels."""
+    if len(fusion_heads) != 4:
+        raise DeixisError(f"{system} fuses after 4 stages, but fusion_heads={tuple(fusion_heads)}; give 4 numbers.")
+    for stage, heads in enumerate(fusion_heads):
+        width = embed_dim * 2**stage
+        if heads < 1 or width % heads:
+            raise DeixisError(f"Fusion {stage + 1}'s {heads} heads cannot share {width} channels; choose a divisor.")
 
 
 def instance_norm(features: Float[Tensor, "b y x d"], epsilon: float = 1e-5) -> Float[Tensor, "b y x d"]:

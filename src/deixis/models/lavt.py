@@ -22,6 +22,7 @@ from .. import losses
 from ..errors import DeixisError
 from ..layers.decoders import ConvolutionalDecoder
 from ..layers.early_fusion import EarlyFusion
+from ..layers.fusion import check_heads
 from ..records import Batch, Output
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
@@ -41,14 +42,7 @@ class LAVTConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fusion_heads", tuple(self.fusion_heads))
         object.__setattr__(self, "class_weights", tuple(self.class_weights))
-        if len(self.fusion_heads) != 4:
-            raise DeixisError(f"LAVT fuses after 4 stages, but fusion_heads={self.fusion_heads}; give 4 numbers.")
-        for stage, heads in enumerate(self.fusion_heads):
-            if heads < 1 or self.vision.embed_dim * 2**stage % heads:
-                width = self.vision.embed_dim * 2**stage
-                raise DeixisError(
-                    f"Fusion {stage + 1}'s {heads} heads cannot share {width} channels; choose a divisor."
-                )
+        check_heads("LAVT", self.vision.embed_dim, self.fusion_heads)
         if self.decoder_width is not None and self.decoder_width < 1:
             raise DeixisError(
                 f"decoder_width={self.decoder_width} leaves the decoder no channels; give 1 or more, or None for four "

@@ -24,6 +24,7 @@ from .. import losses
 from ..errors import DeixisError, did_you_mean
 from ..layers.attention import CrossAttention
 from ..layers.early_fusion import EarlyFusion
+from ..layers.fusion import check_heads
 from ..layers.similarity import Similarity
 from ..layers.visual_expression import Cues, Normalise, Selection, VisualExpression, select
 from ..records import Batch, Output
@@ -74,7 +75,7 @@ class VEGAConfig:
                 raise DeixisError(f"VEGA has no {name} {value!r}. {did_you_mean(str(value), known)}")
         object.__setattr__(self, "fusion_heads", tuple(self.fusion_heads))
         object.__setattr__(self, "decoder_widths", tuple(self.decoder_widths))
-        self._check_fusion()
+        check_heads("VEGA", self.vision.embed_dim, self.fusion_heads)
         if len(self.decoder_widths) != 3:
             raise DeixisError(f"VEGA's decoder wants widths for strides 4, 8 and 16, not {self.decoder_widths}.")
         if self.heads < 1 or any(width < 1 or width % self.heads for width in (self.width, *self.decoder_widths)):
@@ -86,16 +87,6 @@ class VEGAConfig:
             raise DeixisError(f"selection_ratio is a share in (0, 1], not {self.selection_ratio}.")
         if not all(weight >= 0 for weight in (self.pixel_contrast_weight, self.dice_weight)):
             raise DeixisError("A loss weight is negative or no number; give 0 or more.")
-
-    def _check_fusion(self) -> None:
-        if len(self.fusion_heads) != 4:
-            raise DeixisError(f"VEGA fuses after 4 stages, but fusion_heads={self.fusion_heads}; give 4 numbers.")
-        for stage, heads in enumerate(self.fusion_heads):
-            width = self.vision.embed_dim * 2**stage
-            if heads < 1 or width % heads:
-                raise DeixisError(
-                    f"Fusion {stage + 1}'s {heads} heads cannot share {width} channels; choose a divisor."
-                )
 
     @property
     def has_visual(self) -> bool:
