@@ -20,12 +20,17 @@ Weights = dict[str, Tensor]
 
 def read_file(path: Path) -> dict[str, Any]:
     """What a `.safetensors` or a PyTorch file holds: tensors by name, or parts that hold them."""
-    if path.suffix != ".safetensors":
-        return read_pickle(path)
+    return dict(read_safetensors(path)) if path.suffix == ".safetensors" else read_pickle(path)
+
+
+def read_safetensors(path: Path) -> Weights:
+    """The file's tensors as they are, whatever the file is called."""
     try:
-        return dict(load_file(path))
+        return load_file(path)
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
-        raise DeixisError(f"{path} is truncated or holds no weights ({_first(error)}); download it again.") from None
+        raise DeixisError(
+            f"{path} is no safetensors file, or a truncated one ({_first(error)}); get a whole copy."
+        ) from None
 
 
 def read_pickle(path: Path) -> dict[str, Any]:

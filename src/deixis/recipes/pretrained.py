@@ -5,8 +5,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol, cast
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..checkpoints.native import WEIGHTS
@@ -16,7 +14,7 @@ from ..text.bert import Bert
 from ..text.pretrained import load_pretrained as load_bert
 from ..vision.pretrained import load_pretrained as load_swin
 from ..vision.swin import Swin
-from ..weights import check_finite, tensors_in
+from ..weights import check_finite, read_safetensors, tensors_in
 from .loading import find
 
 ENCODERS = ("text.*", "fusion.vision.*")
@@ -108,7 +106,4 @@ def _weights(path: str) -> dict[str, Tensor]:
         )
     place = find(path)
     file = place / WEIGHTS if place.is_dir() else place
-    try:
-        return tensors_in(load_file(file), file)
-    except SafetensorError as error:
-        raise DeixisError(f"{file} is no safetensors file, or a truncated one ({error}); get a whole copy.") from error
+    return tensors_in(read_safetensors(file), file)
