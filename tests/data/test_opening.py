@@ -142,6 +142,8 @@ def test_video_sets_have_their_place(tmp_path: Path, mark: str, title: str) -> N
 
 
 def test_a_path_with_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeixisError, match=r"no folder .*absent; give the one that holds refcoco/, from https://github"):
+        open_data(tmp_path / "absent", dataset="refcoco")
     with pytest.raises(DeixisError, match="There is nothing at"):
         open_data(tmp_path / "absent")
     with pytest.raises(DeixisError, match="is none of the layouts that are read: refcoco"):

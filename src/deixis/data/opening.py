@@ -131,10 +131,10 @@ def recognise(path: str | Path, dataset: str | None = None) -> str:
     path = Path(path)
     if dataset is not None and dataset not in FORMATS:
         raise DeixisError(f"There is no data set {dataset!r}. {did_you_mean(dataset, FORMATS)}")
+    if dataset is not None and (path.exists() or dataset not in ("folder", "coco")):
+        return dataset  # whose reader says, where nothing is there, where to get it
     if not path.exists():
         raise DeixisError(f"There is nothing at {path}; give the folder of a data set.")
-    if dataset is not None:
-        return dataset
     found = [name for name, layout in FORMATS.items() if layout.is_at(path)]
     # A COCO file beside an official layout is part of that layout.
     found = [name for name in found if name != "coco"] or found
