@@ -19,6 +19,7 @@ from .splits import DATA, add_data_options, bar, is_generated, no_target_of, ope
 if TYPE_CHECKING:
     from ..metrics.report import Result
     from ..predict.evaluation import Evaluation
+    from ..records import Reader
 
 EPILOG = f"""\
 A predictions file has one JSON object a line: {{"id": sentence id, "rle": {{"size", "counts"}}, "score": 0.9}}.
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> int:
     report = Report(skip=options.skip_broken)
     split = open_split(options, report, rules.overlaps)
     reader = limited(split, options.limit)
-    left_out = frozenset(ids.sentence for ids in split.ids) - {ids.sentence for ids in reader.ids}
+    left_out = _sentences(split) - _sentences(reader) if options.limit else frozenset()
     if report.skip:
         with bar("checking", len(reader), options.quiet) as advance:
             reader = whole(reader, report, lambda: advance(1), look_at_images=options.predictions is None)
@@ -173,6 +174,10 @@ def _draw_reliability(result: "Result", path: Path, *, quiet: bool) -> None:
     write_picture(path, reliability(result.presence.bins, title))
     if not quiet:
         print(path)
+
+
+def _sentences(reader: "Reader") -> frozenset[str]:
+    return frozenset(ids.sentence for ids in reader.ids)
 
 
 def _file_name(wanted: str) -> str:

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from ..metrics.comparison import Difference
 from ..metrics.presence import PresenceScores
-from ..metrics.report import Estimate, Result
+from ..metrics.report import Result
 
 
 def show_result(result: Result, console: Console, *, breakdowns: bool = True) -> None:
@@ -15,7 +15,7 @@ def show_result(result: Result, console: Console, *, breakdowns: bool = True) ->
     table.add_column("%", justify="right")
     table.add_column("95% interval", justify="right")
     for name, estimate in result.measures.items():
-        table.add_row(name, _number(estimate.value), _interval(estimate))
+        table.add_row(name, _number(estimate.value), _interval(estimate.low, estimate.high))
     broken = f", broken records left out: {len(result.broken):,}" if result.broken else ""
     missing = f", {result.num_missing:,} without a mask counted as empty" if result.num_missing else ""
     table.caption = (
@@ -50,7 +50,7 @@ def _presence_table(presence: PresenceScores) -> Table:
         ("nothing (N-acc)", presence.num_absent, presence.n_acc, presence.n_acc_interval),
         ("something (T-acc)", presence.num_present, presence.t_acc, presence.t_acc_interval),
     ):
-        table.add_row(meant, f"{number:,}", _number(right), "-" if span is None else f"{span[0]:.2f} … {span[1]:.2f}")
+        table.add_row(meant, f"{number:,}", _number(right), _interval(*(span or (None, None))))
     above = "" if presence.threshold is None else f", an answer above {presence.threshold:g}"
     how = "calibrated" if presence.calibrated else "not calibrated"
     table.caption = f"score by the {presence.score}, {how}{above}; calibration error {presence.ece:.3f}"
@@ -83,7 +83,5 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _interval(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return "-"
-    return f"{estimate.low:.2f} … {estimate.high:.2f}"
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:.2f} … {high:.2f}"

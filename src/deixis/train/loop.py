@@ -68,8 +68,7 @@ def train(
     """Train to the schedule's end, or on from `out/last/state.pt` where it exists.
 
     SIGTERM and Ctrl-C finish the step, save and return. `claim` is called once nothing but training is left to fail,
-    before anything is written. Raises DeixisError when a loss or a weight is no number,
-    naming the step.
+    before anything is written here. Raises DeixisError when a loss or a weight is no number, naming the step.
     """
     if not isinstance(system, nn.Module):
         raise TypeError(f"A system is a torch.nn.Module; {type(system).__name__} is none.")
