@@ -1,6 +1,8 @@
 """Where Samples come from: the share of sentences about nothing, and packed folders that were drawn otherwise."""
 
 import json
+import runpy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ from deixis.recipes.loading import load
 from deixis.recipes.sources import StoredData, ToylandData
 from deixis.records import Reader
 from deixis.text.tokenizer import Tokenizer
+from deixis.toyland.writers import Tree
+from deixis.toyland.writers_several import write_grefcoco, write_phrasecut
 
+SmallTree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "test_refcoco.py"))["SmallTree"]
 SMALL = ToylandData(num_scenes=6, validation_scenes=1, size=48, packed=None)
 
 
@@ -150,6 +155,25 @@ def test_what_is_broken_is_left_out_and_told_where_that_is_asked_for(
     (root / "images" / "0.png").unlink()
     with pytest.raises(DeixisError, match=r"has nothing to learn from, or .*; all of it is broken: .*line 4 has no"):
         StoredData(root=str(root), skip_broken=True).readers()
+
+
+@pytest.mark.parametrize("write", [write_grefcoco, write_phrasecut])
+def test_published_layouts_beside_refcocos_are_trained_on(tmp_path: Path, write: Callable[..., None]) -> None:
+    write(tmp_path / "tree", Tree(scenes={"train": 2, "val": 1}, size=48, objects_per_scene=2))
+    training, held = StoredData(root=str(tmp_path / "tree")).readers()
+    assert {sample.split for sample in (training[0], held[0])} == {"train", "val"}
+    tokenizer, preprocess = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]"]), Preprocess(image_size=48, max_words=8)
+    stream = Batches(reader=training, tokenizer=tokenizer, preprocess=preprocess, batch_size=4)
+    masks_of = next(stream.stream(0, 1)).masks
+    assert masks_of is not None
+    assert masks_of.any()
+
+
+def test_training_drops_what_overlaps_as_published_unless_told_otherwise(tmp_path: Path) -> None:
+    root = SmallTree(tmp_path).write()
+    data = StoredData(root=str(root), dataset="refcoco", train_split="testA", validation_split="testB")
+    areas = [each.readers()[0][0].traits["area"] for each in (data, replace(data, overlaps="union"))]
+    assert areas == [96, 112]
 
 
 @pytest.mark.usefixtures("one_thread")
