@@ -84,7 +84,7 @@ class Budget:
 
     def options(self, seed: int) -> list[str]:
         return [
-            *("--preprocess.image-size", "128", "--preprocess.max-words", "20"),
+            *("--preprocess.image-size", "128", "--preprocess.max-tokens", "20"),
             *("--schedule.steps", str(self.steps), "--schedule.warm-up", "30", "--schedule.save-every", "100"),
             *("--schedule.validate-every", str(self.steps), "--data.validation-limit", "64"),
             *("--data.no-target", "0", "--data.packed", "runs/packed"),
@@ -111,9 +111,9 @@ def score(run: Path, count: int) -> dict[str, dict[str, float]]:
     import torch
 
     from deixis.data.batches import InOrder
-    from deixis.recipes.loading import load
     from deixis.toyland.packed import PackedToyland
-    from deixis.train.validation import validate
+    from deixis.training.validation import validate
+    from deixis.zoo.loading import load
 
     torch.set_num_threads(1)
     model = load(str(run / "last"))

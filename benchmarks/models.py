@@ -25,10 +25,10 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from deixis.batch import Batch
     from deixis.cli.memory import keep_freed
     from deixis.predict.compiled import Compiled
     from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU
-    from deixis.records import Batch
 
     keep_freed()
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
         Batch(
             images=image,
             words=words,
-            word_mask=torch.ones_like(words, dtype=torch.bool),
+            token_mask=torch.ones_like(words, dtype=torch.bool),
             image_index=torch.zeros(len(words), dtype=torch.long),
         )
         for words in torch.randint(1000, 20000, (sentences, 20)).split(LARGEST_BATCH_OF_A_CPU)
@@ -81,7 +81,7 @@ def _network(system: str) -> Any:
     from deixis.models.lavt import LAVTConfig
     from deixis.models.magnet import MagNetConfig
     from deixis.models.vega import VEGAConfig
-    from deixis.recipes.systems import build
+    from deixis.zoo.systems import build
 
     configs = {
         "lavt": LAVTConfig(),

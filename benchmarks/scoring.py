@@ -85,14 +85,14 @@ def predictions(path: Path, sentences: list[str]) -> None:
 
 def measured(count: int, data: str | None) -> dict[str, Any]:
     """One evaluation in this process."""
+    from deixis.evaluation.evaluator import Evaluation
+    from deixis.evaluation.scoring import limited
     from deixis.metrics.protocols import PROTOCOLS
-    from deixis.predict.evaluation import Evaluation
-    from deixis.predict.scoring import limited
 
     if data is None:
         reader: Any = Polygons(count)
     else:
-        from deixis.data.opening import open_data
+        from deixis.data.readers.formats import open_data
 
         reader = limited(open_data(data, split="train", dataset="refcoco"), count)
     with tempfile.TemporaryDirectory() as folder:

@@ -18,10 +18,10 @@ IMAGES, SENTENCES, WORDS = 4, 16, 10
 def cell(recipe: str, side: int, repeats: int) -> dict[str, Any]:
     import torch
 
+    from deixis.batch import Batch
     from deixis.recipes.catalogue import RECIPES as CATALOGUE
-    from deixis.recipes.systems import build, name_of
-    from deixis.records import Batch
-    from deixis.train import optim
+    from deixis.training import optim
+    from deixis.zoo.systems import build, name_of
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -31,7 +31,7 @@ def cell(recipe: str, side: int, repeats: int) -> dict[str, Any]:
     batch = Batch(
         images=torch.randn(IMAGES, 1, 3, side, side),
         words=words,
-        word_mask=torch.ones_like(words, dtype=torch.bool),
+        token_mask=torch.ones_like(words, dtype=torch.bool),
         masks=torch.rand(SENTENCES, side, side) > 0.95,
         image_index=torch.arange(IMAGES).repeat_interleave(SENTENCES // IMAGES),
     )

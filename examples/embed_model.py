@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deixis.checkpoints import native
-from deixis.recipes.loading import EMBEDDED, find
+from deixis.zoo.loading import EMBEDDED, find
 
 SCORES = Path(__file__).parents[1] / "benchmarks" / "results" / "scores"
 

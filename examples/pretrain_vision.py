@@ -12,8 +12,8 @@ from pathlib import Path
 import tyro
 
 from deixis.errors import DeixisError
-from deixis.recipes.parsing import Pretraining, pretrain
-from deixis.recipes.sources import ToylandData
+from deixis.recipes.scene_parsing import Pretraining, pretrain
+from deixis.runs.data import ToylandData
 
 
 @dataclass(frozen=True, kw_only=True)

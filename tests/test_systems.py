@@ -13,20 +13,20 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 from torch.profiler import profile
 
+from deixis.batch import Batch, Output
 from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
 from deixis.compiling import LEAST, compile_once
 from deixis.data.transforms import Preprocess
+from deixis.models.late_fusion import LateFusionConfig
 from deixis.models.lavt import LAVTConfig
 from deixis.models.magnet import MagNetConfig
-from deixis.models.pointing import PointingConfig
 from deixis.models.vega import VEGAConfig
 from deixis.predict.compiled import Compiled
-from deixis.recipes.systems import SYSTEMS, build, name_of
-from deixis.records import Batch, Output
 from deixis.system import System
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
+from deixis.zoo.systems import SYSTEMS, build, name_of
 
 VISION = SwinConfig(embed_dim=8, depths=(1, 1, 2, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0)
 TEXT = BertConfig(layers=1, width=16, heads=2, feed_forward=32, vocabulary=40, positions=24, dropout=0.0)
@@ -43,7 +43,7 @@ TINY: dict[str, Any] = {
         query_layers=3,
         query_feed_forward=32,
     ),
-    "pointing": PointingConfig(vision=VISION, text=TEXT, width=16),
+    "late_fusion": LateFusionConfig(vision=VISION, text=TEXT, width=16),
     "vega": VEGAConfig(vision=VISION, text=TEXT, width=32, heads=2, decoder_widths=(16, 16, 24)),
 }
 
@@ -54,8 +54,8 @@ def batch(count: int = 3, words: int = 7, height: int = 72, width: int = 88) -> 
     lengths = torch.tensor([words - number % (words - 2) for number in range(count)])
     return Batch(
         images=torch.randn(count, 1, 3, height, width, generator=draw),
-        words=torch.randint(1, 40, (count, words), generator=draw),
-        word_mask=torch.arange(words) < lengths[:, None],
+        token_ids=torch.randint(1, 40, (count, words), generator=draw),
+        token_mask=torch.arange(words) < lengths[:, None],
         masks=torch.rand(count, height, width, generator=draw) > 0.7,
     )
 
@@ -93,16 +93,16 @@ def test_padding_words_change_nothing(precise: Any) -> None:
     plain = precise_batch()
     padded = replace(
         plain,
-        words=torch.cat((plain.words, torch.full((3, 5), 17)), dim=1),
-        word_mask=torch.cat((plain.word_mask, torch.zeros(3, 5, dtype=torch.bool)), dim=1),
+        token_ids=torch.cat((plain.token_ids, torch.full((3, 5), 17)), dim=1),
+        token_mask=torch.cat((plain.token_mask, torch.zeros(3, 5, dtype=torch.bool)), dim=1),
     )
     torch.testing.assert_close(precise(padded).logits, precise(plain).logits, atol=1e-6, rtol=0)
 
 
 def test_what_stands_where_words_are_padded_changes_nothing(precise: Any) -> None:
     plain = precise_batch()
-    changed = replace(plain, words=torch.where(plain.word_mask, plain.words, 33))
-    assert not torch.equal(changed.words, plain.words)
+    changed = replace(plain, token_ids=torch.where(plain.token_mask, plain.token_ids, 33))
+    assert not torch.equal(changed.token_ids, plain.token_ids)
     torch.testing.assert_close(precise(changed).logits, precise(plain).logits, atol=1e-6, rtol=0)
 
 
@@ -111,7 +111,10 @@ def test_a_batch_equals_its_expressions_one_by_one(precise: Any) -> None:
     for place in range(3):
         one = slice(place, place + 1)
         alone = Batch(
-            images=together.images[one], words=together.words[one], word_mask=together.word_mask[one], masks=None
+            images=together.images[one],
+            token_ids=together.token_ids[one],
+            token_mask=together.token_mask[one],
+            masks=None,
         )
         torch.testing.assert_close(precise(alone).logits[0], precise(together).logits[place], atol=1e-6, rtol=0)
 
@@ -126,7 +129,7 @@ def test_sentences_that_share_an_image_get_what_they_would_get_alone(precise: An
 
 def test_the_words_matter(system: Any) -> None:
     plain = batch()
-    other = replace(plain, words=(plain.words + 11) % 39 + 1)
+    other = replace(plain, token_ids=(plain.token_ids + 11) % 39 + 1)
     assert (system(other).logits - system(plain).logits).abs().max() > 1e-4
 
 
@@ -196,7 +199,7 @@ def test_saved_and_loaded_it_gives_the_same_numbers(system: Any, tmp_path: Path)
     card = native.Card(
         system=name,
         config=to_dict(system.config),
-        preprocess=Preprocess(image_size=64, max_words=8),
+        preprocess=Preprocess(image_size=64, max_tokens=8),
         description="tiny",
     )
     words = tuple(f"word{number}" for number in range(40))
@@ -261,12 +264,12 @@ def compare_answers(name: str) -> None:
     exact: Any = build(name, TINY[name]).eval().requires_grad_(False)
     plain, given = copy.deepcopy(exact).bfloat16(), batch()
     narrow = replace(given, images=given.images.bfloat16())
-    compiled = Compiled(copy.deepcopy(plain), words=given.words.shape[1] + 2)
+    compiled = Compiled(copy.deepcopy(plain), words=given.token_ids.shape[1] + 2)
     with torch.inference_mode():
         found = compiled(narrow)
         assert not counters["graph_break"]
         with torch.compiler.set_stance("fail_on_recompile"):
-            compiled(replace(narrow, words=narrow.words[:, :-1], word_mask=narrow.word_mask[:, :-1]))
+            compiled(replace(narrow, token_ids=narrow.token_ids[:, :-1], token_mask=narrow.token_mask[:, :-1]))
             with profile() as seen:
                 compiled(narrow)
         packed = any("linear_pointwise" in event.key for event in seen.key_averages())

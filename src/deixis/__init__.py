@@ -4,29 +4,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .batch import Batch as Batch
+    from .batch import Output as Output
     from .errors import DeixisError as DeixisError
     from .predict.prediction import Prediction as Prediction
     from .predict.segmenter import Segmenter as Segmenter
     from .recipes.catalogue import RECIPES as RECIPES
-    from .recipes.loading import load as load
-    from .recipes.loading import segment as segment
-    from .recipes.systems import SYSTEMS as SYSTEMS
-    from .records import Batch as Batch
-    from .records import Output as Output
     from .records import Sample as Sample
     from .system import System as System
+    from .zoo.loading import load as load
+    from .zoo.loading import segment as segment
+    from .zoo.systems import SYSTEMS as SYSTEMS
 
 # Name -> the file it is imported from when it is first asked for: `deixis --help` must not wait for PyTorch.
 _HOMES = {
-    "load": "recipes.loading",
-    "segment": "recipes.loading",
+    "load": "zoo.loading",
+    "segment": "zoo.loading",
     "Segmenter": "predict.segmenter",
     "Prediction": "predict.prediction",
     "Sample": "records",
-    "Batch": "records",
-    "Output": "records",
+    "Batch": "batch",
+    "Output": "batch",
     "System": "system",
-    "SYSTEMS": "recipes.systems",
+    "SYSTEMS": "zoo.systems",
     "RECIPES": "recipes.catalogue",
     "DeixisError": "errors",
 }

@@ -4,7 +4,7 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from .errors import DeixisError
+from .errors import InputError
 
 LEAST = "2.11"  # of PyTorch; with 2.6 the test that compares gradients fails
 
@@ -12,7 +12,7 @@ LEAST = "2.11"  # of PyTorch; with 2.6 the test that compares gradients fails
 def check_compiler() -> None:
     """Raises `DeixisError` where this PyTorch's compiler is older than those that are known to be right."""
     if torch.__version__ < LEAST:  # which compares as versions do, not letter by letter
-        raise DeixisError(
+        raise InputError(
             f"PyTorch {torch.__version__} is here, but to compile a system {LEAST} or later is wanted: earlier "
             "compilers gave wrong gradients or were not tried. Upgrade it, or go on without compiling."
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import DeixisError
+from .errors import InputError
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def complete_or_absent(folder: Path) -> Iterator[Path]:
 
 def _refuse_full(place: Path, named: Path, part: Path | None = None) -> None:
     if os.path.lexists(place) and (not place.is_dir() or any(child != part for child in place.iterdir())):
-        raise DeixisError(f"{named} holds something already; name a new or an empty folder.")
+        raise InputError(f"{named} holds something already; name a new or an empty folder.")
 
 
 def _must_stay(place: Path) -> bool:

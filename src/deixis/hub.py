@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from .errors import DeixisError
+from .errors import InputError
 
 
 def cached(repository: str, file: str) -> Path | None:
@@ -28,7 +28,7 @@ def download(repository: str, file: str, revision: str | None = None, *, instead
         with _silence():
             return Path(hf_hub_download(repository, file, revision=revision))
     except Exception as error:  # the hub's, the network's and the disk's errors have no common kind
-        raise DeixisError(f"{file} of {repository} could not be downloaded ({_reason(error)}); {instead}.") from error
+        raise InputError(f"{file} of {repository} could not be downloaded ({_reason(error)}); {instead}.") from error
 
 
 @contextmanager

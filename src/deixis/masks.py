@@ -1,14 +1,22 @@
 """Masks in every form they come in: run lengths, polygons, boxes, pixels; the only place that touches pycocotools."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 from pycocotools import mask as coco
 
-RunLengths = dict[str, Any]  # {"size": [height, width], "counts": str}, as `records.RLE`
+
+class RLE(TypedDict):
+    """A mask as COCO's compressed run lengths."""
+
+    size: list[int]  # height, width
+    counts: str
+
+
+RunLengths = dict[str, Any]
 MOST_PIXELS = 2**32 - 1  # COCO's C code counts in 32 bits
 
 

@@ -1,42 +1,51 @@
-"""The records that pass between files, and the one legend of axis letters.
+"""The records that pass between files, in NumPy, and the one legend of axis letters.
 
 Axis letters mean one thing everywhere: `b` expressions of a batch, `i` images of a batch, `t` frames of a
-clip, `c` channels, `h w` pixels, `y x` feature cells, `n` = y·x, `l` words (tokens), `d` features, `k` slots
-or clusters. A still is a clip with t = 1; the frame that a mask belongs to is t // 2.
+clip, `c` channels, `h w` pixels, `y x` feature cells, `n` = y·x, `l` tokens, `d` features, `k` slots or
+clusters. An image is a clip with t = 1.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int, UInt8
-from torch import Tensor
+from jaxtyping import Bool, Float, Shaped, UInt8
+
+from .errors import InputError, did_you_mean
+from .masks import RLE
 
 
-class RLE(TypedDict):
-    """A mask as COCO's compressed run lengths; `deixis.masks` reads and writes it."""
-
-    size: list[int]  # height, width
-    counts: str
+class Config:
+    """Base class of the configs that systems and objectives are built from."""
 
 
 @runtime_checkable
 class Visual(Protocol):
-    """An image or a clip that is read when it is looked at."""
+    """An image or a clip whose pixels are decoded on request."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels, without decoding the pixels where the format allows."""
         ...
 
-    def read(self) -> UInt8[np.ndarray, "t h w 3"]: ...
+    @property
+    def num_frames(self) -> int: ...
+
+    def read(self, frames: Sequence[int] | None = None) -> UInt8[np.ndarray, "t h w 3"]:
+        """The frames at these positions, in this order and with repetitions; None reads all of them."""
+        ...
+
+
+def still(pixels: UInt8[np.ndarray, "h w 3"], frames: Sequence[int] | None = None) -> UInt8[np.ndarray, "t h w 3"]:
+    """An image as the frames of a clip with t = 1."""
+    clip = pixels[None]
+    return clip if frames is None else clip[list(frames)]
 
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Who a sample is: its image (or clip), the object meant, the sentence that means it."""
+    """Identity of a sample: its image (or clip), the object it refers to, and its sentence."""
 
     image: str
     object: str
@@ -45,7 +54,11 @@ class Ids:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One (visual, expression, mask) triple as a reader found it; `mask` is None where there is no label."""
+    """One (visual, expression, mask) triple as a reader found it; `mask` is None where there is no label.
+
+    `frame` is the position of the frame that the mask belongs to. `targets` are labels for pre-training: dense classes
+    `[h w]`, or labels of the whole image.
+    """
 
     visual: Visual
     expression: str
@@ -53,12 +66,14 @@ class Sample:
     ids: Ids
     dataset: str
     split: str
+    frame: int = 0
+    targets: Mapping[str, Shaped[np.ndarray, "..."]] = field(default_factory=dict)
     traits: Mapping[str, Any] = field(default_factory=dict)  # facts for breakdowns: program, same-kind count …
 
 
 @runtime_checkable
 class Reader(Protocol):
-    """A data set: Samples by position; `ids` answers who is there without touching a pixel."""
+    """A data set: Samples by position; `ids` lists them without decoding a pixel."""
 
     @property
     def ids(self) -> tuple[Ids, ...]: ...
@@ -67,38 +82,32 @@ class Reader(Protocol):
     def __getitem__(self, position: int) -> Sample: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Expressions and the images they speak about, as tensors.
+MaskRuleKind = Literal["probability", "min-max", "half-maximum"]
 
-    Several expressions may share an image: expression j speaks about `images[image_index[j]]`. Where
-    `image_index` is None every expression has its own image and i = b.
+
+@dataclass(frozen=True, kw_only=True)
+class MaskRule:
+    """How a probability map becomes a mask; stored in a checkpoint's card.
+
+    - `probability`: the value exceeds the threshold (LAVT, VEGA, MagNet)
+    - `min-max`: the value, rescaled so that the map spans 0 to 1, reaches the threshold (SaG); a constant map is empty
+    - `half-maximum`: the value exceeds half of the map's maximum (SDA); the threshold is not used
     """
 
-    images: Float[Tensor, "i t 3 h w"]  # normalised by the system's Preprocess
-    words: Int[Tensor, "b l"]
-    word_mask: Bool[Tensor, "b l"]  # True = a real word, [CLS] and [SEP] included
-    masks: Bool[Tensor, "b h w"] | None = None
-    image_index: Int[Tensor, " b"] | None = None
-    sizes: tuple[tuple[int, int], ...] = ()  # height and width before resizing, one an expression
-    ids: tuple[Ids, ...] = ()
-    expressions: tuple[str, ...] = ()
+    kind: MaskRuleKind = "probability"
+    threshold: float = 0.5
 
-    def __len__(self) -> int:
-        return self.words.shape[0]
+    def __post_init__(self) -> None:
+        if self.kind not in (known := get_args(MaskRuleKind)):
+            raise InputError(f"There is no mask rule {self.kind!r}. {did_you_mean(str(self.kind), known)}")
+        if not 0 < self.threshold < 1:
+            raise InputError(f"The threshold is {self.threshold}; expected a number between 0 and 1.")
 
-    def expand(self, per_image: Tensor) -> Tensor:
-        """What was computed once an image `[i …]`, repeated for each expression `[b …]`."""
-        return per_image if self.image_index is None else per_image[self.image_index]
-
-    def to(self, device: torch.device | str) -> "Batch":
-        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """Mask logits at the size of `batch.images`, and named maps that explain them."""
-
-    logits: Float[Tensor, "b h w"]
-    evidence: dict[str, Tensor] = field(default_factory=dict)
+    def __call__(self, values: Float[np.ndarray, "*size"]) -> Bool[np.ndarray, "*size"]:
+        """The mask of one map."""
+        if self.kind == "probability":
+            return values > self.threshold
+        low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
+        if self.kind == "half-maximum":
+            return values > high / 2
+        return (values - low >= self.threshold * (high - low)) & (high > low)

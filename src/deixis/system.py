@@ -1,18 +1,86 @@
-"""What every system promises: logits with their evidence, and its own weighted loss terms."""
+"""The protocols between networks, objectives and training."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from .records import Batch, Output
+from .batch import Batch, Output
+from .errors import ModelError
+
+BatchT = TypeVar("BatchT", contravariant=True)  # Batch, or Pair for adaptation
 
 
 @runtime_checkable
 class System(Protocol):
-    """A `torch.nn.Module` that segments what the words of a batch mean."""
+    """A `torch.nn.Module` that segments what the expressions of a batch refer to.
 
-    def forward(self, batch: Batch) -> Output: ...
+    `features` names the tensors of `Output.features` that a loss will read; `explain` asks for `Output.evidence`.
+    Neither changes the logits. A system with a loss of its own has `loss(batch, output)`, which returns named, weighted
+    terms, and `loss_features`, the names of the features that it reads.
+    """
 
-    def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """Terms arrive named and already weighted; training sums them."""
+    def forward(self, batch: Batch, *, features: Iterable[str] = (), explain: bool = False) -> Output: ...
+
+
+@runtime_checkable
+class EncodesImages(Protocol):
+    """A system whose vision half does not depend on the words: one image is encoded once for many expressions."""
+
+    def encode_images(self, images: Float[Tensor, "i t 3 h w"]) -> Any: ...
+
+    def decode_expressions(
+        self, encoded: Any, batch: Batch, *, features: Iterable[str] = (), explain: bool = False
+    ) -> Output:
+        """The Output of `batch`, whose images are those that `encoded` was made from."""
         ...
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A system whose decoder can be run, or replaced, behind a shared encoder."""
+
+    def fuse(self, batch: Batch) -> Any: ...
+
+    def decode(self, fused: Any, decoder: nn.Module | None = None) -> Output: ...
+
+
+@runtime_checkable
+class Objective(Protocol[BatchT]):
+    """A `torch.nn.Module` whose `forward` is `terms`: what is minimised, and when.
+
+    - `system` is what is scored and published, under its own weight names
+    - `requires` names the features that the terms read
+    - `needs_whole_batch`: the terms compare samples with each other, so a batch is not accumulated in parts, and
+      features are gathered over processes
+    - `takes_unlabelled`: a batch may mix samples with and without masks
+    """
+
+    system: nn.Module
+    requires: tuple[str, ...]
+    needs_whole_batch: bool
+    takes_unlabelled: bool
+
+    def terms(self, batch: BatchT, step: int) -> dict[str, Tensor]:
+        """Named, weighted terms; training sums them."""
+        ...
+
+    def after_step(self, step: int) -> None:
+        """Called after the optimiser's step: updates a teacher or a memory, which are submodules and buffers."""
+        ...
+
+    def prepare(self, batches: Iterable[BatchT]) -> None:
+        """Called once before the first step; computes, and trains nothing."""
+        ...
+
+
+def chosen_features(names: Iterable[str], available: Mapping[str, Callable[[], Any]], system: str) -> dict[str, Any]:
+    """The named features, each computed by its function. Raises `ModelError` with what is needed and what there is."""
+    names = tuple(names)
+    if missing := [name for name in names if name not in available]:
+        raise ModelError(
+            f"The objective needs the features {', '.join(missing)}, but {system} has "
+            f"{', '.join(available) or 'none'}; choose another objective or another system."
+        )
+    return {name: available[name]() for name in names}

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from . import masks
-from .errors import DeixisError
+from .errors import InputError
 from .metrics.calibration import Bin
 
 Colour = tuple[int, int, int]
@@ -91,7 +91,7 @@ def explanation(
 def strip(panels: Sequence[tuple[Pixels, str]], columns: int = COLUMNS) -> Image.Image:
     """Pictures of one size beside each other, their captions below, in as many lines as it takes."""
     if not panels:
-        raise DeixisError("A strip without panels cannot be drawn; give at least one picture.")
+        raise InputError("A strip without panels cannot be drawn; give at least one picture.")
     height, width = panels[0][0].shape[:2]
     cell = max(width, 84), height + LINE
     lines = -(-len(panels) // columns)
@@ -136,7 +136,7 @@ def bars(title: str, shares: Float[np.ndarray, " k"], names: Sequence[str] = ())
 def cloud(words: Sequence[str], weights: Float[np.ndarray, " l"], width: int = 4 * PANEL) -> Image.Image:
     """The sentence in its order, each word as large and as warm as its weight among them."""
     if len(words) != len(weights):
-        raise DeixisError(f"{len(words)} words came with {len(weights)} weights; one for each is wanted.")
+        raise InputError(f"{len(words)} words came with {len(weights)} weights; one for each is wanted.")
     level = (weights - weights.min()) / max(float(np.ptp(weights)), 1e-9)
     sheet = Image.new("RGB", (width, 60 * (len(words) + 1)), PAPER)
     draw, left, base = ImageDraw.Draw(sheet), 0.0, 46
@@ -161,7 +161,7 @@ def constellation(groups: Mapping[str, Float[np.ndarray, "_ d"]], seed: int = 0,
 
     features = np.concatenate(list(groups.values())).astype(np.float64)
     if len(features) < 4:
-        raise DeixisError(f"{len(features)} points came; t-SNE wants at least 4.")
+        raise InputError(f"{len(features)} points came; t-SNE wants at least 4.")
     neighbours = min(30.0, (len(features) - 1) / 3)
     points = TSNE(perplexity=neighbours, init="pca", learning_rate="auto", random_state=seed).fit_transform(features)
     points = (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-9)

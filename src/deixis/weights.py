@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .errors import DeixisError
+from .errors import InputError
 
 Weights = dict[str, Tensor]
 
@@ -28,7 +28,7 @@ def read_safetensors(path: Path) -> Weights:
     try:
         return load_file(path)
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
-        raise DeixisError(
+        raise InputError(
             f"{path} is no safetensors file, or a truncated one ({_first(error)}); get a whole copy."
         ) from None
 
@@ -38,9 +38,9 @@ def read_pickle(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         start = file.read(512).lstrip()
     if not start:
-        raise DeixisError(f"{path} is empty; download it again.")
+        raise InputError(f"{path} is empty; download it again.")
     if start[:1] == b"<":
-        raise DeixisError(f"{path} is a web page, not a checkpoint; download the file itself.")
+        raise InputError(f"{path} is a web page, not a checkpoint; download the file itself.")
     try:
         with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd pickle protocols: what cannot be read is an error anyway
@@ -49,11 +49,11 @@ def read_pickle(path: Path) -> dict[str, Any]:
         # PyTorch goes on to say how to execute it nevertheless.
         asked = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it asks for {asked[1]}, which is no weight" if asked else "it is no such file"
-        raise DeixisError(f"{path} cannot be read safely as a checkpoint ({reason}); get the published one.") from None
+        raise InputError(f"{path} cannot be read safely as a checkpoint ({reason}); get the published one.") from None
     except Exception as error:  # a broken file fails in every way there is
-        raise DeixisError(f"{path} is truncated or no checkpoint ({_first(error)}); download it again.") from None
+        raise InputError(f"{path} is truncated or no checkpoint ({_first(error)}); download it again.") from None
     if not isinstance(raw, dict):
-        raise DeixisError(
+        raise InputError(
             f"{path} holds a {type(raw).__name__}, and a dict of weights is wanted; get the published one."
         )
     return raw
@@ -72,7 +72,7 @@ def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
     """Raises DeixisError with the first weight that holds no finite number."""
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise DeixisError(f"{path} has a weight {name!r} with values that are no numbers; it cannot be used.")
+            raise InputError(f"{path} has a weight {name!r} with values that are no numbers; it cannot be used.")
 
 
 def _plain(name: str, tensor: Tensor, path: str | Path) -> Tensor:
@@ -83,7 +83,7 @@ def _plain(name: str, tensor: Tensor, path: str | Path) -> Tensor:
     except NotImplementedError:
         pass  # numbers of four bits, of which PyTorch only knows how to store them
     kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
-    raise DeixisError(f"{path} has a weight {name!r} of type {kind}; store it as float32 or float16.") from None
+    raise InputError(f"{path} has a weight {name!r} of type {kind}; store it as float32 or float16.") from None
 
 
 def _first(error: Exception) -> str:

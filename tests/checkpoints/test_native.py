@@ -37,7 +37,7 @@ class Config:
 
 
 CARD = Card(
-    system="linear", config={"width": 4}, preprocess=Preprocess(image_size=64, max_words=9), description="tiny ☺"
+    system="linear", config={"width": 4}, preprocess=Preprocess(image_size=64, max_tokens=9), description="tiny ☺"
 )
 
 

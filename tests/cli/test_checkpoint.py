@@ -13,10 +13,10 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
-from deixis.checkpoints.published import PUBLISHED
+from deixis.checkpoints.official.published import PUBLISHED
 from deixis.cli import main
 
-FILES = Path(__file__).parents[1] / "checkpoints" / "published_files.py"
+FILES = Path(__file__).parents[1] / "checkpoints" / "official" / "published_files.py"
 files = SimpleNamespace(**runpy.run_path(str(FILES)))
 
 
@@ -107,7 +107,7 @@ def test_show_says_what_the_model_is_and_where_it_comes_from(
 
 
 def test_show_as_json_counts_the_parameters(converted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from deixis.recipes.loading import load
+    from deixis.zoo.loading import load
 
     assert main(["checkpoint", "show", "--json", str(converted)]) == 0
     card = json.loads(capsys.readouterr().out)

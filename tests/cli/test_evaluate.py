@@ -21,14 +21,14 @@ from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
 from deixis.cli import main
 from deixis.data.transforms import Preprocess
-from deixis.metrics.report import Result, hash_of_ids
+from deixis.evaluation.report import Result, hash_of_ids
 from deixis.models.vega import VEGAConfig
-from deixis.recipes.systems import build
 from deixis.text.bert import BertConfig
 from deixis.toyland.world import Toyland
 from deixis.vision.swin import SwinConfig
+from deixis.zoo.systems import build
 
-Tree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "test_refcoco.py"))["SmallTree"]
+Tree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "readers" / "test_refcoco.py"))["SmallTree"]
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "left", "right")
 CONFIG = VEGAConfig(
     vision=SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1), window=4),
@@ -43,7 +43,7 @@ DATA = ["--data", "toyland:val", "--scenes", "2", "--draws", "40", "--quiet"]
 DYING = """
 import os, signal, sys
 from deixis.cli import main
-from deixis.metrics.record_files import RecordWriter
+from deixis.evaluation.record_files import RecordWriter
 append, left = RecordWriter.append, [int(sys.argv[1])]
 def dying(self, batch):
     if not left[0]:
@@ -61,7 +61,7 @@ sys.exit(main(sys.argv[2:]))
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     card = native.Card(
-        system="vega", config=to_dict(CONFIG), preprocess=Preprocess(image_size=64, max_words=8), run={"seed": 7}
+        system="vega", config=to_dict(CONFIG), preprocess=Preprocess(image_size=64, max_tokens=8), run={"seed": 7}
     )
     folder = tmp_path_factory.mktemp("model")
     native.save(folder, build("vega", CONFIG).state_dict(), card, VOCABULARY)

@@ -13,12 +13,12 @@ from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
 from deixis.cli import main
 from deixis.data.transforms import Preprocess
+from deixis.evaluation.report import Result
 from deixis.metrics.calibration import apply
-from deixis.metrics.report import Result
 from deixis.models.magnet import MagNetConfig
-from deixis.recipes.systems import build
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
+from deixis.zoo.systems import build
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "left", "right", "red")
 
@@ -42,7 +42,7 @@ def save(folder: Path, **changes: Any) -> Path:
     torch.manual_seed(2)
     made = config(**changes)
     weights = build("magnet", made).state_dict()
-    preprocess = Preprocess(image_size=64, max_words=8)
+    preprocess = Preprocess(image_size=64, max_tokens=8)
     native.save(folder, weights, native.Card(system="magnet", config=to_dict(made), preprocess=preprocess), VOCABULARY)
     return folder
 
@@ -116,7 +116,7 @@ def believed(folder: Path) -> Path:
 def test_calibration_goes_into_the_card_and_from_there_into_every_score(
     tmp_path: Path, photo: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deixis.predict import scoring
+    from deixis.evaluation import scoring
 
     folder = believed(save(tmp_path / "model"))
     before = asked(capsys, photo, "--model", str(folder), "--threshold", "0.01")

@@ -17,9 +17,9 @@ from deixis.checkpoints.configs import to_dict
 from deixis.cli import main
 from deixis.data.transforms import Preprocess
 from deixis.models.vega import VEGAConfig
-from deixis.recipes.systems import build
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
+from deixis.zoo.systems import build
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "blue", "cup")
 CONFIG = VEGAConfig(
@@ -37,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     weights = build("vega", CONFIG).state_dict()
     weights["mask.bias"] += 1.0  # so that something is found in a picture of noise
-    preprocess = Preprocess(image_size=64, max_words=8)
+    preprocess = Preprocess(image_size=64, max_tokens=8)
     native.save(folder, weights, native.Card(system="vega", config=to_dict(CONFIG), preprocess=preprocess), VOCABULARY)
     return str(folder)
 

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from deixis.cli import main
-from deixis.models.mask_grounding import GroundingConfig
-from deixis.recipes import run as runs
+from deixis.objectives.mask_grounding import GroundingConfig
 from deixis.recipes.catalogue import RECIPES
-from deixis.recipes.run import Run
-from deixis.train.loop import Result
+from deixis.runs import run as runs
+from deixis.runs.run import Run
+from deixis.training.loop import Result
 
 
 @pytest.fixture

@@ -11,20 +11,22 @@ import pytest
 import torch
 
 from deixis import masks
+from deixis.batch import Batch
 from deixis.data.batches import Batches, InOrder, Joined, collate
+from deixis.data.images import Pixels
 from deixis.data.transforms import Preprocess
-from deixis.data.visuals import Pixels
 from deixis.errors import DeixisError
-from deixis.records import Batch, Sample
+from deixis.records import Sample
 
-tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "train" / "tiny.py")))
-PREPROCESS = Preprocess(image_size=12, max_words=5)
+tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "training" / "tiny.py")))
+PREPROCESS = Preprocess(image_size=12, max_tokens=5)
+
+
+NAMES = ("images", "token_ids", "token_mask", "masks")
 
 
 def same(first: Batch, second: Batch) -> bool:
-    tensors = all(
-        torch.equal(getattr(first, name), getattr(second, name)) for name in ("images", "words", "word_mask", "masks")
-    )
+    tensors = all(torch.equal(getattr(first, name), getattr(second, name)) for name in NAMES)
     return tensors and first.ids == second.ids
 
 
@@ -34,8 +36,8 @@ def test_sentences_of_one_image_share_it() -> None:
     assert batch.images.shape == (2, 1, 3, 12, 12)
     assert batch.image_index is not None
     assert batch.image_index.tolist() == [0, 1, 0]
-    assert batch.words.tolist() == [[2, 0], [1, 2], [1, 3]]
-    assert batch.word_mask.tolist() == [[True, False], [True, True], [True, True]]
+    assert batch.token_ids.tolist() == [[2, 0], [1, 2], [1, 3]]
+    assert batch.token_mask.tolist() == [[True, False], [True, True], [True, True]]
     assert batch.expressions == ("red", "the red", "the green")
     assert batch.sizes == ((12, 12),) * 3
     assert batch.masks is not None

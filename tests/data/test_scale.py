@@ -11,7 +11,7 @@ from deixis.toyland.full_size import write_full_size
 
 OPEN = """
 import json, resource, sys, time
-from deixis.data.refcoco import RefCOCO
+from deixis.data.readers.refcoco import RefCOCO
 started = time.process_time()
 reader = RefCOCO(sys.argv[1], split="train")
 seconds = time.process_time() - started

@@ -42,7 +42,7 @@ def test_a_mask_is_resized_to_its_nearest_neighbours() -> None:
     np.testing.assert_array_equal(PREPROCESS.mask(mask[:8, :8]).numpy(), mask[:8, :8])
 
 
-@pytest.mark.parametrize("wrong", [{"image_size": 0}, {"max_words": 2}, {"std": (1.0, 0.0, 1.0)}])
+@pytest.mark.parametrize("wrong", [{"image_size": 0}, {"max_tokens": 2}, {"std": (1.0, 0.0, 1.0)}])
 def test_numbers_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(DeixisError):
         Preprocess(**wrong)  # type: ignore[arg-type]

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from deixis.layers.fusion import Gate, PixelWordAttention, instance_norm
 
 
-def literal(module: PixelWordAttention, features: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
+def literal(module: PixelWordAttention, features: Tensor, words: Tensor, token_mask: Tensor) -> Tensor:
     """The published module on channels-first sequences, with instance norms, one head after another."""
-    mask = word_mask.float()[:, None]
+    mask = token_mask.float()[:, None]
     pixels, words = features.flatten(1, 2).transpose(1, 2), words.transpose(1, 2)
     dim = pixels.shape[1]
 

@@ -10,12 +10,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from deixis import masks
+from deixis.evaluation.report import measure
 from deixis.metrics import average_precision
 from deixis.metrics.accumulators import Totals
 from deixis.metrics.average_precision import Detections, Ranking
 from deixis.metrics.bootstrap import image_weights
 from deixis.metrics.protocols import PROTOCOLS
-from deixis.metrics.report import measure
 from deixis.metrics.scored import Answer, Scored, compare
 from deixis.records import Ids
 

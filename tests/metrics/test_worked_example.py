@@ -20,7 +20,9 @@ ROW = re.compile(
 class Unread:
     size = (1, 1)
 
-    def read(self) -> np.ndarray:
+    num_frames = 1
+
+    def read(self, frames: object = None) -> np.ndarray:
         raise AssertionError("scoring masks reads no pixels")
 
 

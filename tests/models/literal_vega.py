@@ -8,21 +8,21 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from deixis.batch import Batch
 from deixis.layers.attention import CrossAttention
 from deixis.models.vega import VEGA
-from deixis.records import Batch
 
 LITERAL_VIS = runpy.run_path(str(Path(__file__).parents[1] / "layers" / "literal_vis.py"))["literal"]
 
 
 def literal(model: VEGA, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits `[b h w]`, and of each stage's attention, fine to coarse, the share of the visual expression `[b s]`."""
-    words = model.text(batch.words, batch.word_mask)
-    encoded = model.fusion(batch.images[:, 0], words, batch.word_mask)
+    words = model.text(batch.token_ids, batch.token_mask)
+    encoded = model.fusion(batch.images[:, 0], words, batch.token_mask)
     F_v = model.pixels(encoded[3]).flatten(1, 2)
     Q_l, _ = cross_attention(model.guide.enhance, model.words(words), F_v)
-    Q_v = LITERAL_VIS(model.guide.expression, F_v, Q_l, batch.word_mask)
-    G, mask = torch.cat((Q_l, Q_v), 1), torch.cat((batch.word_mask, batch.word_mask), 1)
+    Q_v = LITERAL_VIS(model.guide.expression, F_v, Q_l, batch.token_mask)
+    G, mask = torch.cat((Q_l, Q_v), 1), torch.cat((batch.token_mask, batch.token_mask), 1)
 
     features, weights = cross_attention(model.look, F_v, G, mask)
     features = F.relu(to_map(features, encoded[3]))

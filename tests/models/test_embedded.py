@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deixis import masks
-from deixis.recipes.loading import load
+from deixis.zoo.loading import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SENTENCE = "the person in green"

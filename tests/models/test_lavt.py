@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from deixis import losses
+from deixis.batch import Batch, Output
 from deixis.errors import DeixisError
 from deixis.models.lavt import LAVT, LAVTConfig
-from deixis.records import Batch, Output
 from deixis.system import System
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
@@ -36,11 +36,11 @@ def batch() -> Batch:
     mask = torch.arange(7) < torch.tensor([[7], [4], [5]])
     masks = torch.zeros(3, 40, 52, dtype=torch.bool)
     masks[:, 10:25, 8:30] = True
-    return Batch(images=torch.randn(3, 1, 3, 40, 52), words=words, word_mask=mask, masks=masks)
+    return Batch(images=torch.randn(3, 1, 3, 40, 52), token_ids=words, token_mask=mask, masks=masks)
 
 
 def changed(batch: Batch, **fields: object) -> Batch:
-    return Batch(**{name: getattr(batch, name) for name in ("images", "words", "word_mask", "masks")} | fields)
+    return Batch(**{name: getattr(batch, name) for name in ("images", "token_ids", "token_mask", "masks")} | fields)
 
 
 def test_it_is_a_system_whose_logits_have_the_images_size(model: LAVT, batch: Batch) -> None:
@@ -81,7 +81,7 @@ def test_a_batch_equals_its_expressions_one_by_one(model: LAVT, batch: Batch) ->
     together = model(batch).logits
     for number in range(3):
         one = slice(number, number + 1)
-        alone = Batch(images=batch.images[one], words=batch.words[one], word_mask=batch.word_mask[one])
+        alone = Batch(images=batch.images[one], token_ids=batch.token_ids[one], token_mask=batch.token_mask[one])
         torch.testing.assert_close(model(alone).logits, together[one], atol=1e-5, rtol=1e-4)
 
 
@@ -94,13 +94,13 @@ def test_sharing_an_image_changes_nothing(model: LAVT, batch: Batch) -> None:
 
 
 def test_padding_words_change_nothing(model: LAVT, batch: Batch) -> None:
-    longer = F.pad(batch.words, (0, 3), value=17)
-    padded = model(changed(batch, words=longer, word_mask=F.pad(batch.word_mask, (0, 3))))
+    longer = F.pad(batch.token_ids, (0, 3), value=17)
+    padded = model(changed(batch, token_ids=longer, token_mask=F.pad(batch.token_mask, (0, 3))))
     torch.testing.assert_close(padded.logits, model(batch).logits, atol=1e-5, rtol=1e-4)
 
 
 def test_words_change_the_answer(model: LAVT, batch: Batch) -> None:
-    other = model(changed(batch, words=batch.words.flip(0), word_mask=torch.ones_like(batch.word_mask)))
+    other = model(changed(batch, token_ids=batch.token_ids.flip(0), token_mask=torch.ones_like(batch.token_mask)))
     assert (other.logits - model(batch).logits).abs().max() > 1e-3
 
 

@@ -14,9 +14,9 @@ from einops import rearrange
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from deixis.checkpoints.official_lavt import rename_lavt
+from deixis.batch import Batch
+from deixis.checkpoints.official.lavt import rename_lavt
 from deixis.models.lavt import LAVT, LAVTConfig
-from deixis.records import Batch
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
 
@@ -102,7 +102,7 @@ def run(model: LAVT, height: int, width: int, numbers: list[int], length: int = 
     watch.after("dec_conv1_1", model.decoder)
     words, mask = RECIPE["words"](numbers, length)
     with watch.hooks, torch.inference_mode():
-        logits = model(Batch(images=RECIPE["image"](height, width)[:, None], words=words, word_mask=mask)).logits
+        logits = model(Batch(images=RECIPE["image"](height, width)[:, None], token_ids=words, token_mask=mask)).logits
     return logits, watch.maps
 
 

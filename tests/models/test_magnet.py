@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deixis.batch import Batch, Output
 from deixis.errors import DeixisError
 from deixis.models.magnet import MagNet, MagNetConfig
-from deixis.records import Batch, Output
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
 
@@ -36,8 +36,8 @@ def make_batch(words: int = 6, height: int = 64, width: int = 48) -> Batch:
     masks[0, 8:40, 4:30] = masks[1, 20:50, 10:40] = masks[2, 30:60, 8:44] = True
     return Batch(
         images=torch.randn(3, 1, 3, height, width, generator=draw),
-        words=torch.randint(1, 40, (3, words), generator=draw),
-        word_mask=torch.arange(words) < torch.tensor([[words], [min(words, 3)], [min(words, 4)]]),
+        token_ids=torch.randint(1, 40, (3, words), generator=draw),
+        token_mask=torch.arange(words) < torch.tensor([[words], [min(words, 3)], [min(words, 4)]]),
         masks=masks,
     )
 
@@ -225,7 +225,7 @@ def test_without_pooled_sides_only_the_pyramid_is_gone() -> None:
     model, batch = build(pooled_sides=()), make_batch()
     stage = model.fusion.alignments[0]
     features, words = torch.randn(3, 4, 5, 8), torch.randn(3, 6, 16)
-    aligned, answer, _ = stage(features, words, batch.word_mask)
+    aligned, answer, _ = stage(features, words, batch.token_mask)
     torch.testing.assert_close(aligned, F.gelu(stage.output(stage.norm(stage.mix(answer)))))
 
 
@@ -236,8 +236,8 @@ def test_without_the_alignment_module_the_decoder_reads_the_words_answer_alone()
     assert {name: shape for name, shape in default.items() if name not in parts} == bare
     stage, batch = build(alignment_module=False).fusion.alignments[0], make_batch()
     features, words = torch.randn(3, 4, 5, 8), torch.randn(3, 6, 16)
-    aligned, answer, looked = stage(features, words, batch.word_mask)
-    expected, shares = stage.fusion.attend(features.flatten(1, 2), words, batch.word_mask)
+    aligned, answer, looked = stage(features, words, batch.token_mask)
+    expected, shares = stage.fusion.attend(features.flatten(1, 2), words, batch.token_mask)
     torch.testing.assert_close(answer.flatten(1, 2), expected)
     torch.testing.assert_close(looked, shares.mT.unflatten(2, (4, 5)))
     torch.testing.assert_close(aligned, stage.norm(answer))
@@ -282,22 +282,22 @@ def test_the_published_form_reads_exactly_twenty_words_however_many_come() -> No
     padding = torch.full((3, 14), 17)
     full = replace(
         batch,
-        words=torch.cat((batch.words, padding), 1),
-        word_mask=torch.cat((batch.word_mask, torch.zeros(3, 14, dtype=torch.bool)), 1),
+        token_ids=torch.cat((batch.token_ids, padding), 1),
+        token_mask=torch.cat((batch.token_mask, torch.zeros(3, 14, dtype=torch.bool)), 1),
     )
     assert torch.equal(model(full).logits, model(batch).logits)
-    garbage = replace(batch, words=torch.where(batch.word_mask, batch.words, 33))
+    garbage = replace(batch, token_ids=torch.where(batch.token_mask, batch.token_ids, 33))
     assert torch.equal(model(garbage).logits, model(batch).logits)
     assert model(batch).evidence["pixel_word_attention_1"].shape == (3, 6, 16, 12)
-    longer = replace(full, words=F.pad(full.words, (0, 1)), word_mask=F.pad(full.word_mask, (0, 1)))
-    with pytest.raises(DeixisError, match=r"reads 20 words and 21 came.*max_words=20"):
+    longer = replace(full, token_ids=F.pad(full.token_ids, (0, 1)), token_mask=F.pad(full.token_mask, (0, 1)))
+    with pytest.raises(DeixisError, match=r"reads 20 words and 21 came.*max_tokens=20"):
         model(longer)
     assert build()(longer).logits.isfinite().all()
 
 
 def test_the_published_forms_answer_depends_on_how_much_padding_there_is() -> None:
     fusion = build(language_fusion="published").fusion.word_fusions[0]
-    words, features, mask = torch.randn(3, 6, 16), torch.randn(3, 4, 4, 8), make_batch().word_mask
+    words, features, mask = torch.randn(3, 6, 16), torch.randn(3, 4, 4, 8), make_batch().token_mask
     told = fusion(words, features, mask)
     more = fusion(F.pad(words, (0, 0, 0, 3)), features, F.pad(mask, (0, 3)))[:, :6]
     assert (more - told)[mask].abs().max() > 1e-3

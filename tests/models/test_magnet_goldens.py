@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from deixis.batch import Batch
 from deixis.checkpoints.configs import from_dict
-from deixis.checkpoints.official_magnet import expected_names, infer_config, rename_magnet
+from deixis.checkpoints.official.magnet import expected_names, infer_config, rename_magnet
 from deixis.models.magnet import MagNet, MagNetConfig
-from deixis.records import Batch
 
 COMMITTED = Path(__file__).parents[1] / "goldens"
 SHARED = Path(__file__).parents[3] / "shared" / "goldens"
@@ -44,7 +44,7 @@ def test_the_answer_is_the_published_one() -> None:
     words, mask = recipe["words"](facts["words"], 10)  # the network pads to 20
     with torch.inference_mode():
         images = recipe["image"](*facts["image_size"])[:, None]
-        logits = model(Batch(images=images, words=words, word_mask=mask)).logits
+        logits = model(Batch(images=images, token_ids=words, token_mask=mask)).logits
     assert (logits[:, ::3, ::3] - golden["logits"]).abs().max() < facts["tensors"]["logits"]["tolerance"]
     answer = np.unpackbits(golden["mask"].numpy())[: logits.numel()].astype(bool)
     assert ((logits.flatten().numpy() > 0) != answer).sum() <= 3
@@ -100,7 +100,7 @@ def test_every_map_on_the_way_is_the_published_one(name: str) -> None:
     watch("mask_features", model.pixels, lambda made: made[1].permute(0, 3, 1, 2))
     watch("pred_masks", model.referent, lambda decoded: decoded.masks[:, -1:])
     with torch.inference_mode():
-        maps["mask_logits_fullres"] = model(Batch(images=images, words=words, word_mask=mask.bool())).logits
+        maps["mask_logits_fullres"] = model(Batch(images=images, token_ids=words, token_mask=mask.bool())).logits
     for key in maps.keys() & facts["tensors"].keys():
         tensor = facts["tensors"][key]
         stored = maps[key].reshape(tensor["full_shape"])[tuple(slice(None, None, step) for step in tensor["step"])]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from deixis.batch import Batch, Output
 from deixis.errors import DeixisError
 from deixis.models.vega import VEGA, VEGAConfig
-from deixis.records import Batch, Output
 from deixis.system import System
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
@@ -30,8 +30,8 @@ def make_batch(count: int = 2, words: int = 6, height: int = 96, width: int = 64
     lengths = torch.tensor([words, *(3 + number % (words - 2) for number in range(count - 1))])
     return Batch(
         images=torch.randn(images or count, 1, 3, height, width, generator=draw),
-        words=torch.randint(1, 40, (count, words), generator=draw),
-        word_mask=torch.arange(words) < lengths[:, None],
+        token_ids=torch.randint(1, 40, (count, words), generator=draw),
+        token_mask=torch.arange(words) < lengths[:, None],
         masks=torch.rand(count, height, width, generator=draw) > 0.6,
         image_index=None if images is None else torch.arange(count) % images,
     )
@@ -115,11 +115,11 @@ def test_a_batch_without_masks_cannot_be_learnt_from() -> None:
 def test_padding_words_change_nothing() -> None:
     model, batch = build(), make_batch()
     padding = torch.randint(1, 40, (2, 4), generator=torch.Generator().manual_seed(1))
-    words = torch.where(batch.word_mask, batch.words, torch.tensor(9))
+    words = torch.where(batch.token_mask, batch.token_ids, torch.tensor(9))
     longer = replace(
         batch,
-        words=torch.cat((words, padding), 1),
-        word_mask=torch.cat((batch.word_mask, torch.zeros(2, 4, dtype=torch.bool)), 1),
+        token_ids=torch.cat((words, padding), 1),
+        token_mask=torch.cat((batch.token_mask, torch.zeros(2, 4, dtype=torch.bool)), 1),
     )
     before, after = answer(model, batch), answer(model, longer)
     torch.testing.assert_close(after.logits, before.logits, rtol=0, atol=1e-5)
@@ -130,7 +130,7 @@ def test_padding_words_change_nothing() -> None:
 def test_a_sentence_of_one_word_has_an_answer() -> None:
     for cues in ("both", "local", "global", "none"):
         model, batch = build(cues=cues), make_batch()
-        batch = replace(batch, words=batch.words[:, :1], word_mask=batch.word_mask[:, :1])
+        batch = replace(batch, token_ids=batch.token_ids[:, :1], token_mask=batch.token_mask[:, :1])
         output = model(batch)
         assert output.logits.isfinite().all()
         assert all(term.isfinite() for term in model.loss(batch, output).values())
@@ -143,8 +143,8 @@ def test_a_batch_equals_its_sentences_one_by_one_and_shared_images_their_copies(
         alone = replace(
             batch,
             images=batch.images[batch.image_index[number : number + 1]],
-            words=batch.words[number : number + 1],
-            word_mask=batch.word_mask[number : number + 1],
+            token_ids=batch.token_ids[number : number + 1],
+            token_mask=batch.token_mask[number : number + 1],
             masks=None,
             image_index=None,
         )
@@ -210,13 +210,13 @@ def test_guidance_by_words_alone_neither_looks_at_pixels_nor_selects_any() -> No
     assert output.evidence == {}
     assert set(words.loss(make_batch(), output)) == {"mask"}
     pixels, tokens = torch.randn(2, 5, 32), torch.randn(2, 6, 32)
-    assert torch.equal(words.guide(pixels, tokens, make_batch().word_mask).tokens, tokens)
+    assert torch.equal(words.guide(pixels, tokens, make_batch().token_mask).tokens, tokens)
 
 
 def test_enhanced_guidance_is_the_words_after_looking_at_the_pixels() -> None:
     default, enhanced = build(), build(guidance="enhanced")
     assert names(default) - names(enhanced) == share("guide.expression.", names(default)) | {"log_temperature"}
-    pixels, tokens, mask = torch.randn(2, 5, 32), torch.randn(2, 6, 32), make_batch().word_mask
+    pixels, tokens, mask = torch.randn(2, 5, 32), torch.randn(2, 6, 32), make_batch().token_mask
     found = enhanced.guide(pixels, tokens, mask)
     enhanced.guide.enhance.load_state_dict(default.guide.enhance.state_dict())
     found, full = enhanced.guide(pixels, tokens, mask), default.guide(pixels, tokens, mask)
@@ -236,7 +236,7 @@ def test_pixels_may_stand_for_the_image_themselves(choice: str) -> None:
         assert names(model) - names(default) == {
             f"guide.similarity.{part}" for part in ("pixels.weight", "pixels.bias", "words.weight", "words.bias")
         }
-    pixels, tokens, mask = torch.randn(2, 10, 32), torch.randn(2, 6, 32), make_batch().word_mask
+    pixels, tokens, mask = torch.randn(2, 10, 32), torch.randn(2, 6, 32), make_batch().token_mask
     found = model.guide(pixels, tokens, mask)
     assert torch.equal(found.tokens[:, 6:], pixels)
     assert torch.equal(found.mask[:, :6], mask)

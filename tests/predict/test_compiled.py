@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deixis.batch import Batch, Output
 from deixis.errors import DeixisError
 from deixis.predict.compiled import Compiled
 from deixis.predict.segmenter import LARGEST_BATCH
-from deixis.records import Batch, Output
 
 segmenting = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("test_segmenter.py"))))
 
@@ -36,9 +36,9 @@ class Echo(nn.Module):
         self.shapes: list[tuple[int, ...]] = []
 
     def forward(self, batch: Batch) -> Output:
-        self.shapes.append((*batch.images.shape[:1], *batch.words.shape))
-        assert batch.word_mask.any(1).all()
-        said = (batch.words * batch.word_mask).sum(1)
+        self.shapes.append((*batch.images.shape[:1], *batch.token_ids.shape))
+        assert batch.token_mask.any(1).all()
+        said = (batch.token_ids * batch.token_mask).sum(1)
         logits = batch.expand(batch.images[:, 0, 0]) * said[:, None, None] * self.weight
         return Output(logits=logits, evidence={"said": said})
 
@@ -48,12 +48,12 @@ class Echo(nn.Module):
 
 def asked(image_index: list[int] | None, images: int, expressions: int) -> Batch:
     draw = torch.Generator().manual_seed(0)
-    word_mask = torch.ones(expressions, 4, dtype=torch.bool)
-    word_mask[1::2, 3] = False
+    token_mask = torch.ones(expressions, 4, dtype=torch.bool)
+    token_mask[1::2, 3] = False
     return Batch(
         images=torch.randn(images, 1, 3, 2, 2, generator=draw),
-        words=torch.randint(1, 50, (expressions, 4), generator=draw),
-        word_mask=word_mask,
+        token_ids=torch.randint(1, 50, (expressions, 4), generator=draw),
+        token_mask=token_mask,
         image_index=None if image_index is None else torch.tensor(image_index),
     )
 
@@ -77,7 +77,7 @@ def test_what_has_no_answer_or_too_many_words_is_refused() -> None:
     batch, compiled = asked(None, 2, 2), Compiled(Echo(), words=3)
     with pytest.raises(ValueError, match="4 words came and 3 are read"):
         compiled(batch)
-    nothing = replace(batch, words=batch.words[:0], word_mask=batch.word_mask[:0])
+    nothing = replace(batch, token_ids=batch.token_ids[:0], token_mask=batch.token_mask[:0])
     with pytest.raises(ValueError, match="without expressions"):
         compiled(nothing)
 

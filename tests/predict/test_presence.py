@@ -12,15 +12,16 @@ import torch
 from torch import nn
 
 from deixis import masks
+from deixis.batch import Batch, Output
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
+from deixis.evaluation.scoring import Scoring, score_presence, score_system
 from deixis.metrics.calibration import Calibration, apply
 from deixis.metrics.protocols import PROTOCOLS
 from deixis.predict.prediction import answer
 from deixis.predict.presence import Presence, chances, decide
-from deixis.predict.scoring import Scoring, score_presence, score_system
 from deixis.predict.segmenter import Segmenter
-from deixis.records import Batch, Ids, Output, Sample
+from deixis.records import Ids, Sample
 from deixis.text.tokenizer import Tokenizer
 
 apple = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "apple.py")))
@@ -39,8 +40,8 @@ class Headed(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         logits = 8 * batch.expand(batch.images)[:, 0].mean(dim=1) - 4
-        logits = torch.where((batch.words == 7).any(1)[:, None, None], -logits.abs(), logits)
-        said = [min(CHANCES.get(word, 1.0) for word in words) for words in batch.words.tolist()]
+        logits = torch.where((batch.token_ids == 7).any(1)[:, None, None], -logits.abs(), logits)
+        said = [min(CHANCES.get(word, 1.0) for word in words) for words in batch.token_ids.tolist()]
         chance = torch.tensor(said) * (float("nan") if self.broken else 1.0)
         return Output(logits=logits, evidence={"present": chance} if self.headed else {})
 
@@ -54,7 +55,7 @@ MENDED = Calibration(scale=0.5, bias=-1.0, data="made:val", expressions=9, ece_b
 
 
 def segmenter(calibration: Calibration | None = None, **system: bool) -> Segmenter:
-    preprocess = Preprocess(image_size=16, max_words=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    preprocess = Preprocess(image_size=16, max_tokens=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     return Segmenter(Headed(**system), Tokenizer(VOCABULARY), preprocess, Card(calibration), name="headed")
 
 
@@ -138,7 +139,9 @@ def test_an_apple_gpu_is_asked_for_no_float64() -> None:
 class Picture:
     size = (30, 50)
 
-    def read(self) -> np.ndarray:
+    num_frames = 1
+
+    def read(self, frames: object = None) -> np.ndarray:
         return PHOTO[None]
 
 

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from deixis.batch import Batch, Output
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
 from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU, ExpressionWarning, Segmenter, resize_probability
-from deixis.records import Batch, Output
 from deixis.text.tokenizer import Tokenizer
 
 apple = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "apple.py")))
@@ -37,11 +37,11 @@ class ColourSystem(nn.Module):
     def forward(self, batch: Batch) -> Output:
         self.batches.append((len(batch.images), len(batch)))
         pixels = batch.expand(batch.images[:, 0])  # 0 to 1: the preprocess of these tests does not normalise
-        named = torch.stack([(batch.words == number).any(1) for number in (3, 4, 5)], dim=1).to(pixels.dtype)
+        named = torch.stack([(batch.token_ids == number).any(1) for number in (3, 4, 5)], dim=1).to(pixels.dtype)
         chosen = (pixels * named[..., None, None]).sum(1)
         others = (pixels * (1 - named[..., None, None])).amax(1)
         logits = self.gain * (chosen - others - 0.5)
-        grid = nn.functional.adaptive_avg_pool2d(pixels, 4)[:, :1].repeat(1, batch.words.shape[1], 1, 1)
+        grid = nn.functional.adaptive_avg_pool2d(pixels, 4)[:, :1].repeat(1, batch.token_ids.shape[1], 1, 1)
         return Output(logits=logits, evidence={"similarity": grid, "selected": grid > 0.5})
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
@@ -49,7 +49,7 @@ class ColourSystem(nn.Module):
 
 
 def segmenter(**changes: torch.dtype | str) -> Segmenter:
-    preprocess = Preprocess(image_size=32, max_words=LIMIT, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    preprocess = Preprocess(image_size=32, max_tokens=LIMIT, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     return Segmenter(ColourSystem(), WORDS, preprocess, name="colours", **changes)  # type: ignore[arg-type]
 
 

@@ -6,8 +6,8 @@ import pytest
 from torch import nn
 
 from deixis.recipes.catalogue import RECIPES
-from deixis.recipes.systems import build, name_of
-from deixis.train.optim import parameter_groups
+from deixis.training.optim import parameter_groups
+from deixis.zoo.systems import build, name_of
 
 
 def treatment(recipe: str) -> tuple[nn.Module, dict[str, float | None]]:
@@ -49,17 +49,17 @@ def test_vega_trains_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "lr", "batch_size", "max_words"),
+    ("system", "lr", "batch_size", "max_tokens"),
     [("lavt", 5e-5, 32, 20), ("vega", 3e-5, 16, 21), ("magnet", 5e-5, 32, 20)],
 )
 def test_a_system_is_trained_with_the_published_settings(
-    system: str, lr: float, batch_size: int, max_words: int
+    system: str, lr: float, batch_size: int, max_tokens: int
 ) -> None:
     run = RECIPES[f"{system}_refcoco"]()
     assert (run.optimiser.lr, run.optimiser.weight_decay) == (lr, 0.01)
     assert (run.schedule.epochs, run.schedule.batch_size, run.schedule.power) == (40, batch_size, 0.9)
     assert (run.schedule.steps, run.schedule.warm_up) == (None, 0)
-    assert (run.preprocess.image_size, run.preprocess.max_words) == (480, max_words)
+    assert (run.preprocess.image_size, run.preprocess.max_tokens) == (480, max_tokens)
 
 
 def test_lavt_weighs_its_two_classes_and_draws_one_sentence_of_an_object_as_published() -> None:

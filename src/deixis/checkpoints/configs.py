@@ -6,9 +6,12 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..errors import DeixisError, did_you_mean
+from ..errors import DeixisError, InputError, did_you_mean
 
 Config = TypeVar("Config")
+
+# Class of a config -> the old names of its fields, as checkpoints and runs of before have them.
+OLD_NAMES: dict[str, dict[str, str]] = {"Preprocess": {"max_words": "max_tokens"}}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -26,19 +29,21 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(kind: type[Config], plain: Any, where: str = "The configuration") -> Config:
     """The config that `to_dict` wrote. Raises DeixisError naming the field that is unknown, missing or mistyped."""
     if not isinstance(plain, Mapping):
-        raise DeixisError(f"{where} is {plain!r}; an object with the fields of {kind.__name__} is wanted.")
+        raise InputError(f"{where} is {plain!r}; an object with the fields of {kind.__name__} is wanted.")
+    old = OLD_NAMES.get(kind.__name__, {})
+    plain = {old.get(name, name): value for name, value in plain.items()}
     hints = get_type_hints(kind)
     known = {each.name for each in fields(kind)}  # type: ignore[arg-type]
     for name in plain:
         if name not in known:
-            raise DeixisError(f"{where} has no field {name!r}. {did_you_mean(name, known)}")
+            raise InputError(f"{where} has no field {name!r}. {did_you_mean(name, known)}")
     values = {name: _typed(hints[name], value, f"{where}: {name}") for name, value in plain.items()}
     try:
         return kind(**values)
     except TypeError as error:  # a field without default that is missing
-        raise DeixisError(f"{where} is incomplete ({error}).") from error
+        raise InputError(f"{where} is incomplete ({error}).") from error
     except DeixisError as error:  # the config's own, which does not know where it stands
-        raise DeixisError(f"{where}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -61,14 +66,14 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return _one_of(arguments, value, where)
     if origin is Literal:
         if value not in arguments:
-            raise DeixisError(f"{where} is {value!r}. {did_you_mean(str(value), map(str, arguments))}")
+            raise InputError(f"{where} is {value!r}. {did_you_mean(str(value), map(str, arguments))}")
         return value
     if origin in (tuple, Sequence) and isinstance(value, list | tuple):
         return _tuple(arguments if origin is tuple else (*arguments, ...), value, where)
     if isinstance(hint, type) and issubclass(hint, Enum):
         known = {str(member.value): member for member in hint}
         if str(value) not in known:
-            raise DeixisError(f"{where} is {value!r}. {did_you_mean(str(value), known)}")
+            raise InputError(f"{where} is {value!r}. {did_you_mean(str(value), known)}")
         return known[str(value)]
     if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
         if isinstance(value, Mapping):
@@ -79,7 +84,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     elif isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise DeixisError(f"{where} is {value!r}; {getattr(hint, '__name__', hint)} is wanted.")
+    raise InputError(f"{where} is {value!r}; {getattr(hint, '__name__', hint)} is wanted.")
 
 
 def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -90,7 +95,7 @@ def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     if len(classes) > 1 and isinstance(value, Mapping):
         name = str(value.get("type"))
         if name not in classes:
-            raise DeixisError(f"{where} is of type {name!r}. {did_you_mean(name, classes)}")
+            raise InputError(f"{where} is of type {name!r}. {did_you_mean(name, classes)}")
         return from_dict(classes[name], {key: each for key, each in value.items() if key != "type"}, where)
     for choice in rest[:-1]:
         try:
@@ -104,7 +109,7 @@ def _tuple(arguments: tuple[Any, ...], value: list[Any] | tuple[Any, ...], where
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(arguments) != len(value):
-        raise DeixisError(f"{where} has {len(value)} values; {len(arguments)} are wanted.")
+        raise InputError(f"{where} has {len(value)} values; {len(arguments)} are wanted.")
     return tuple(
         _typed(hint, each, f"{where}[{at}]") for at, (hint, each) in enumerate(zip(arguments, value, strict=True))
     )

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..data.transforms import Preprocess
-from ..errors import DeixisError, did_you_mean
+from ..errors import InputError, did_you_mean
 from ..files import replaced
 from ..metrics.calibration import Calibration
 from ..weights import check_finite, tensors_in
@@ -47,7 +47,7 @@ class Card:
         if not self.score_means:
             object.__setattr__(self, "score_means", SCORE_OF_HEAD if self.config.get("presence") else SCORE_OF_MASK)
         if self.format != FORMAT:
-            raise DeixisError(
+            raise InputError(
                 f"The checkpoint has format {self.format}, this deixis reads {FORMAT}; install the deixis that made it."
             )
 
@@ -71,7 +71,7 @@ def save(
     """
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise DeixisError(f"The weight {name!r} holds values that are no numbers; nothing was saved.")
+            raise InputError(f"The weight {name!r} holds values that are no numbers; nothing was saved.")
     text = json.dumps(to_dict(card), indent=1, ensure_ascii=False)
     words = "\n".join(vocabulary) + "\n"
     stored = {name: _stored(tensor, half) for name, tensor in weights.items()}
@@ -83,7 +83,7 @@ def save(
         with replaced(folder / WEIGHTS) as path:
             save_file(stored, path, metadata=header)
     except SafetensorError as error:
-        raise DeixisError(f"{folder / WEIGHTS} cannot be written ({error}); is the disk full? Make room.") from error
+        raise InputError(f"{folder / WEIGHTS} cannot be written ({error}); is the disk full? Make room.") from error
     with replaced(folder / CARD) as path:
         path.write_text(text + "\n", encoding="utf-8")
 
@@ -93,7 +93,7 @@ def read(path: str | Path) -> Checkpoint:
     place = Path(path)
     file = place / WEIGHTS if place.is_dir() else place
     if not file.exists():
-        raise DeixisError(
+        raise InputError(
             f"There is no checkpoint at {path}; a folder with {WEIGHTS}, {CARD} and {VOCABULARY} is wanted."
         )
     weights, header = _tensors(file)
@@ -101,7 +101,7 @@ def read(path: str | Path) -> Checkpoint:
     text = _read_text(card_file) if place.is_dir() and card_file.exists() else header.get("deixis")
     words = _read_text(words_file) if place.is_dir() and words_file.exists() else header.get("vocabulary")
     if text is None or words is None:
-        raise DeixisError(f"{file} holds weights but neither {CARD} nor {VOCABULARY}; deixis did not write it.")
+        raise InputError(f"{file} holds weights but neither {CARD} nor {VOCABULARY}; deixis did not write it.")
     return Checkpoint(weights=weights, card=_card(text, f"The card of {path}"), vocabulary=tuple(words.splitlines()))
 
 
@@ -131,10 +131,10 @@ def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     if missing or surplus:
         parts = [f"lacks {len(missing)} weights ({', '.join(missing[:3])})"] if missing else []
         parts += [f"has {len(surplus)} that the system does not know ({', '.join(surplus[:3])})"] if surplus else []
-        raise DeixisError(f"{where} {' and '.join(parts)}; it was made for another system or config.")
+        raise InputError(f"{where} {' and '.join(parts)}; it was made for another system or config.")
     for name, tensor in weights.items():
         if tensor.shape != wanted[name].shape:
-            raise DeixisError(
+            raise InputError(
                 f"{where} has {name!r} of shape {list(tensor.shape)}, but the system wants {list(wanted[name].shape)}; "
                 "it was made for another config."
             )
@@ -146,7 +146,7 @@ def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
 def config_of(card: Card, systems: Mapping[str, tuple[type[Any], Any]]) -> Any:
     """The card's config as the dataclass that its system is built from."""
     if card.system not in systems:
-        raise DeixisError(f"The checkpoint is of a system {card.system!r}. {did_you_mean(card.system, systems)}")
+        raise InputError(f"The checkpoint is of a system {card.system!r}. {did_you_mean(card.system, systems)}")
     return from_dict(systems[card.system][0], card.config, f"The card's config of {card.system!r}")
 
 
@@ -156,7 +156,7 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             header = dict(opened.metadata() or {})
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no iterator
     except (SafetensorError, OSError) as error:
-        raise DeixisError(f"{file} is no safetensors file, or a truncated one ({error}); get a whole copy.") from error
+        raise InputError(f"{file} is no safetensors file, or a truncated one ({error}); get a whole copy.") from error
     weights = tensors_in(weights, file)
     check_finite(weights, file)
     return weights, header
@@ -166,16 +166,16 @@ def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise DeixisError(f"{file} is no text ({error.reason}); get a whole copy of the checkpoint.") from error
+        raise InputError(f"{file} is no text ({error.reason}); get a whole copy of the checkpoint.") from error
 
 
 def _card(text: str, where: str) -> Card:
     try:
         plain = json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError) as error:
-        raise DeixisError(f"{where} is no JSON ({error}); get a whole copy of the checkpoint.") from error
+        raise InputError(f"{where} is no JSON ({error}); get a whole copy of the checkpoint.") from error
     if _is_deeper(plain, DEEPEST):
-        raise DeixisError(f"{where} is nested deeper than {DEEPEST} levels; get an unchanged copy of the checkpoint.")
+        raise InputError(f"{where} is nested deeper than {DEEPEST} levels; get an unchanged copy of the checkpoint.")
     return from_dict(Card, plain, where)
 
 

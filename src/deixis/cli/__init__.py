@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
 
-from ..errors import DeixisError, did_you_mean
+from ..errors import DeixisError, InputError, did_you_mean
 
 # verb -> module in this folder (its function `main(arguments) -> exit code`), and one line of help
 VERBS: dict[str, tuple[str, str]] = {
@@ -57,7 +57,7 @@ def _run(arguments: list[str]) -> int:
         return 0
     verb, *rest = arguments
     if verb not in VERBS:
-        raise DeixisError(f"There is no command {verb!r}. {did_you_mean(verb, VERBS)}")
+        raise InputError(f"There is no command {verb!r}. {did_you_mean(verb, VERBS)}")
     from .memory import keep_freed
 
     keep_freed()

@@ -4,7 +4,7 @@ import argparse
 import json
 from dataclasses import asdict, replace
 
-from ..errors import DeixisError
+from ..errors import InputError
 from .parsing import Parser
 from .splits import DATA, add_data_options, bar, is_generated, no_target_of, open_split
 
@@ -23,14 +23,14 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
 
     from ..checkpoints import native
-    from ..data.broken import Report
+    from ..data.validation import Report
+    from ..evaluation.scoring import Scoring, limited, score_presence
     from ..metrics.calibration import calibrate
-    from ..predict.scoring import Scoring, limited, score_presence
-    from ..recipes.loading import find, load
+    from ..zoo.loading import find, load
 
     place = find(options.model)
     if not place.is_dir():
-        raise DeixisError(f"{place} is a weights' file; give its checkpoint's folder, whose card is written anew.")
+        raise InputError(f"{place} is a weights' file; give its checkpoint's folder, whose card is written anew.")
     reader = limited(open_split(options, Report()), options.limit)
     segmenter = load(place, device=options.device)
     scoring = Scoring(batch_size=options.batch_size, workers=options.workers)
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
         said, there = score_presence(segmenter, reader, scoring, advance)
     if there.all() or not there.any():
         kind = "something" if there.all() else "nothing"
-        raise DeixisError(
+        raise InputError(
             f"Every expression of {options.data} means {kind}; to calibrate, some must mean something and some nothing."
         )
     found = calibrate(said, there, _named(options))

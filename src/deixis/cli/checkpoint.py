@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeixisError, did_you_mean
+from ..errors import InputError, did_you_mean
 from . import calibrate
 from .parsing import Parser
 
@@ -28,13 +28,13 @@ calibrate  make a presence head's chances true: two numbers, fitted on a split, 
 
 def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
-        from ..checkpoints.published import PUBLISHED
+        from ..checkpoints.official.published import PUBLISHED
 
         print(USAGE.format(names=", ".join(PUBLISHED)))
         return 0
     verbs = {"show": _show, "download": _download, "convert": _convert, "calibrate": calibrate.main}
     if arguments[0] not in verbs:
-        raise DeixisError(f"There is no command 'checkpoint {arguments[0]}'. {did_you_mean(arguments[0], verbs)}")
+        raise InputError(f"There is no command 'checkpoint {arguments[0]}'. {did_you_mean(arguments[0], verbs)}")
     return verbs[arguments[0]](arguments[1:])
 
 
@@ -46,7 +46,7 @@ def _show(arguments: list[str]) -> int:
 
     from ..checkpoints import native
     from ..checkpoints.configs import to_dict
-    from ..recipes.loading import find
+    from ..zoo.loading import find
 
     checkpoint = native.read(find(options.model))
     card, parameters = checkpoint.card, sum(tensor.numel() for tensor in checkpoint.weights.values())
@@ -60,7 +60,7 @@ def _show(arguments: list[str]) -> int:
         "licence": card.licence,
         **{f"origin {name}": value for name, value in card.origin.items()},
         "parameters": f"{parameters:,}",
-        "reads": f"{side}x{side} pixels, at most {card.preprocess.max_words} words or word pieces",
+        "reads": f"{side}x{side} pixels, at most {card.preprocess.max_tokens} words or word pieces",
         "vocabulary": f"{len(checkpoint.vocabulary):,} words and word pieces",
         "score is": card.score_means,
         **({} if card.calibration is None else {"calibration": _described(card.calibration)}),
@@ -94,7 +94,7 @@ def _convert(arguments: list[str]) -> int:
     parser.add_argument("--download", action="store_true")
     options = parser.parse_args(arguments)
 
-    from ..recipes.conversion import convert
+    from ..zoo.conversion import convert
 
     convert(options.file, options.out, options.vocabulary, download=options.download)
     print(f'{options.out} is ready: deixis segment photo.jpg "the red cup" --model {options.out}')
@@ -107,13 +107,13 @@ def _download(arguments: list[str]) -> int:
     parser.add_argument("--vocabulary", type=Path, metavar="vocab.txt")
     options = parser.parse_args(arguments)
 
-    from ..checkpoints.published import LICENCES, PUBLISHED, published_name
+    from ..checkpoints.official.published import LICENCES, PUBLISHED, published_name
 
     name = published_name(options.name)
     if name is None:
-        raise DeixisError(f"There is no published checkpoint {options.name!r}. {did_you_mean(options.name, PUBLISHED)}")
+        raise InputError(f"There is no published checkpoint {options.name!r}. {did_you_mean(options.name, PUBLISHED)}")
 
-    from ..recipes.conversion import obtain
+    from ..zoo.conversion import obtain
 
     place = obtain(name, options.vocabulary)
     print(f"{place} is ready ({LICENCES[PUBLISHED[name].system]}):")

@@ -5,12 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DeixisError
+from ..errors import InputError
 from .parsing import Parser, add_bootstrap_options, check_bootstrap
 
 if TYPE_CHECKING:
+    from ..evaluation.report import Result
     from ..metrics.accumulators import Totals
-    from ..metrics.report import Result
 
 EPILOG = "Both results must come from one protocol over the same expressions; the records beside them are read."
 
@@ -26,11 +26,11 @@ def main(arguments: list[str]) -> int:
 
     from rich.console import Console
 
+    from ..evaluation.comparison import compare_totals
+    from ..evaluation.record_files import check_header, read_records
+    from ..evaluation.report import Result
     from ..metrics.accumulators import Totals
-    from ..metrics.comparison import compare_totals
     from ..metrics.protocols import protocol_named
-    from ..metrics.record_files import check_header, read_records
-    from ..metrics.report import Result
     from .results import show_differences
 
     results = [Result.read(path) for path in (options.first, options.second)]
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     for path, result in zip((options.first, options.second), results, strict=True):
         records = path.parent / result.records
         if not records.is_file():
-            raise DeixisError(f"The records {records} are missing; they belong beside {path}.")
+            raise InputError(f"The records {records} are missing; they belong beside {path}.")
         check_header(records, {"ids_hash": result.ids_hash, "protocol": result.protocol, "model": result.model})
         totals.append(Totals(rules).add_all(read_records(records)))
         _check_records(records, totals[-1], path, result)
@@ -56,7 +56,7 @@ def _check_records(records: Path, totals: "Totals", path: Path, result: "Result"
     """Another evaluation into the same folder may have written its records over those of this result."""
     values, written = totals.overall.values(), {name: one.value for name, one in result.measures.items()}
     if totals.overall.totals()["expressions"] != result.num_expressions or written != written | values:
-        raise DeixisError(
+        raise InputError(
             f"The records {records} are not those that {path} was added up from; evaluate again, each result with an "
             "--out of its own."
         )
@@ -67,6 +67,6 @@ def _check_comparable(first: "Result", second: "Result") -> None:
         one, other = getattr(first, what), getattr(second, what)
         if one != other:
             described = "the protocols" if what == "protocol" else "the expressions"
-            raise DeixisError(
+            raise InputError(
                 f"The results cannot be compared: {described} differ ({one[:16]}, {other[:16]}); evaluate both alike."
             )

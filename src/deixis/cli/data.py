@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ..errors import DeixisError, did_you_mean
+from ..errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from ..data.audit import Audit
-    from ..data.broken import Report
-    from ..data.inspection import SplitFacts, Spread
+    from ..data.tools.leakage import Audit
+    from ..data.tools.statistics import SplitFacts, Spread
+    from ..data.validation import Report
     from ..records import Reader
 
 USAGE = """\
@@ -102,7 +102,7 @@ def main(arguments: list[str]) -> int:
         return 0
     verb, *rest = arguments
     if verb not in verbs:
-        raise DeixisError(f"There is no command 'data {verb}'. {did_you_mean(verb, verbs)}")
+        raise InputError(f"There is no command 'data {verb}'. {did_you_mean(verb, verbs)}")
     options, run = verbs[verb]
     try:
         parsed = tyro.cli(
@@ -117,8 +117,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _info(options: InfoOptions) -> int:
-    from ..data import inspection, opening
-    from ..data.broken import Report, whole
+    from ..data.readers import formats as opening
+    from ..data.tools import statistics as inspection
+    from ..data.validation import Report, whole
 
     report = Report(skip=options.skip_broken)
     name = opening.recognise(options.path, options.dataset)
@@ -141,14 +142,14 @@ def _info(options: InfoOptions) -> int:
 
 
 def _audit(options: AuditOptions) -> int:
-    from ..data.audit import audit, images_of, needs_looks
-    from ..data.broken import Report
+    from ..data.tools.leakage import audit, images_of, needs_looks
+    from ..data.validation import Report
 
     report = Report(skip=options.skip_broken)
     ours = _open(options.path, options, None, report)
     train = options.train_split if options.train_split in ours or len(ours) > 1 else next(iter(ours))
     if train not in ours:
-        raise DeixisError(f"{options.path} has no split {train!r}; name one of {', '.join(ours)} with --train-split.")
+        raise InputError(f"{options.path} has no split {train!r}; name one of {', '.join(ours)} with --train-split.")
     against = Source(dataset=options.against_dataset, split_by=options.against_split_by)
     theirs = _open(options.against, against, options.test_split, report)
     if options.test_split is None:
@@ -171,8 +172,8 @@ def _audit(options: AuditOptions) -> int:
 
 
 def _convert(options: ConvertOptions) -> int:
-    from ..data.broken import Report
-    from ..data.conversion import convert
+    from ..data.tools.conversion import convert
+    from ..data.validation import Report
 
     report = Report(skip=options.skip_broken)
     readers = _open(options.path, options, options.split, report)
@@ -187,7 +188,7 @@ def _convert(options: ConvertOptions) -> int:
 
 
 def _open(path: Path, source: Source, split: str | None, report: "Report") -> "Mapping[str, Reader]":
-    from ..data.opening import open_data, open_splits
+    from ..data.readers.formats import open_data, open_splits
 
     if split is not None:
         return {split: open_data(path, split, source.dataset, source.split_by, report)}
@@ -197,11 +198,11 @@ def _open(path: Path, source: Source, split: str | None, report: "Report") -> "M
 def _write_sheet(readers: "Mapping[str, Reader]", out: Path, count: int, report: "Report") -> None:
     from PIL import Image
 
-    from ..data.sheet import contact_sheet, examples
+    from ..data.tools.contact_sheet import contact_sheet, examples
     from ..predict.prediction import write_picture
 
     if out.suffix.lower() != ".png":
-        raise DeixisError(f"The sheet {out} must be a PNG; give a name that ends in .png.")
+        raise InputError(f"The sheet {out} must be a PNG; give a name that ends in .png.")
     share = max(1, -(-count // max(1, len(readers))))
     shown = [sample for reader in readers.values() for sample in examples(reader, share, report)]
     write_picture(out, Image.fromarray(contact_sheet(shown[:count])))

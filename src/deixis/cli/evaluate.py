@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeixisError
+from ..errors import InputError
 from .compiling import add_compiled_option, tell_of_compiling
 from .parsing import Parser, add_bootstrap_options, check_bootstrap
 from .splits import DATA, add_data_options, bar, is_generated, no_target_of, open_split
 
 if TYPE_CHECKING:
-    from ..metrics.report import Result
-    from ..predict.evaluation import Evaluation
+    from ..evaluation.evaluator import Evaluation
+    from ..evaluation.report import Result
     from ..records import Reader
 
 EPILOG = f"""\
@@ -37,13 +37,13 @@ Many processes: accelerate launch -m deixis.cli evaluate MODEL ...
 def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if (options.model is None) == (options.predictions is None):
-        raise DeixisError("Give either a MODEL or --predictions FILE, and not both; one of them is scored.")
+        raise InputError("Give either a MODEL or --predictions FILE, and not both; one of them is scored.")
     started = time.perf_counter()
 
-    from ..data.broken import Report, whole
+    from ..data.validation import Report, whole
+    from ..evaluation.evaluator import Evaluation
+    from ..evaluation.scoring import limited
     from ..metrics.protocols import protocol_named
-    from ..predict.evaluation import Evaluation
-    from ..predict.scoring import limited
 
     rules = protocol_named(options.protocol)
     check_bootstrap(options)
@@ -58,11 +58,11 @@ def main(arguments: list[str]) -> int:
             reader = whole(reader, report, lambda: advance(1), look_at_images=options.predictions is None)
     if not len(reader):
         first = f"all of them are broken: {report.broken[0]}" if report else "choose another split."
-        raise DeixisError(f"{options.data} has no expressions in split {options.split or 'val'} to score; {first}")
+        raise InputError(f"{options.data} has no expressions in split {options.split or 'val'} to score; {first}")
     dataset, named = reader[0].dataset, options.split or reader[0].split
     out = options.out or Path(_file_name(f"{dataset}-{named}-{rules.name}.json"))
     if out.suffix != ".json":
-        raise DeixisError(f"The result {out} is JSON; give --out a name that ends in .json.")
+        raise InputError(f"The result {out} is JSON; give --out a name that ends in .json.")
     _make(out.parent)
     evaluation = Evaluation(
         reader=reader,
@@ -88,9 +88,9 @@ def _predictions(evaluation: "Evaluation", options: argparse.Namespace, started:
 
 
 def _system(evaluation: "Evaluation", options: argparse.Namespace, started: float) -> None:
-    from ..predict.evaluation import decided_by
-    from ..predict.scoring import Scoring
-    from ..recipes.loading import find, load
+    from ..evaluation.evaluator import decided_by
+    from ..evaluation.scoring import Scoring
+    from ..zoo.loading import find, load
 
     rank, ranks, wait = _processes(options.device)
     segmenter = load(
@@ -151,13 +151,13 @@ def _show(
 def _check_reliability(options: argparse.Namespace) -> None:
     """What can be said before hours of scoring."""
     if options.reliability.suffix.lower() != ".png":
-        raise DeixisError(f"The plot {options.reliability} is a picture; give --reliability a name that ends in .png.")
+        raise InputError(f"The plot {options.reliability} is a picture; give --reliability a name that ends in .png.")
     if is_generated(options) and not no_target_of(options):
         raise _nothing_to_draw(options.data)
 
 
-def _nothing_to_draw(data: str) -> DeixisError:
-    return DeixisError(
+def _nothing_to_draw(data: str) -> InputError:
+    return InputError(
         f"Every expression of {data} means something, so nothing tells whether a score is a true chance; give data in "
         "which some mean nothing, such as toyland:val with --no-target 4."
     )
@@ -189,7 +189,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DeixisError(f"The folder {folder} cannot be made: {error.strerror}; give another --out.") from None
+        raise InputError(f"The folder {folder} cannot be made: {error.strerror}; give another --out.") from None
 
 
 def _processes(device: str | None) -> tuple[int, int, Callable[[], None]]:
@@ -198,7 +198,7 @@ def _processes(device: str | None) -> tuple[int, int, Callable[[], None]]:
         return 0, 1, lambda: None
     from accelerate import PartialState
 
-    from ..train.processes import processes
+    from ..training.processes import processes
 
     state = PartialState(cpu=True) if device == "cpu" else processes()
     return state.process_index, state.num_processes, state.wait_for_everyone

@@ -3,14 +3,14 @@
 import argparse
 from typing import NoReturn
 
-from ..errors import DeixisError
+from ..errors import InputError
 
 
 class Parser(argparse.ArgumentParser):
     """argparse, because positional arguments may stand between options there; its errors become our sentences."""
 
     def error(self, message: str) -> NoReturn:
-        raise DeixisError(f"{message[:1].upper()}{message[1:]}; `{self.prog} --help` shows what is understood.")
+        raise InputError(f"{message[:1].upper()}{message[1:]}; `{self.prog} --help` shows what is understood.")
 
 
 def add_bootstrap_options(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,6 @@ def add_bootstrap_options(parser: argparse.ArgumentParser) -> None:
 def check_bootstrap(options: argparse.Namespace) -> None:
     """Raises DeixisError before any work where nothing could be drawn."""
     if options.draws < 1:
-        raise DeixisError(f"The number of draws is {options.draws}; at least one is wanted.")
+        raise InputError(f"The number of draws is {options.draws}; at least one is wanted.")
     if options.seed < 0:
-        raise DeixisError(f"The seed of the bootstrap is {options.seed}; 0 or more is wanted.")
+        raise InputError(f"The seed of the bootstrap is {options.seed}; 0 or more is wanted.")

@@ -3,9 +3,9 @@
 from rich.console import Console
 from rich.table import Table
 
-from ..metrics.comparison import Difference
+from ..evaluation.comparison import Difference
+from ..evaluation.report import Result
 from ..metrics.presence import PresenceScores
-from ..metrics.report import Result
 
 
 def show_result(result: Result, console: Console, *, breakdowns: bool = True) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeixisError, did_you_mean
+from ..errors import DeixisError, InputError, did_you_mean
 from .compiling import add_compiled_option, tell_of_compiling
 from .parsing import Parser
 
@@ -112,12 +112,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     options, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
         known = [name for action in parser._actions for name in action.option_strings]
-        raise DeixisError(f"There is no option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
+        raise InputError(f"There is no option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
     for name, value in (("threshold", options.threshold), ("presence threshold", options.presence_threshold)):
         if value is not None and not 0 < value < 1:
-            raise DeixisError(f"The {name} is {value}; a probability between 0 and 1 is wanted.")
+            raise InputError(f"The {name} is {value}; a probability between 0 and 1 is wanted.")
     if options.out is not None and options.out.is_file():
-        raise DeixisError(f"{options.out} is a file, in which no answer can be written; give --out a folder.")
+        raise InputError(f"{options.out} is a file, in which no answer can be written; give --out a folder.")
     return options
 
 
@@ -126,14 +126,14 @@ def _images_and_sentences(options: argparse.Namespace) -> tuple[list[Path], list
     sentences = [argument for argument in options.arguments if not _is_image(argument)] + options.text
     named = [Path(argument) for argument in options.arguments if _is_image(argument)] + list(map(Path, options.image))
     if not named:
-        raise DeixisError('No image came; for example: deixis segment photo.jpg "the red cup".')
+        raise InputError('No image came; for example: deixis segment photo.jpg "the red cup".')
     if not sentences:
-        raise DeixisError('No sentence came; say what to look for: deixis segment photo.jpg "the red cup".')
+        raise InputError('No sentence came; say what to look for: deixis segment photo.jpg "the red cup".')
     if not all(sentence.strip() for sentence in sentences):
-        raise DeixisError('A sentence is empty; say what to look for: deixis segment photo.jpg "the red cup".')
+        raise InputError('A sentence is empty; say what to look for: deixis segment photo.jpg "the red cup".')
     images = [image for path in named for image in (_inside(path) if os.path.isdir(path) else [path])]
     if not any(map(os.path.exists, images)):
-        raise DeixisError(f"There is no file {str(images[0])!r}; give the path of an image.")
+        raise InputError(f"There is no file {str(images[0])!r}; give the path of an image.")
     return images, sentences
 
 
@@ -146,14 +146,14 @@ def _is_image(argument: str) -> bool:
 def _inside(folder: Path) -> list[Path]:
     images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
     if not images:
-        raise DeixisError(f"The folder {str(folder)!r} holds no image; if it was meant as a sentence, say --text.")
+        raise InputError(f"The folder {str(folder)!r} holds no image; if it was meant as a sentence, say --text.")
     return images
 
 
 def _load(options: argparse.Namespace) -> "Segmenter":
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # what libraries have to say is no answer to a user
     warnings.filterwarnings("ignore")
-    from ..recipes.loading import load
+    from ..zoo.loading import load
 
     return load(
         options.model,
@@ -166,7 +166,7 @@ def _load(options: argparse.Namespace) -> "Segmenter":
 
 def _pictures(images: list[Path]) -> Iterator[tuple[Path, "np.ndarray | None"]]:
     """Each image's pixels; one that cannot be read is reported and is None, unless it is all there is to do."""
-    from ..data.visuals import open_image
+    from ..data.images import open_image
 
     for path in images:
         try:

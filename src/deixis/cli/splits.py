@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DeixisError, did_you_mean
+from ..errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from ..data.broken import Report
     from ..data.segmentation import Overlaps
+    from ..data.validation import Report
     from ..records import Reader
 
 REGISTERS = ("toyland", "toyland+", "toyland-g")
@@ -41,14 +41,14 @@ def open_split(options: argparse.Namespace, report: "Report", overlaps: "Overlap
         extras = Extras(no_target=no_target_of(options))
         return Toyland(split=split or options.split or "val", register=name, num_scenes=options.scenes, extras=extras)
     if (split or name.startswith("toyland")) and "/" not in name and not Path(options.data).exists():
-        raise DeixisError(f"There is no data set {name!r}. {did_you_mean(name, REGISTERS)}")
+        raise InputError(f"There is no data set {name!r}. {did_you_mean(name, REGISTERS)}")
     if options.no_target:
-        raise DeixisError(
+        raise InputError(
             f"--no-target {options.no_target:g} makes sentences up, which only our generated world can; leave it away, "
             "or give toyland:val as --data."
         )
 
-    from ..data.opening import open_data
+    from ..data.readers.formats import open_data
 
     return open_data(options.data, options.split, options.dataset, options.split_by, report, overlaps)
 
@@ -58,9 +58,9 @@ def _check_generated(options: argparse.Namespace, split: str) -> None:
     for option in ("dataset", "split_by"):
         if getattr(options, option) is not None:
             name = f"--{option.replace('_', '-')}"
-            raise DeixisError(f"{options.data} is our generated world, which knows no {name}; leave that away.")
+            raise InputError(f"{options.data} is our generated world, which knows no {name}; leave that away.")
     if split and options.split not in (None, split):
-        raise DeixisError(f"--data says the split {split!r}, --split {options.split!r}; say it once.")
+        raise InputError(f"--data says the split {split!r}, --split {options.split!r}; say it once.")
 
 
 def is_generated(options: argparse.Namespace) -> bool:

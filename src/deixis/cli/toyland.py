@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ..errors import DeixisError, did_you_mean
+from ..errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
     verb, *rest = arguments
     forms = {"draw": Draw, "write": Write}
     if verb not in forms:
-        raise DeixisError(f"`deixis toyland` has no {verb!r}. {did_you_mean(verb, forms)}")
+        raise InputError(f"`deixis toyland` has no {verb!r}. {did_you_mean(verb, forms)}")
     options = _parsed(forms[verb], verb, rest)
     if isinstance(options, Draw):
         _draw(options)
@@ -93,7 +93,7 @@ def _parsed(form: type[Draw] | type[Write], verb: str, arguments: list[str]) -> 
     for option in arguments:
         name = option.split("=")[0].replace("_", "-")
         if option.startswith("--") and name not in (*known, "--help"):
-            raise DeixisError(f"`deixis toyland {verb}` has no option {name!r}. {did_you_mean(name, known)}")
+            raise InputError(f"`deixis toyland {verb}` has no option {name!r}. {did_you_mean(name, known)}")
     complained = io.StringIO()
     try:
         with redirect_stderr(complained):
@@ -107,7 +107,7 @@ def _parsed(form: type[Draw] | type[Write], verb: str, arguments: list[str]) -> 
         if not ending.code:
             return None
         plain = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+", " ", complained.getvalue()).split())
-        raise DeixisError(f"The options do not fit: {plain}") from None
+        raise InputError(f"The options do not fit: {plain}") from None
 
 
 def _draw(options: Draw) -> None:
@@ -118,9 +118,9 @@ def _draw(options: Draw) -> None:
 
     layout = _picture_format(options.out)
     if options.domain not in DOMAINS:
-        raise DeixisError(f"Toyland has no domain {options.domain!r}. {did_you_mean(options.domain, DOMAINS)}")
+        raise InputError(f"Toyland has no domain {options.domain!r}. {did_you_mean(options.domain, DOMAINS)}")
     if min(options.count, options.columns) < 1 or options.side < 32 or options.seed < 0:
-        raise DeixisError("A sheet needs a count and columns of at least 1, a side of at least 32 and a seed.")
+        raise InputError("A sheet needs a count and columns of at least 1, a side of at least 32 and a seed.")
     domain = DOMAINS[options.domain]
     world = Toyland(
         register=options.register or domain.register,
@@ -152,9 +152,7 @@ def _picture_format(out: Path) -> str:
 
     layout = Image.registered_extensions().get(out.suffix.lower(), "")
     if layout not in Image.SAVE:
-        raise DeixisError(
-            f"{out} cannot be written, as {out.suffix!r} is no kind of picture; name a .png or .jpg file."
-        )
+        raise InputError(f"{out} cannot be written, as {out.suffix!r} is no kind of picture; name a .png or .jpg file.")
     return layout
 
 
@@ -167,7 +165,7 @@ def _save(sheet: "Image", out: Path, layout: str) -> None:
         sheet.save(content, format=layout)
     except (OSError, ValueError) as error:
         size = f"{sheet.width}x{sheet.height}"
-        raise DeixisError(f"{out} cannot hold {size} pixels as {layout} ({error}); name a .png file.") from error
+        raise InputError(f"{out} cannot hold {size} pixels as {layout} ({error}); name a .png file.") from error
     write(out, content.getvalue())
 
 
@@ -178,9 +176,9 @@ def _write(options: Write) -> None:
     from ..toyland.writers_several import write_grefcoco, write_phrasecut
 
     if options.domain not in DOMAINS:
-        raise DeixisError(f"Toyland has no domain {options.domain!r}. {did_you_mean(options.domain, DOMAINS)}")
+        raise InputError(f"Toyland has no domain {options.domain!r}. {did_you_mean(options.domain, DOMAINS)}")
     if min(options.scenes, len(options.registers)) < 1 or options.size < 32:
-        raise DeixisError("A tree needs at least one scene a split, one register and pictures of 32 pixels.")
+        raise InputError("A tree needs at least one scene a split, one register and pictures of 32 pixels.")
     with _progress() as tell:
         if options.full_size:
             write_full_size(options.root, progress=tell)

@@ -8,10 +8,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DeixisError, did_you_mean
+from ..errors import DeixisError, InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from ..recipes.run import Run
+    from ..runs.run import Run
 
 USAGE = """\
 usage: deixis train RECIPE [--out DIR] [--resume] [--quiet] [--FIELD VALUE ...]
@@ -30,8 +30,9 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(USAGE)
         return 0
-    from ..recipes import RECIPES, execute
-    from ..train.processes import processes
+    from ..recipes.catalogue import RECIPES
+    from ..runs.run import execute
+    from ..training.processes import processes
 
     if arguments[0] == "--list":
         print(_listed(RECIPES))
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     name, rest = arguments[0].replace("-", "_"), list(arguments[1:])
     if name not in RECIPES:
         known = [recipe.replace("_", "-") for recipe in RECIPES]
-        raise DeixisError(f"There is no recipe {arguments[0]!r}. {did_you_mean(name.replace('_', '-'), known)}")
+        raise InputError(f"There is no recipe {arguments[0]!r}. {did_you_mean(name.replace('_', '-'), known)}")
     out = Path(_take_value(rest, "--out") or f"runs/{name.replace('_', '-')}")
     resume, quiet = _take_flag(rest, "--resume"), _take_flag(rest, "--quiet")
     run = _configured(RECIPES[name](), rest, out, resume, f"deixis train {arguments[0]}")
@@ -57,11 +58,11 @@ def _configured(run: "Run", options: list[str], out: Path, resume: bool, program
     """The recipe's Run with the options' fields; a resumed run starts from what its folder says. None after --help."""
     import tyro
 
-    from ..recipes.run import Run, read_run
+    from ..runs.run import Run, read_run
 
     before = read_run(out) if resume else None
     if before is not None and _kind(before) != _kind(run):
-        raise DeixisError(
+        raise InputError(
             f"{out} holds a run of {_kind(before)}, and `{program}` is {_kind(run)}; resume it by its own recipe, or "
             "choose another --out."
         )
@@ -81,11 +82,11 @@ def _configured(run: "Run", options: list[str], out: Path, resume: bool, program
         if not stopped.code:
             print(told.getvalue(), end="")
             return None
-        raise _own(stopped) or DeixisError(_complaint(options, complained.getvalue(), run)) from None
+        raise _own(stopped) or InputError(_complaint(options, complained.getvalue(), run)) from None
 
 
 def _kind(run: "Run") -> str:
-    from ..recipes.systems import name_of
+    from ..zoo.systems import name_of
 
     return f"{name_of(run.system)} on {type(run.data).__name__}"
 
@@ -100,7 +101,7 @@ def _with_grounding_switched(run: "Run", options: list[str]) -> "Run":
     """`--grounding None` leaves it out, an option of it sets it up; of a part that is there tyro offers the fields."""
     from dataclasses import replace
 
-    from ..models.mask_grounding import GroundingConfig
+    from ..objectives.mask_grounding import GroundingConfig
 
     for given in (["--grounding=None"], ["--grounding", "None"]):
         for at in range(len(options)):
@@ -175,7 +176,7 @@ def _take_value(options: list[str], name: str) -> str | None:
     for position, option in enumerate(options):
         if option == name:
             if position + 1 == len(options):
-                raise DeixisError(f"{name} wants a folder after it.")
+                raise InputError(f"{name} wants a folder after it.")
             value = options[position + 1]
             del options[position : position + 2]
             return value

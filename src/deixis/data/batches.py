@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .. import masks
-from ..errors import DeixisError
-from ..records import Batch, Ids, Reader, Sample
+from ..batch import Batch
+from ..errors import DeixisError, InputError
+from ..records import Ids, Reader, Sample
 from .transforms import Preprocess
 
 _ERROR = f"{DeixisError.__module__}.{DeixisError.__qualname__}"  # as tracebacks name it
@@ -24,7 +25,7 @@ _ERROR = f"{DeixisError.__module__}.{DeixisError.__qualname__}"  # as tracebacks
 class Tokenizer(Protocol):
     """Sentences to token numbers, padded to the longest; True in the mask is a real word."""
 
-    def encode(self, expressions: Sequence[str], max_words: int) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]: ...
+    def encode(self, expressions: Sequence[str], max_tokens: int) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]: ...
 
 
 def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preprocess) -> Batch:
@@ -35,12 +36,12 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preproc
     frames = [sample.visual.read() for sample in owners]
     clips = [torch.stack([preprocess.image(frame) for frame in clip]) for clip in frames]
     sizes = [(clip.shape[1], clip.shape[2]) for clip in frames]
-    words, word_mask = tokenizer.encode([sample.expression for sample in samples], preprocess.max_words)
+    words, token_mask = tokenizer.encode([sample.expression for sample in samples], preprocess.max_tokens)
     labels = [_label(sample, sizes[image], preprocess) for sample, image in zip(samples, index, strict=True)]
     return Batch(
         images=torch.stack(clips),
-        words=words,
-        word_mask=word_mask,
+        token_ids=words,
+        token_mask=token_mask,
         masks=torch.stack([label for label in labels if label is not None]) if None not in labels else None,
         image_index=torch.tensor(index) if len(first) < len(samples) else None,
         sizes=tuple(sizes[image] for image in index),
@@ -70,13 +71,13 @@ class Batches:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.sentences_per_image < 1 or self.workers < 0:
-            raise DeixisError(
+            raise InputError(
                 f"Batches of {self.batch_size} with {self.sentences_per_image} sentences an image and {self.workers} "
                 "workers cannot be made; the first two must be positive, the last not negative."
             )
         if self.steps_per_epoch < 1:
             count = _epoch_length(self.reader.ids, self.every_sentence)
-            raise DeixisError(f"An epoch has {count} expressions, too few for one batch of {self.batch_size}.")
+            raise InputError(f"An epoch has {count} expressions, too few for one batch of {self.batch_size}.")
 
     @cached_property
     def steps_per_epoch(self) -> int:
@@ -85,7 +86,7 @@ class Batches:
     def stream(self, start: int, stop: int, *, rank: int = 0, ranks: int = 1, parts: int = 1) -> Iterator[Batch]:
         """The batches of steps `start` to `stop`, this rank's share of each, cut into `parts` for accumulation."""
         if self.batch_size % (ranks * parts):
-            raise DeixisError(
+            raise InputError(
                 f"A batch of {self.batch_size} cannot be shared equally by {ranks} processes with {parts} parts each; "
                 f"choose a multiple of {ranks * parts}."
             )
@@ -119,7 +120,7 @@ class InOrder:
 def check_limit(limit: int | None) -> None:
     """Raises DeixisError where fewer than one expression would be scored."""
     if limit is not None and limit < 1:
-        raise DeixisError(f"A limit of {limit} expressions leaves none to score; give 1 or more, or None for all.")
+        raise InputError(f"A limit of {limit} expressions leaves none to score; give 1 or more, or None for all.")
 
 
 @dataclass(frozen=True)
@@ -238,9 +239,9 @@ def _read(loader: DataLoader[Sample]) -> Iterator[Batch]:
         raise one_sentence(error) from error
 
 
-def one_sentence(error: DeixisError) -> DeixisError:
+def one_sentence(error: DeixisError) -> InputError:
     """A worker's error arrives with the worker's traceback before it; the sentence is its last line."""
-    return DeixisError(str(error).strip().splitlines()[-1].removeprefix(f"{_ERROR}: "))
+    return InputError(str(error).strip().splitlines()[-1].removeprefix(f"{_ERROR}: "))
 
 
 def leave_interrupts_to_the_main_process(_: int) -> None:
@@ -252,7 +253,7 @@ def _label(sample: Sample, size: tuple[int, int], preprocess: Preprocess) -> Boo
     if sample.mask is None:
         return None
     if tuple(sample.mask["size"]) != size:
-        raise DeixisError(
+        raise InputError(
             f"The mask of {sample.ids} in {sample.dataset} is {'x'.join(map(str, sample.mask['size']))}, but its image "
             f"is {size[0]}x{size[1]}; they must be of one size."
         )

@@ -6,8 +6,8 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from .. import masks
-from ..errors import DeixisError
-from ..records import RLE
+from ..errors import InputError
+from ..masks import RLE
 
 Overlaps = Literal["union", "published"]  # pixels in any part, or in exactly one as the published code keeps them
 
@@ -32,7 +32,7 @@ def as_rle(segmentation: Any, height: int, width: int, where: str, overlaps: Ove
             return cast(RLE, masks.from_polygons([_numbers(part) for part in segmentation], height, width))
         return cast(RLE, masks.union([_part(part, height, width) for part in segmentation]))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise DeixisError(f"{where}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
 
 
 def _part(part: Any, height: int, width: int) -> RLE:

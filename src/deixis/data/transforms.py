@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import masks
-from ..errors import DeixisError
+from ..errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +20,17 @@ class Preprocess:
     """
 
     image_size: int = 480
-    max_words: int = 20
+    max_tokens: int = 20
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
-            raise DeixisError(f"The image size is {self.image_size}; a positive number of pixels is wanted.")
-        if self.max_words < 3:
-            raise DeixisError(f"At most {self.max_words} words are allowed; [CLS], a word and [SEP] need 3.")
+            raise InputError(f"The image size is {self.image_size}; a positive number of pixels is wanted.")
+        if self.max_tokens < 3:
+            raise InputError(f"At most {self.max_tokens} words are allowed; [CLS], a word and [SEP] need 3.")
         if min(self.std) <= 0:
-            raise DeixisError(f"The channels' deviations are {self.std}; positive numbers are wanted.")
+            raise InputError(f"The channels' deviations are {self.std}; positive numbers are wanted.")
 
     def image(self, pixels: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 height width"]:
         side = (self.image_size, self.image_size)

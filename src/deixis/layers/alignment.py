@@ -32,20 +32,20 @@ class NormalisedPixelWordAttention(nn.Module):
         self.fuse = nn.Linear(vision_width, vision_width)
 
     def attend(
-        self, features: Float[Tensor, "b n d"], words: Float[Tensor, "b l dw"], word_mask: Bool[Tensor, "b l"]
+        self, features: Float[Tensor, "b n d"], words: Float[Tensor, "b l dw"], token_mask: Bool[Tensor, "b l"]
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n l"]]:
         """The fused cells, and how much each cell looked at each word (the mean over heads)."""
         query = rearrange(self.query_norm(self.query(features)), "b n (g c) -> b g n c", g=self.heads)
         key = rearrange(self.key(words), "b l (g c) -> b g c l", g=self.heads)
-        blocked = rearrange((~word_mask).to(query.dtype) * BLOCKED, "b l -> b 1 1 l")
+        blocked = rearrange((~token_mask).to(query.dtype) * BLOCKED, "b l -> b 1 1 l")
         weights = torch.softmax(query @ (key * self.scale) + blocked, dim=-1)
-        gathered = rearrange(weights, "b g n l -> b n (g l)") @ self._answers(words, word_mask)
+        gathered = rearrange(weights, "b g n l -> b n (g l)") @ self._answers(words, token_mask)
         gathered = self.output_norm(gathered + self.output.bias)
         return F.gelu(self.fuse(F.gelu(self.vision(features)) * gathered)), weights.mean(1)
 
-    def _answers(self, words: Tensor, word_mask: Tensor) -> Float[Tensor, "b gl d"]:
+    def _answers(self, words: Tensor, token_mask: Tensor) -> Float[Tensor, "b gl d"]:
         """What each word says to a cell that looks at it with one head, already through the output layer."""
-        value = rearrange(self.value(words) * word_mask[..., None], "b l (g c) -> b g l c", g=self.heads)
+        value = rearrange(self.value(words) * token_mask[..., None], "b l (g c) -> b g l c", g=self.heads)
         output = rearrange(self.output.weight, "out (g c) -> g out c", g=self.heads).to(value.dtype)
         return rearrange(einsum(value, output, "b g l c, g out c -> b g l out"), "b g l out -> b (g l) out")
 
@@ -63,11 +63,11 @@ class PooledScale(nn.Module):
         self.fusion = NormalisedPixelWordAttention(width // 4, word_width, heads)
 
     def forward(
-        self, features: Float[Tensor, "b d y x"], words: Float[Tensor, "b l dw"], word_mask: Bool[Tensor, "b l"]
+        self, features: Float[Tensor, "b d y x"], words: Float[Tensor, "b l dw"], token_mask: Bool[Tensor, "b l"]
     ) -> Float[Tensor, "b k c"]:
         pooled = rearrange(F.adaptive_avg_pool2d(features, self.side), "b d y x -> b (y x) d")
         pooled = self.quarter(F.gelu(self.narrow(self.norm(self.widen(pooled)))))
-        return self.fusion.attend(pooled, words, word_mask)[0]
+        return self.fusion.attend(pooled, words, token_mask)[0]
 
 
 class CrossModalAlignment(nn.Module):
@@ -85,16 +85,16 @@ class CrossModalAlignment(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(
-        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], word_mask: Bool[Tensor, "b l"]
+        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], token_mask: Bool[Tensor, "b l"]
     ) -> tuple[Float[Tensor, "b y x d"], Float[Tensor, "b y x d"], Float[Tensor, "b l y x"]]:
         """The aligned map, the words' answer at full resolution, how much each pixel looked at each word."""
         height, width = features.shape[1:3]
         cells = rearrange(features, "b y x d -> b (y x) d")
-        answer, looked = self.fusion.attend(cells, words, word_mask)
+        answer, looked = self.fusion.attend(cells, words, token_mask)
         mixed = F.linear(answer, self.mix.weight[:, -answer.shape[-1] :], self.mix.bias)
         if len(self.scales):
             channels_first = rearrange(features, "b y x d -> b d y x")
-            pooled = [scale(channels_first, words, word_mask) for scale in self.scales]
+            pooled = [scale(channels_first, words, token_mask) for scale in self.scales]
             mixed = mixed + self._spread(pooled, height, width)
         aligned = F.gelu(self.output(self.norm(mixed)))
         maps = (rearrange(each, "b (y x) d -> b y x d", y=height) for each in (aligned, answer))
@@ -121,11 +121,11 @@ class WordsAlone(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], word_mask: Bool[Tensor, "b l"]
+        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], token_mask: Bool[Tensor, "b l"]
     ) -> tuple[Float[Tensor, "b y x d"], Float[Tensor, "b y x d"], Float[Tensor, "b l y x"]]:
         """As `CrossModalAlignment` answers."""
         height = features.shape[1]
-        answer, looked = self.fusion.attend(rearrange(features, "b y x d -> b (y x) d"), words, word_mask)
+        answer, looked = self.fusion.attend(rearrange(features, "b y x d -> b (y x) d"), words, token_mask)
         answer = rearrange(answer, "b (y x) d -> b y x d", y=height)
         return self.norm(answer), answer, rearrange(looked, "b (y x) l -> b l y x", y=height)
 

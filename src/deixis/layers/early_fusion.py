@@ -40,17 +40,17 @@ class EarlyFusion(nn.Module):
         self,
         images: Float[Tensor, "i 3 h w"],
         words: Float[Tensor, "b l d"],
-        word_mask: Bool[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
         image_index: Int[Tensor, " b"] | None = None,
     ) -> list[Tensor]:
         """Four maps `[b y x d]`; without `image_index` every expression has its own image."""
-        return self.fuse(images, words, word_mask, image_index)[0]
+        return self.fuse(images, words, token_mask, image_index)[0]
 
     def fuse(
         self,
         images: Float[Tensor, "i 3 h w"],
         words: Float[Tensor, "b l d"],
-        word_mask: Bool[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
         image_index: Int[Tensor, " b"] | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The maps, and for each stage how much each pixel looked at each word, `[b l y x]`."""
@@ -63,7 +63,7 @@ class EarlyFusion(nn.Module):
         for index in range(4):
             if index > 0:
                 features = vision.stage(index, features)
-            fused, looked = cast(PixelWordAttention, self.fusions[index]).attend(features, words, word_mask)
+            fused, looked = cast(PixelWordAttention, self.fusions[index]).attend(features, words, token_mask)
             maps.append(self.norms[index](fused))
             attention.append(looked)
             if index < len(self.gates):

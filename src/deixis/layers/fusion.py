@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import DeixisError
+from ..errors import InputError
 
 BLOCKED = -1e4  # added to the scores of padding words, as published
 
@@ -32,30 +32,30 @@ class PixelWordAttention(nn.Module):
         self.fuse = nn.Linear(vision_width, vision_width)
 
     def forward(
-        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], word_mask: Bool[Tensor, "b l"]
+        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], token_mask: Bool[Tensor, "b l"]
     ) -> Float[Tensor, "b y x d"]:
-        return self.attend(features, words, word_mask)[0]
+        return self.attend(features, words, token_mask)[0]
 
     def attend(
-        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], word_mask: Bool[Tensor, "b l"]
+        self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], token_mask: Bool[Tensor, "b l"]
     ) -> tuple[Float[Tensor, "b y x d"], Float[Tensor, "b l y x"]]:
         """The fused map, and how much each pixel looked at each word (the mean over heads)."""
         height, width = features.shape[1:3]
         query = rearrange(instance_norm(self.query(features)), "b y x (h d) -> b h (y x) d", h=self.heads)
         key = rearrange(self.key(words), "b l (h d) -> b h d l", h=self.heads)
-        blocked = rearrange((~word_mask).to(query.dtype) * BLOCKED, "b l -> b 1 1 l")
+        blocked = rearrange((~token_mask).to(query.dtype) * BLOCKED, "b l -> b 1 1 l")
         weights = torch.softmax(query @ (key * self.scale) + blocked, dim=-1)
-        gathered = rearrange(weights, "b h n l -> b n (h l)") @ self._answers(words, word_mask)
+        gathered = rearrange(weights, "b h n l -> b n (h l)") @ self._answers(words, token_mask)
         gathered = instance_norm(rearrange(gathered, "b (y x) d -> b y x d", y=height))
         fused = F.gelu(self.fuse(F.gelu(self.vision(features)) * gathered))
         return fused, rearrange(weights.mean(1), "b (y x) l -> b l y x", y=height, x=width)
 
-    def _answers(self, words: Tensor, word_mask: Tensor) -> Float[Tensor, "b hl d"]:
+    def _answers(self, words: Tensor, token_mask: Tensor) -> Float[Tensor, "b hl d"]:
         """What each word says to a pixel that looks at it with one head.
 
         Values go through the output layer before the pixels gather them: there are far fewer words than pixels.
         """
-        value = self.value(words) * word_mask[..., None]
+        value = self.value(words) * token_mask[..., None]
         value = rearrange(value, "b l (h d) -> b h l d", h=self.heads)
         output = rearrange(self.output.weight, "out (h d) -> h out d", h=self.heads).to(value.dtype)
         return rearrange(einsum(value, output, "b h l d, h out d -> b h l out"), "b h l out -> b (h l) out")
@@ -79,11 +79,11 @@ class Gate(nn.Module):
 def check_heads(system: str, embed_dim: int, fusion_heads: Sequence[int]) -> None:
     """Raises DeixisError where the heads of a system's four fusions cannot share its encoder's channels."""
     if len(fusion_heads) != 4:
-        raise DeixisError(f"{system} fuses after 4 stages, but fusion_heads={tuple(fusion_heads)}; give 4 numbers.")
+        raise InputError(f"{system} fuses after 4 stages, but fusion_heads={tuple(fusion_heads)}; give 4 numbers.")
     for stage, heads in enumerate(fusion_heads):
         width = embed_dim * 2**stage
         if heads < 1 or width % heads:
-            raise DeixisError(f"Fusion {stage + 1}'s {heads} heads cannot share {width} channels; choose a divisor.")
+            raise InputError(f"Fusion {stage + 1}'s {heads} heads cannot share {width} channels; choose a divisor.")
 
 
 def instance_norm(features: Float[Tensor, "b y x d"], epsilon: float = 1e-5) -> Float[Tensor, "b y x d"]:

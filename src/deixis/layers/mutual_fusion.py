@@ -62,7 +62,7 @@ class MutualFusion(nn.Module):
         self,
         images: Float[Tensor, "i 3 h w"],
         words: Float[Tensor, "b l d"],
-        word_mask: Bool[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
         image_index: Int[Tensor, " b"] | None,
         read: Callable[[int, Tensor], Tensor],
     ) -> Fused:
@@ -77,11 +77,11 @@ class MutualFusion(nn.Module):
             if index > 0:
                 features = vision.stage(index, features)
             words = read(index, words)
-            aligned, answer, looked = self.alignments[index](features, words, word_mask)
+            aligned, answer, looked = self.alignments[index](features, words, token_mask)
             maps.append(aligned)
             looks.append(looked)
             if index < len(self.gates):
-                told = self.word_fusions[index](words, features, word_mask)
+                told = self.word_fusions[index](words, features, token_mask)
                 words = words + self.word_gates[index](told)
                 features = vision.merge(index, features + self.gates[index](answer))
         return Fused(maps, words, looks)
@@ -109,13 +109,13 @@ class WordPixelAttention(nn.Module):
         self.fuse = nn.Linear(word_width, word_width)
 
     def forward(
-        self, words: Float[Tensor, "b l d"], features: Float[Tensor, "b y x c"], word_mask: Bool[Tensor, "b l"]
+        self, words: Float[Tensor, "b l d"], features: Float[Tensor, "b y x c"], token_mask: Bool[Tensor, "b l"]
     ) -> Float[Tensor, "b l d"]:
         cells = rearrange(features, "b y x c -> b (y x) c")
-        real = word_mask[..., None]
-        counted, asks = word_mask, real.float()
+        real = token_mask[..., None]
+        counted, asks = token_mask, real.float()
         if self.form == "published":
-            counted, asks = torch.ones_like(word_mask), (~real).float() * PUBLISHED_MASK
+            counted, asks = torch.ones_like(token_mask), (~real).float() * PUBLISHED_MASK
         found = self._gather(self.query(words), asks, cells).to(words.dtype)
         gathered = sequence_norm(self.output(found), counted)
         fused = F.gelu(self.fuse(F.gelu(self.words(words)) * gathered))

@@ -57,9 +57,9 @@ class VisualExpression(nn.Module):
         self.context = SelfAttention(width, heads)
 
     def forward(
-        self, pixels: Float[Tensor, "b n d"], words: Float[Tensor, "b l d"], word_mask: Bool[Tensor, "b l"]
+        self, pixels: Float[Tensor, "b n d"], words: Float[Tensor, "b l d"], token_mask: Bool[Tensor, "b l"]
     ) -> VisualTokens:
-        words, mask = self._cues(words, word_mask)
+        words, mask = self._cues(words, token_mask)
         similarity = self.similarity(pixels, words)
         selected = select(similarity, self.selection, self.ratio)
         if self.weigh_by_similarity:
@@ -73,12 +73,12 @@ class VisualExpression(nn.Module):
             tokens = self.cross(tokens, pixels, selected)
         return VisualTokens(self.context(tokens, mask), mask, similarity, selected)
 
-    def _cues(self, words: Tensor, word_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _cues(self, words: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
         if self.cue is not None:
-            return self.cue.expand(len(words), -1, -1), word_mask.new_ones(len(words), 1)
-        is_global = torch.arange(word_mask.shape[1], device=word_mask.device) == 0
+            return self.cue.expand(len(words), -1, -1), token_mask.new_ones(len(words), 1)
+        is_global = torch.arange(token_mask.shape[1], device=token_mask.device) == 0
         used = {"global": is_global, "local": ~is_global}.get(self.cues)
-        return words, word_mask if used is None else word_mask & used
+        return words, token_mask if used is None else token_mask & used
 
 
 def select(similarity: Float[Tensor, "b l n"], selection: Selection, ratio: float) -> Bool[Tensor, "b l n"]:

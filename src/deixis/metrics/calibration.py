@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..errors import DeixisError
+from ..errors import InputError
 
 BINS = 10
 LEAST = 1e-6  # probabilities nearer to 0 or 1 are moved there: single precision knows no finite logit for 1
@@ -29,7 +29,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.scale) and np.isfinite(self.bias) and self.scale > 0):
-            raise DeixisError(
+            raise InputError(
                 f"A calibration of scale {self.scale} and bias {self.bias} cannot be; it wants finite numbers and a "
                 "positive scale, so fit it again."
             )
@@ -67,7 +67,7 @@ def fit(probabilities: Float[np.ndarray, " b"], happened: Bool[np.ndarray, " b"]
     """
     yes, no = int(happened.sum()), int((~happened).sum())
     if not yes or not no:
-        raise DeixisError(f"{yes} of {yes + no} things happened; to calibrate, some must and some must not.")
+        raise InputError(f"{yes} of {yes + no} things happened; to calibrate, some must and some must not.")
     targets = np.where(happened, (yes + 1) / (yes + 2), 1 / (no + 2))
     inputs = np.stack([logit(probabilities), np.ones(len(happened))], axis=1)
     weights = np.array([1.0, 0.0])
@@ -89,7 +89,7 @@ def calibrate(probabilities: Float[np.ndarray, " b"], happened: Bool[np.ndarray,
     """Fit on a split and say what it changed there."""
     scale, bias = fit(probabilities, happened)
     if scale <= 0:
-        raise DeixisError(
+        raise InputError(
             f"The probabilities on {data} are no higher where it was so (scale {scale:.3f}); there is nothing to "
             "calibrate, train on sentences of both kinds first."
         )

@@ -6,7 +6,7 @@ A number without the name of its protocol is no number: the same masks score dif
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import DeixisError, did_you_mean
+from ..errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +114,5 @@ PROTOCOLS: dict[str, ScoringProtocol] = {
 
 def protocol_named(name: str) -> ScoringProtocol:
     if name not in PROTOCOLS:
-        raise DeixisError(f"There is no protocol {name!r}. {did_you_mean(name, PROTOCOLS)}")
+        raise InputError(f"There is no protocol {name!r}. {did_you_mean(name, PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import masks
-from ..errors import DeixisError
-from ..records import RLE, Ids, Sample
+from ..errors import InputError
+from ..masks import RLE
+from ..records import Ids, Sample
 from .breakdowns import groups_of
 from .iou import best_answer, iou
 from .protocols import ScoringProtocol
@@ -61,7 +62,7 @@ def score_expression(sample: Sample, answers: Sequence[tuple[RLE, float]], rules
 def label_of(sample: Sample) -> RLE:
     """The target; raises `DeixisError` where the sample has none."""
     if sample.mask is None:
-        raise DeixisError(
+        raise InputError(
             f"Sentence {sample.ids.sentence!r} of {sample.dataset} {sample.split} has no mask to score against; "
             "evaluate on a split with labels."
         )
@@ -79,7 +80,7 @@ def compare(
         mask = at_protocol_size(mask, rules)
         intersection, union = masks.intersection_and_union(mask, target)
     except (ValueError, TypeError, KeyError) as error:
-        raise DeixisError(f"The mask of sentence {ids.sentence!r} (image {ids.image!r}) is unusable: {error}") from None
+        raise InputError(f"The mask of sentence {ids.sentence!r} (image {ids.image!r}) is unusable: {error}") from None
     return Answer(score, union + intersection - target_area, intersection, union)
 
 

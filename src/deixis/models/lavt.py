@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import losses
-from ..errors import DeixisError
+from ..batch import Batch, Output
+from ..errors import InputError
 from ..layers.decoders import ConvolutionalDecoder
 from ..layers.early_fusion import EarlyFusion
 from ..layers.fusion import check_heads
-from ..records import Batch, Output
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
 
@@ -44,14 +44,14 @@ class LAVTConfig:
         object.__setattr__(self, "class_weights", tuple(self.class_weights))
         check_heads("LAVT", self.vision.embed_dim, self.fusion_heads)
         if self.decoder_width is not None and self.decoder_width < 1:
-            raise DeixisError(
+            raise InputError(
                 f"decoder_width={self.decoder_width} leaves the decoder no channels; give 1 or more, or None for four "
                 "times the vision's embedding."
             )
         if len(self.class_weights) != 2 or not all(weight > 0 for weight in self.class_weights):
-            raise DeixisError(f"class_weights are two positive numbers, not {self.class_weights}.")
+            raise InputError(f"class_weights are two positive numbers, not {self.class_weights}.")
         if not self.dice_weight >= 0:
-            raise DeixisError(f"dice_weight={self.dice_weight} is negative or no number; give 0 or more.")
+            raise InputError(f"dice_weight={self.dice_weight} is negative or no number; give 0 or more.")
 
 
 class LAVT(nn.Module):
@@ -67,8 +67,8 @@ class LAVT(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         images = batch.images[:, batch.images.shape[1] // 2]
-        words = self.text(batch.words, batch.word_mask)
-        maps, attention = self.fusion.fuse(images, words, batch.word_mask, batch.image_index)
+        words = self.text(batch.token_ids, batch.token_mask)
+        maps, attention = self.fusion.fuse(images, words, batch.token_mask, batch.image_index)
         background, target = self.decoder(maps).unbind(dim=-1)
         # Enlarging is linear: one map of differences instead of two maps of scores.
         difference = rearrange(target - background, "b y x -> b 1 y x")
@@ -81,7 +81,7 @@ class LAVT(nn.Module):
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         """Cross-entropy over two classes, written for the difference of their scores; Dice where it has a weight."""
         if batch.masks is None:
-            raise DeixisError("LAVT learns from masks and this batch has none; give labelled samples.")
+            raise InputError("LAVT learns from masks and this batch has none; give labelled samples.")
         background, target = self.config.class_weights
         weights = torch.where(batch.masks, target, background)
         signed = torch.where(batch.masks, -output.logits, output.logits).float()

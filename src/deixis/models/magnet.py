@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import losses
-from ..errors import DeixisError, did_you_mean
+from ..batch import Batch, Output
+from ..errors import InputError, did_you_mean
 from ..layers.mutual_fusion import Fused, LanguageFusion, MutualFusion
 from ..layers.pixel_decoder import GROUPS, PixelDecoder
 from ..layers.query_decoder import Decoded, QueryDecoder
-from ..records import Batch, Output
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
 
@@ -66,42 +66,42 @@ class MagNetConfig:
         for name in ("fusion_heads", "language_heads", "pooled_sides"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.language_fusion not in (known := get_args(LanguageFusion)):
-            raise DeixisError(
+            raise InputError(
                 f"MagNet has no language fusion {self.language_fusion!r}. {did_you_mean(self.language_fusion, known)}"
             )
         if len(self.fusion_heads) != 4 or len(self.language_heads) != 3:
-            raise DeixisError(
+            raise InputError(
                 f"MagNet wants 4 fusion_heads and 3 language_heads, not {self.fusion_heads} and {self.language_heads}."
             )
         self._check_decoders()
         self._check_widths()
         weights = (self.mask_weight, self.dice_weight, self.presence_weight, self.alignment_weight)
         if not all(weight >= 0 for weight in weights):
-            raise DeixisError("A loss weight is negative or no number; give 0 or more.")
+            raise InputError("A loss weight is negative or no number; give 0 or more.")
 
     def _check_widths(self) -> None:
         for stage, heads in enumerate(self.fusion_heads):
             quarter = self.vision.embed_dim * 2**stage // 4
             if heads < 1 or self.vision.embed_dim % 4 or quarter % heads:
-                raise DeixisError(
+                raise InputError(
                     f"Fusion {stage + 1}'s {heads} heads cannot share a quarter of {4 * quarter} channels; "
                     "choose a divisor, and an embed_dim that 4 divides."
                 )
         if any(heads < 1 or self.text.width % heads for heads in self.language_heads):
-            raise DeixisError(f"language_heads={self.language_heads} must divide BERT's width {self.text.width}.")
+            raise InputError(f"language_heads={self.language_heads} must divide BERT's width {self.text.width}.")
         if self.width % self.heads or self.width % GROUPS or self.width % 4:
-            raise DeixisError(
+            raise InputError(
                 f"MagNet's width {self.width} must be a multiple of {GROUPS} and of its {self.heads} heads."
             )
         if self.text.layers < 4:
-            raise DeixisError(f"MagNet reads in 4 steps, but BERT has {self.text.layers} layers; give 4 or more.")
+            raise InputError(f"MagNet reads in 4 steps, but BERT has {self.text.layers} layers; give 4 or more.")
 
     def _check_decoders(self) -> None:
         for name in ("width", "heads", "mask_width", "pixel_feed_forward", "query_feed_forward"):
             if (size := getattr(self, name)) < 1:
-                raise DeixisError(f"MagNet's {name} cannot be {size}; give a positive number.")
+                raise InputError(f"MagNet's {name} cannot be {size}; give a positive number.")
         if min(self.pixel_layers, self.pixel_points, self.query_layers, *self.pooled_sides, 1) < 1:
-            raise DeixisError("MagNet wants a layer in each decoder, a point to look at and pooled sides of 1 or more.")
+            raise InputError("MagNet wants a layer in each decoder, a point to look at and pooled sides of 1 or more.")
 
 
 class MagNet(nn.Module):
@@ -142,12 +142,12 @@ class MagNet(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         images = batch.images[:, batch.images.shape[1] // 2]
-        words, word_mask = self._words(batch)
+        words, token_mask = self._words(batch)
 
         def read(step: int, features: Tensor) -> Tensor:
-            return self.text.layers(features, word_mask, self.cuts[step], self.cuts[step + 1])
+            return self.text.layers(features, token_mask, self.cuts[step], self.cuts[step + 1])
 
-        fused = self.fusion(images, self.text.embed(words), word_mask, batch.image_index, read)
+        fused = self.fusion(images, self.text.embed(words), token_mask, batch.image_index, read)
         levels, mask_features = self.pixels(fused.maps)
         decoded = self.referent(levels[:3], mask_features)
         size = (images.shape[-2], images.shape[-1])
@@ -162,9 +162,9 @@ class MagNet(nn.Module):
         be empty.
         """
         if batch.masks is None:
-            raise DeixisError("MagNet learns from masks and this batch has none; give labelled samples.")
+            raise InputError("MagNet learns from masks and this batch has none; give labelled samples.")
         if "layer_masks" not in output.evidence:
-            raise DeixisError("MagNet's loss needs an output that was made with gradients on.")
+            raise InputError("MagNet's loss needs an output that was made with gradients on.")
         config, evidence = self.config, output.evidence
         there = batch.masks.flatten(1).any(1)
         taught = torch.ones_like(there) if self.present is None else there
@@ -194,19 +194,19 @@ class MagNet(nn.Module):
     def _words(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The words as the network reads them: exactly twenty for the published fusion, padding with zeros."""
         if self.config.language_fusion == "intended":
-            return batch.words, batch.word_mask
-        missing = PUBLISHED_WORDS - batch.words.shape[1]
+            return batch.token_ids, batch.token_mask
+        missing = PUBLISHED_WORDS - batch.token_ids.shape[1]
         if missing < 0:
-            raise DeixisError(
-                f"The published language fusion reads {PUBLISHED_WORDS} words and {batch.words.shape[1]} came; "
-                f"let the preprocessing cut at max_words={PUBLISHED_WORDS}."
+            raise InputError(
+                f"The published language fusion reads {PUBLISHED_WORDS} words and {batch.token_ids.shape[1]} came; "
+                f"let the preprocessing cut at max_tokens={PUBLISHED_WORDS}."
             )
-        words = batch.words.masked_fill(~batch.word_mask, 0)
-        return F.pad(words, (0, missing)), F.pad(batch.word_mask, (0, missing))
+        words = batch.token_ids.masked_fill(~batch.token_mask, 0)
+        return F.pad(words, (0, missing)), F.pad(batch.token_mask, (0, missing))
 
     def _evidence(self, batch: Batch, fused: Fused, mask_features: Tensor, decoded: Decoded) -> dict[str, Tensor]:
         """What there is to show; and, while gradients are on, what losses are made of."""
-        length = batch.words.shape[1]
+        length = batch.token_ids.shape[1]
         evidence = {
             f"pixel_word_attention_{stage}": looked[:, :length].detach()
             for stage, looked in enumerate(fused.looks, start=1)

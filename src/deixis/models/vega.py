@@ -21,13 +21,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .. import losses
-from ..errors import DeixisError, did_you_mean
+from ..batch import Batch, Output
+from ..errors import InputError, did_you_mean
 from ..layers.attention import CrossAttention
 from ..layers.early_fusion import EarlyFusion
 from ..layers.fusion import check_heads
 from ..layers.similarity import Similarity
 from ..layers.visual_expression import Cues, Normalise, Selection, VisualExpression, select
-from ..records import Batch, Output
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
 
@@ -72,21 +72,21 @@ class VEGAConfig:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in (known := get_args(choices)):
-                raise DeixisError(f"VEGA has no {name} {value!r}. {did_you_mean(str(value), known)}")
+                raise InputError(f"VEGA has no {name} {value!r}. {did_you_mean(str(value), known)}")
         object.__setattr__(self, "fusion_heads", tuple(self.fusion_heads))
         object.__setattr__(self, "decoder_widths", tuple(self.decoder_widths))
         check_heads("VEGA", self.vision.embed_dim, self.fusion_heads)
         if len(self.decoder_widths) != 3:
-            raise DeixisError(f"VEGA's decoder wants widths for strides 4, 8 and 16, not {self.decoder_widths}.")
+            raise InputError(f"VEGA's decoder wants widths for strides 4, 8 and 16, not {self.decoder_widths}.")
         if self.heads < 1 or any(width < 1 or width % self.heads for width in (self.width, *self.decoder_widths)):
-            raise DeixisError(
+            raise InputError(
                 f"VEGA's widths {self.width} and {self.decoder_widths} cannot be shared by {self.heads} heads; "
                 "make each a multiple."
             )
         if not 0 < self.selection_ratio <= 1:
-            raise DeixisError(f"selection_ratio is a share in (0, 1], not {self.selection_ratio}.")
+            raise InputError(f"selection_ratio is a share in (0, 1], not {self.selection_ratio}.")
         if not all(weight >= 0 for weight in (self.pixel_contrast_weight, self.dice_weight)):
-            raise DeixisError("A loss weight is negative or no number; give 0 or more.")
+            raise InputError("A loss weight is negative or no number; give 0 or more.")
 
     @property
     def has_visual(self) -> bool:
@@ -132,11 +132,11 @@ class VEGA(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         images = batch.images[:, batch.images.shape[1] // 2]
-        words = self.text(batch.words, batch.word_mask)
-        *finer, coarsest = self.fusion(images, words, batch.word_mask, batch.image_index)
+        words = self.text(batch.token_ids, batch.token_mask)
+        *finer, coarsest = self.fusion(images, words, batch.token_mask, batch.image_index)
         height, width = coarsest.shape[1:3]
         pixels = rearrange(self.pixels(coarsest), "b y x d -> b (y x) d")
-        guidance = self.guide(pixels, self.words(words), batch.word_mask)
+        guidance = self.guide(pixels, self.words(words), batch.token_mask)
         features, shares = self.look.with_shares(pixels, guidance.tokens, guidance.mask[:, None])
         features, received = rearrange(F.relu(features), "b (y x) d -> b y x d", y=height), [shares]
         for stage, encoded in zip(reversed(self.stages), reversed(finer), strict=True):
@@ -152,7 +152,7 @@ class VEGA(nn.Module):
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         """Binary cross-entropy of the mask; pixel contrast where pixels are selected; Dice where it has a weight."""
         if batch.masks is None:
-            raise DeixisError("VEGA learns from masks, but the batch has none; give masks or choose another system.")
+            raise InputError("VEGA learns from masks, but the batch has none; give masks or choose another system.")
         terms = {"mask": losses.bce(output.logits, batch.masks)}
         if self.config.dice_weight:
             terms["dice"] = self.config.dice_weight * losses.dice(output.logits, batch.masks)
@@ -181,10 +181,10 @@ class VEGA(nn.Module):
         Where pixels are selected, `joint_pixels` and `joint_words` are the unit vectors whose products rank them.
         """
         images = batch.images[:, batch.images.shape[1] // 2]
-        words = self.text(batch.words, batch.word_mask)
-        coarsest = self.fusion(images, words, batch.word_mask, batch.image_index)[-1]
+        words = self.text(batch.token_ids, batch.token_mask)
+        coarsest = self.fusion(images, words, batch.token_mask, batch.image_index)[-1]
         return self.guide.vectors(
-            rearrange(self.pixels(coarsest), "b y x d -> b (y x) d"), self.words(words), batch.word_mask
+            rearrange(self.pixels(coarsest), "b y x d -> b (y x) d"), self.words(words), batch.token_mask
         )
 
 
@@ -212,27 +212,27 @@ class Guide(nn.Module):
             self.similarity = Similarity(width)
 
     def forward(
-        self, pixels: Float[Tensor, "b n d"], words: Float[Tensor, "b l d"], word_mask: Bool[Tensor, "b l"]
+        self, pixels: Float[Tensor, "b n d"], words: Float[Tensor, "b l d"], token_mask: Bool[Tensor, "b l"]
     ) -> GuidanceSet:
         if self.enhance is not None:
             words = self.enhance(words, pixels)
         count = words.shape[1]
         if not self.config.has_visual:
-            return GuidanceSet(words, word_mask, count)
+            return GuidanceSet(words, token_mask, count)
         similarity = selected = None
         if self.expression is not None:
-            found = self.expression(pixels, words, word_mask)
+            found = self.expression(pixels, words, token_mask)
             tokens, mask, similarity, selected = found.tokens, found.mask, found.similarity, found.selected
         else:
-            tokens, mask = pixels, word_mask.new_ones(pixels.shape[:2])
+            tokens, mask = pixels, token_mask.new_ones(pixels.shape[:2])
             if self.similarity is not None:
                 similarity = self.similarity(pixels, words)
                 selected = select(similarity, self.config.selection, self.config.selection_ratio)
                 mask = selected[:, 0]
-        return GuidanceSet(torch.cat((words, tokens), 1), torch.cat((word_mask, mask), 1), count, similarity, selected)
+        return GuidanceSet(torch.cat((words, tokens), 1), torch.cat((token_mask, mask), 1), count, similarity, selected)
 
-    def vectors(self, pixels: Tensor, words: Tensor, word_mask: Tensor) -> dict[str, Tensor]:
-        guidance = self(pixels, words, word_mask)
+    def vectors(self, pixels: Tensor, words: Tensor, token_mask: Tensor) -> dict[str, Tensor]:
+        guidance = self(pixels, words, token_mask)
         found = {
             "pixels": pixels,
             "words": guidance.tokens[:, : guidance.words],

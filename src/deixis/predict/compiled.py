@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from ..batch import Batch, Output
 from ..compiling import compile_once
-from ..errors import DeixisError
-from ..records import Batch, Output
+from ..errors import InputError
 
 
 class Compiled:
@@ -32,9 +32,9 @@ class Compiled:
         """Raises `DeixisError` where the compiler cannot do its work, for want of a C++ compiler for example."""
         if not len(batch):
             raise ValueError("A batch without expressions has no answer.")
-        if batch.words.shape[1] > self.words:
+        if batch.token_ids.shape[1] > self.words:
             raise ValueError(
-                f"{batch.words.shape[1]} words came and {self.words} are read; cut the expressions before."
+                f"{batch.token_ids.shape[1]} words came and {self.words} are read; cut the expressions before."
             )
         places, outputs = [], []
         for image, positions in self._pieces(batch):
@@ -50,7 +50,7 @@ class Compiled:
 
     def _pieces(self, batch: Batch) -> Iterator[tuple[int, Int[Tensor, " b"]]]:
         """Every image with the positions of some sentences about it."""
-        about = torch.arange(len(batch), device=batch.words.device)
+        about = torch.arange(len(batch), device=batch.token_ids.device)
         about = about if batch.image_index is None else batch.image_index
         for image in about.unique().tolist():
             for positions in (about == image).nonzero().flatten().split(self.sentences):
@@ -58,11 +58,11 @@ class Compiled:
 
     def _piece(self, batch: Batch, image: int, positions: Int[Tensor, " b"]) -> Batch:
         filled = torch.cat([positions, positions[-1:].expand(self.sentences - len(positions))])
-        missing = (0, self.words - batch.words.shape[1])
+        missing = (0, self.words - batch.token_ids.shape[1])
         return Batch(
             images=batch.images[image : image + 1].contiguous(),
-            words=F.pad(batch.words[filled], missing),
-            word_mask=F.pad(batch.word_mask[filled], missing),
+            token_ids=F.pad(batch.token_ids[filled], missing),
+            token_mask=F.pad(batch.token_mask[filled], missing),
             image_index=torch.zeros_like(filled),
         )
 
@@ -75,7 +75,7 @@ class Compiled:
         except torch._dynamo.exc.TorchDynamoException as error:
             lines = (line for line in str(error).splitlines() if line.strip() and not line.startswith("backend="))
             reason = next(lines, type(error).__name__).rstrip(".")
-            raise DeixisError(
+            raise InputError(
                 f"The system cannot be compiled here ({reason}); PyTorch wants a C++ compiler such as g++: install "
                 "one, or go on without compiling."
             ) from error

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
 from .. import masks
-from ..errors import DeixisError
+from ..errors import InputError
 from .presence import Presence, decide
 
 LARGEST_OVERLAY = 4096  # pixels on the long side of a saved overlay, which is made to be looked at
@@ -153,4 +153,4 @@ def write(path: Path, content: bytes) -> None:
             part.write_bytes(content)
             os.replace(part, path)
     except OSError as error:
-        raise DeixisError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error

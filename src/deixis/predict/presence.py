@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from ..errors import DeixisError
+from ..batch import Output
+from ..errors import InputError
 from ..metrics.calibration import Calibration
-from ..records import Output
 
 PRESENT = "present"  # the evidence in which a head says, for each expression, how likely its referent is there
 THRESHOLD = 0.5
@@ -58,4 +58,4 @@ def is_finite(output: Output) -> bool:
 def check_threshold(name: str, value: float) -> None:
     """Raises `DeixisError` for anything but a probability that can be exceeded and missed."""
     if not 0 < value < 1:
-        raise DeixisError(f"The {name} is {value}; a probability between 0 and 1 is wanted.")
+        raise InputError(f"The {name} is {value}; a probability between 0 and 1 is wanted.")

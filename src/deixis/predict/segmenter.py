@@ -11,11 +11,11 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor, nn
 
+from ..batch import Batch, Output
+from ..data.images import Source, open_image
 from ..data.transforms import Preprocess
-from ..data.visuals import Source, open_image
-from ..errors import DeixisError
+from ..errors import InputError
 from ..metrics.calibration import Calibration
-from ..records import Batch, Output
 from ..text.tokenizer import Tokenizer
 from .compiled import Compiled
 from .prediction import Prediction, answer
@@ -49,7 +49,7 @@ class Segmenter:
         self.device, self.dtype = torch.device(device), dtype
         on_a_cpu = 1 if compiled else LARGEST_BATCH_OF_A_CPU
         self._at_once = on_a_cpu if self.device.type == "cpu" else LARGEST_BATCH
-        words = preprocess.max_words
+        words = preprocess.max_tokens
         self._compiled = Compiled(self.system, words=words, sentences=self._at_once) if compiled else None
 
     @overload
@@ -97,9 +97,9 @@ class Segmenter:
     def batch(self, image: Source, expressions: str | Expressions) -> Batch:
         """What the system sees of an image and expressions: for who wants more of the system than masks."""
         expressions = _listed(expressions)
-        words, word_mask = self._encode(expressions)
+        words, token_mask = self._encode(expressions)
         picture = open_image(image)
-        return self._batch(self.preprocess.image(picture), words, word_mask, expressions, picture.shape[:2])
+        return self._batch(self.preprocess.image(picture), words, token_mask, expressions, picture.shape[:2])
 
     @torch.inference_mode()
     def ask(self, batch: Batch) -> Output:
@@ -131,7 +131,7 @@ class Segmenter:
         Raises `DeixisError` where a threshold is given that nothing could be held against.
         """
         if threshold is not None and PRESENT not in output.evidence:
-            raise DeixisError(
+            raise InputError(
                 f"The model {self.name!r} does not say whether the referent is there, so it knows no presence "
                 "threshold; leave that away."
             )
@@ -144,23 +144,23 @@ class Segmenter:
         if presence_threshold is not None:
             check_threshold("presence threshold", presence_threshold)
         expressions = list(map(_plain, expressions))
-        words, word_mask = self._encode(expressions, stacklevel=4)
+        words, token_mask = self._encode(expressions, stacklevel=4)
         picture = open_image(image)
         pixels = self.preprocess.image(picture)
         chunks = (slice(part, part + self._at_once) for part in range(0, len(expressions), self._at_once))
         batches = (
-            self._batch(pixels, words[chunk], word_mask[chunk], expressions[chunk], picture.shape[:2])
+            self._batch(pixels, words[chunk], token_mask[chunk], expressions[chunk], picture.shape[:2])
             for chunk in chunks
         )
         return chain.from_iterable(self._answers(batch, picture, threshold, presence_threshold) for batch in batches)
 
     def _encode(self, expressions: list[Any], stacklevel: int = 3) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
-        limit = self.preprocess.max_words
+        limit = self.preprocess.max_tokens
         for expression in expressions:
             if not isinstance(expression, str):
-                raise DeixisError(f"An expression is {type(expression).__name__}; a sentence as text is wanted.")
+                raise InputError(f"An expression is {type(expression).__name__}; a sentence as text is wanted.")
             if not expression.strip():
-                raise DeixisError("The expression is empty; say what to look for, for example 'the red cup'.")
+                raise InputError("The expression is empty; say what to look for, for example 'the red cup'.")
             unknown = self.tokenizer.tokens(expression, limit).count("[UNK]")
             if unknown:
                 message = f"The model {self.name!r} does not know {unknown} of the words of {_short(expression)!r}."
@@ -171,25 +171,25 @@ class Segmenter:
         if not expressions:
             return torch.zeros(0, limit, dtype=torch.long), torch.zeros(0, limit, dtype=torch.bool)
         pad_to = limit if self._compiled else None  # else evidence would tell of more words than the batch has
-        words, word_mask = self.tokenizer.encode(expressions, limit, pad_to)
-        for expression, count in zip(expressions, word_mask.sum(dim=1).tolist(), strict=True):
+        words, token_mask = self.tokenizer.encode(expressions, limit, pad_to)
+        for expression, count in zip(expressions, token_mask.sum(dim=1).tolist(), strict=True):
             if count <= 2:  # [CLS] and [SEP] alone: control characters, for example
-                raise DeixisError(f"The expression {_short(expression)!r} has no word in it; say what to look for.")
-        return words, word_mask
+                raise InputError(f"The expression {_short(expression)!r} has no word in it; say what to look for.")
+        return words, token_mask
 
     def _batch(
         self,
         pixels: Float[Tensor, "3 h w"],
         words: Int[Tensor, "b l"],
-        word_mask: Bool[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
         expressions: list[str],
         size: tuple[int, ...],
     ) -> Batch:
         """Many expressions, one image: what is said of the picture alone is computed once."""
         return Batch(
             images=rearrange(pixels, "c h w -> 1 1 c h w").to(self.dtype),
-            words=words,
-            word_mask=word_mask,
+            token_ids=words,
+            token_mask=token_mask,
             image_index=torch.zeros(len(expressions), dtype=torch.long),
             sizes=((size[0], size[1]),) * len(expressions),
             expressions=tuple(expressions),
@@ -199,7 +199,7 @@ class Segmenter:
         output = self.ask(batch)
         if not is_finite(output):
             narrow = "" if self.dtype == torch.float32 else f", or {str(self.dtype)[6:]} is too narrow: try float32"
-            raise DeixisError(
+            raise InputError(
                 f"The model {self.name!r} answers with numbers that are not finite: its weights are broken{narrow}."
             )
         return output
@@ -219,13 +219,13 @@ class Segmenter:
                 resize_probability(logits[position].sigmoid(), height, width),
                 threshold=threshold,
                 presence=present[position],
-                words=self._spelled(expression, batch.words.shape[1]),
+                words=self._spelled(expression, batch.token_ids.shape[1]),
                 evidence={name: np.asarray(maps[position]) for name, maps in evidence.items()},
             )
 
     def _spelled(self, expression: str, length: int) -> tuple[str, ...]:
         """The tokens, with a name for each padding word of the batch as well."""
-        tokens = self.tokenizer.tokens(expression, self.preprocess.max_words)
+        tokens = self.tokenizer.tokens(expression, self.preprocess.max_tokens)
         return (*tokens, *["[PAD]"] * (length - len(tokens)))
 
 
@@ -239,7 +239,7 @@ def _listed(expressions: str | Expressions) -> list[Any]:
     if isinstance(expressions, str):
         return [expressions]
     if not isinstance(expressions, Iterable):
-        raise DeixisError(
+        raise InputError(
             f"An expression is {type(expressions).__name__}; a sentence as text, or a list of them, is wanted."
         )
     return list(expressions)

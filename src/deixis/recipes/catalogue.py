@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from ..runs.run import Run
+from .late_fusion import late_fusion_toyland
 from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland, lavt_toyland_grounded
 from .magnet import magnet_gref_google, magnet_gref_umd, magnet_refcoco, magnet_refcoco_plus, magnet_toyland
-from .pointing import pointing_toyland
-from .run import Run
 from .vega import (
     vega_gref_google,
     vega_gref_umd,
@@ -17,6 +17,7 @@ from .vega import (
 )
 
 RECIPES: dict[str, Callable[[], Run]] = {
+    "late_fusion_toyland": late_fusion_toyland,
     "lavt_gref_google": lavt_gref_google,
     "lavt_gref_umd": lavt_gref_umd,
     "lavt_refcoco": lavt_refcoco,
@@ -28,7 +29,6 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "magnet_refcoco": magnet_refcoco,
     "magnet_refcoco_plus": magnet_refcoco_plus,
     "magnet_toyland": magnet_toyland,
-    "pointing_toyland": pointing_toyland,
     "vega_gref_google": vega_gref_google,
     "vega_gref_umd": vega_gref_umd,
     "vega_refcoco": vega_refcoco,

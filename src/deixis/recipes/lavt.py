@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from ..data.transforms import Preprocess
 from ..models.lavt import LAVTConfig
-from ..train.optim import Optimiser
-from ..train.schedule import Schedule
-from .parsing import TOYLAND_VISION
-from .pretrained import StartFrom
-from .run import Run
-from .sources import StoredData, ToylandData
+from ..runs.data import StoredData, ToylandData
+from ..runs.initialise import StartFrom
+from ..runs.run import Run
+from ..training.optim import Optimiser
+from ..training.schedule import Schedule
+from .scene_parsing import TOYLAND_VISION
 from .toyland import TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT, TOY_VOCABULARY
 from .vega import NO_DECAY
 
@@ -27,7 +27,7 @@ def lavt_refcoco() -> Run:
     return Run(
         data=StoredData(dataset="refcoco", split_by="unc"),
         system=LAVTConfig(),
-        preprocess=Preprocess(image_size=480, max_words=20),
+        preprocess=Preprocess(image_size=480, max_tokens=20),
         optimiser=Optimiser(lr=5e-5, weight_decay=0.01, no_decay=NO_DECAY, frozen=FROZEN),
         schedule=Schedule(epochs=40, batch_size=32, power=0.9),
         start_from=StartFrom(needed=True),
@@ -82,7 +82,7 @@ def lavt_toyland() -> Run:
     return Run(
         data=ToylandData(),
         system=LAVTConfig(vision=TOYLAND_VISION, text=TOY_TEXT, decoder_width=64, dice_weight=1.0),
-        preprocess=Preprocess(image_size=256, max_words=32),
+        preprocess=Preprocess(image_size=256, max_tokens=32),
         optimiser=TOY_OPTIMISER,
         schedule=TOY_SCHEDULE,
         vocabulary=TOY_VOCABULARY,

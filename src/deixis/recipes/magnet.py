@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from ..data.transforms import Preprocess
 from ..models.magnet import MagNetConfig
-from ..models.mask_grounding import GroundingConfig
-from ..train.optim import Optimiser
-from ..train.schedule import Schedule
-from .parsing import TOYLAND_VISION
-from .pretrained import StartFrom
-from .run import Run
-from .sources import StoredData, ToylandData
+from ..objectives.mask_grounding import GroundingConfig
+from ..runs.data import StoredData, ToylandData
+from ..runs.initialise import StartFrom
+from ..runs.run import Run
+from ..training.optim import Optimiser
+from ..training.schedule import Schedule
+from .scene_parsing import TOYLAND_VISION
 from .toyland import TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT, TOY_VOCABULARY
 from .vega import NO_DECAY
 
@@ -25,7 +25,7 @@ def magnet_refcoco() -> Run:
     return Run(
         data=StoredData(dataset="refcoco", split_by="unc"),
         system=MagNetConfig(presence=False),  # here every referent is there, so a class head would learn to say that
-        preprocess=Preprocess(image_size=480, max_words=20),
+        preprocess=Preprocess(image_size=480, max_tokens=20),
         optimiser=Optimiser(lr=5e-5, weight_decay=0.01, no_decay=NO_DECAY),
         schedule=Schedule(epochs=40, batch_size=32, power=0.9),
         grounding=GroundingConfig(),
@@ -92,7 +92,7 @@ def magnet_toyland() -> Run:
             query_layers=3,
             query_feed_forward=256,
         ),
-        preprocess=Preprocess(image_size=256, max_words=32),
+        preprocess=Preprocess(image_size=256, max_tokens=32),
         # The fourth text layer is new: no pre-trained encoder has it.
         optimiser=replace(
             TOY_OPTIMISER, slow=("fusion.vision.*", "text.bert.embeddings.*", "text.bert.encoder.layer.[012].*")

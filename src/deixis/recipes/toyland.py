@@ -1,13 +1,13 @@
 """What toyland's recipes share: a small text encoder, how they learn, how long, and the encoders they start from.
 
-`pointing_toyland` comes before LAVT, VEGA and MagNet, and `examples/pretrain_vision.py` before that.
+`late_fusion_toyland` comes before LAVT, VEGA and MagNet, and `examples/pretrain_vision.py` before that.
 """
 
-from ..models.mask_grounding import GroundingConfig
+from ..objectives.mask_grounding import GroundingConfig
+from ..runs.initialise import ENCODERS, POINTING, StartFrom
 from ..text.bert import BertConfig
-from ..train.optim import Optimiser
-from ..train.schedule import Schedule
-from .pretrained import ENCODERS, POINTING, StartFrom
+from ..training.optim import Optimiser
+from ..training.schedule import Schedule
 
 TOY_TEXT = BertConfig(layers=3, width=128, heads=4, feed_forward=384, vocabulary=1200, positions=40, dropout=0.1)
 # A warm-up, Muon's steps for matrices, clipped gradients, and the average of the weights is what is kept. At the full

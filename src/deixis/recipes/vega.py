@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from ..data.transforms import Preprocess
 from ..models.vega import VEGAConfig
-from ..train.optim import Optimiser
-from ..train.schedule import Schedule
-from .parsing import TOYLAND_VISION
-from .pretrained import StartFrom
-from .run import LEARNED, Run
-from .sources import StoredData, ToylandData
+from ..runs.data import StoredData, ToylandData
+from ..runs.initialise import StartFrom
+from ..runs.run import LEARNED, Run
+from ..training.optim import Optimiser
+from ..training.schedule import Schedule
+from .scene_parsing import TOYLAND_VISION
 from .toyland import TOY_GROUNDING, TOY_OPTIMISER, TOY_SCHEDULE, TOY_START, TOY_TEXT, TOY_VOCABULARY
 
 NO_DECAY = ("fusion.*norm*", "*.position_bias")
@@ -25,7 +25,7 @@ def vega_refcoco() -> Run:
     return Run(
         data=StoredData(dataset="refcoco", split_by="unc"),
         system=VEGAConfig(),
-        preprocess=Preprocess(image_size=480, max_words=21),
+        preprocess=Preprocess(image_size=480, max_tokens=21),
         optimiser=Optimiser(lr=3e-5, weight_decay=0.01, no_decay=NO_DECAY),
         schedule=Schedule(epochs=40, batch_size=16, power=0.9),
         start_from=StartFrom(needed=True),
@@ -73,7 +73,7 @@ def vega_gref_google() -> Run:
 def vega_toyland() -> Run:
     """`deixis train vega-toyland`: a small VEGA on all three registers of Toyland, without any download.
 
-    `deixis train pointing-toyland` comes first. As measured, 1,900 steps of 32 at 128 pixels took 28 minutes on one
+    `deixis train late-fusion-toyland` comes first. As measured, 1,900 steps of 32 at 128 pixels took 28 minutes on one
     core under bf16 and gave mIoU 0.625 in the training loop; 8,300 more, the last 4,700 at 192 pixels and 3,000 of them
     with encoders that tell left from right, gave 0.752. docs/vega.md has the whole commands.
     """
@@ -87,7 +87,7 @@ def vega_toyland() -> Run:
             decoder_widths=(32, 64, 128),
             dice_weight=1.0,
         ),
-        preprocess=Preprocess(image_size=256, max_words=32),
+        preprocess=Preprocess(image_size=256, max_tokens=32),
         optimiser=TOY_OPTIMISER,
         schedule=TOY_SCHEDULE,
         vocabulary=TOY_VOCABULARY,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import BertConfig as PublishedConfig
 from transformers import BertModel
 
-from ..errors import DeixisError
+from ..errors import InputError
 
 BLOCKED = -1e4  # added to the scores of padding words, as published; small enough for float16
 
@@ -29,13 +29,13 @@ class BertConfig:
         sizes = ("layers", "width", "heads", "feed_forward", "vocabulary", "positions")
         for name in sizes:
             if (size := getattr(self, name)) < 1:
-                raise DeixisError(f"BERT's {name} cannot be {size}; give a positive number.")
+                raise InputError(f"BERT's {name} cannot be {size}; give a positive number.")
         if self.width % self.heads:
-            raise DeixisError(
+            raise InputError(
                 f"BERT has {self.width} channels, which {self.heads} heads cannot share; choose a divisor."
             )
         if not 0 <= self.dropout < 1:
-            raise DeixisError(f"BERT's dropout is a probability in [0, 1), not {self.dropout}.")
+            raise InputError(f"BERT's dropout is a probability in [0, 1), not {self.dropout}.")
 
 
 class Bert(nn.Module):
@@ -69,13 +69,13 @@ class Bert(nn.Module):
         return self.bert.embeddings(input_ids=words)
 
     def layers(
-        self, features: Float[Tensor, "b l d"], word_mask: Bool[Tensor, "b l"], start: int, stop: int
+        self, features: Float[Tensor, "b l d"], token_mask: Bool[Tensor, "b l"], start: int, stop: int
     ) -> Float[Tensor, "b l d"]:
         """Layers `start` to `stop - 1`."""
-        scores_bias = ((~word_mask).to(features.dtype) * BLOCKED)[:, None, None, :]
+        scores_bias = ((~token_mask).to(features.dtype) * BLOCKED)[:, None, None, :]
         for layer in self.bert.encoder.layer[start:stop]:
             features = layer(features, scores_bias)
         return features
 
-    def forward(self, words: Int[Tensor, "b l"], word_mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
-        return self.layers(self.embed(words), word_mask, 0, self.config.layers)
+    def forward(self, words: Int[Tensor, "b l"], token_mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
+        return self.layers(self.embed(words), token_mask, 0, self.config.layers)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ..errors import DeixisError
+from ..errors import InputError
 from ..weights import Weights, check_finite, read_file, tensors_in
 from .bert import Bert
 
@@ -28,12 +28,12 @@ def load_pretrained(bert: Bert, path: str | Path) -> None:
     for problem, names in (("lacks", wanted.keys() - weights.keys()), ("has", weights.keys() - wanted.keys())):
         if names:
             first = ", ".join(sorted(names)[:4])
-            raise DeixisError(
+            raise InputError(
                 f"{path} {problem} {first} ({len(names)} in all) unlike this BERT; take the weights of the same BERT."
             )
     for name, tensor in weights.items():
         if tensor.shape != wanted[name].shape:
-            raise DeixisError(
+            raise InputError(
                 f"{path} has {name} of shape {list(tensor.shape)}, and this BERT wants {list(wanted[name].shape)}; "
                 "take the weights of the same size."
             )
@@ -43,5 +43,5 @@ def load_pretrained(bert: Bert, path: str | Path) -> None:
 
 def _read(file: Path) -> Weights:
     if not file.is_file():
-        raise DeixisError(f"There are no weights at {file}; give BERT's model.safetensors or pytorch_model.bin.")
+        raise InputError(f"There are no weights at {file}; give BERT's model.safetensors or pytorch_model.bin.")
     return tensors_in(read_file(file), file)

@@ -14,7 +14,7 @@ from tokenizers.models import WordPiece
 from torch import Tensor
 
 from .. import hub
-from ..errors import DeixisError
+from ..errors import DeixisError, InputError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PUBLISHED = "bert-base-uncased"
@@ -27,7 +27,7 @@ class Tokenizer:
     def __init__(self, vocabulary: Sequence[str]) -> None:
         missing = [token for token in SPECIAL[:4] if token not in set(vocabulary)]
         if missing:
-            raise DeixisError(
+            raise InputError(
                 f"A BERT vocabulary has {' '.join(missing)}, and this one of {len(vocabulary)} tokens has not."
             )
         self.vocabulary = tuple(vocabulary)
@@ -44,15 +44,15 @@ class Tokenizer:
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
         except OSError as error:
-            raise DeixisError(
+            raise InputError(
                 f"The vocabulary {path} cannot be read ({error.strerror}); give BERT's vocab.txt."
             ) from None
         except UnicodeDecodeError:
-            raise DeixisError(f"{path} is no text; give BERT's vocab.txt, one token a line.") from None
+            raise InputError(f"{path} is no text; give BERT's vocab.txt, one token a line.") from None
         try:
             return cls(lines)
         except DeixisError as error:
-            raise DeixisError(f"{path}: {error}") from None
+            raise InputError(f"{path}: {error}") from None
 
     @classmethod
     def bert_base(cls, path: str | Path | None = None, *, download: bool = False) -> "Tokenizer":
@@ -64,7 +64,7 @@ class Tokenizer:
             return cls.from_file(hub.download(PUBLISHED, "vocab.txt", instead=instead))
         if (kept := hub.cached(PUBLISHED, "vocab.txt")) is not None:
             return cls.from_file(kept)
-        raise DeixisError(
+        raise InputError(
             f"The vocabulary of {PUBLISHED} is not on this machine, and nothing is downloaded unasked; give its "
             f"vocab.txt by --vocabulary, or run `hf download {PUBLISHED} vocab.txt` once with a network."
         )
@@ -76,7 +76,7 @@ class Tokenizer:
         alphabet = [*letters, *(CONTINUED + letter for letter in string.ascii_lowercase + string.digits)]
         smallest = len(SPECIAL) + len(alphabet)
         if size < smallest:
-            raise DeixisError(f"A vocabulary of {size} cannot hold every character; give at least {smallest}.")
+            raise InputError(f"A vocabulary of {size} cannot hold every character; give at least {smallest}.")
         fixed = [*SPECIAL, *alphabet]
         return cls([*fixed, *_frequent_pieces(_count_words(sentences), set(fixed), size - len(fixed))])
 
@@ -85,28 +85,28 @@ class Tokenizer:
         Path(path).write_text("\n".join(self.vocabulary) + "\n", encoding="utf-8")
 
     def encode(
-        self, expressions: Sequence[str], max_words: int, pad_to: int | None = None
+        self, expressions: Sequence[str], max_tokens: int, pad_to: int | None = None
     ) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
         """Word numbers and which of them are real, padded to the longest or to `pad_to`.
 
-        A longer expression is simply cut after `max_words` tokens, [SEP] included, as the published systems do.
+        A longer expression is simply cut after `max_tokens` tokens, [SEP] included, as the published systems do.
         """
-        numbers = [encoding.ids[:max_words] for encoding in self._pipeline.encode_batch(list(expressions))]
+        numbers = [encoding.ids[:max_tokens] for encoding in self._pipeline.encode_batch(list(expressions))]
         length = max(map(len, numbers), default=0) if pad_to is None else pad_to
         if any(len(row) > length for row in numbers):
-            raise DeixisError(f"An expression of {max(map(len, numbers))} tokens does not fit pad_to={pad_to}.")
+            raise InputError(f"An expression of {max(map(len, numbers))} tokens does not fit pad_to={pad_to}.")
         words = torch.full((len(numbers), length), self.padding, dtype=torch.long)
         for row, real in zip(words, numbers, strict=True):
             row[: len(real)] = torch.tensor(real, dtype=torch.long)
         lengths = torch.tensor([len(row) for row in numbers], dtype=torch.long)
         return words, torch.arange(length)[None, :] < lengths[:, None]
 
-    def tokens(self, expression: str, max_words: int) -> list[str]:
+    def tokens(self, expression: str, max_tokens: int) -> list[str]:
         """The tokens that `encode` gives numbers to, [CLS] and [SEP] included."""
-        return self._pipeline.encode(expression).tokens[:max_words]
+        return self._pipeline.encode(expression).tokens[:max_tokens]
 
-    def is_truncated(self, expression: str, max_words: int) -> bool:
-        return len(self._pipeline.encode(expression).ids) > max_words
+    def is_truncated(self, expression: str, max_tokens: int) -> bool:
+        return len(self._pipeline.encode(expression).ids) > max_tokens
 
     def __len__(self) -> int:
         return len(self.vocabulary)

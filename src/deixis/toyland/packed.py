@@ -22,8 +22,9 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from .. import masks
-from ..errors import DeixisError
-from ..records import RLE, Ids, Sample
+from ..errors import InputError
+from ..masks import RLE
+from ..records import Ids, Sample, still
 from .telling import Extras
 from .world import DrawnScene, Toyland
 
@@ -43,13 +44,13 @@ def pack(
     first = worlds[0]
     for world in worlds[1:]:
         if _ends(world) != _ends(first):
-            raise DeixisError("Only worlds with the same scenes can be packed together; their splits or styles differ.")
+            raise InputError("Only worlds with the same scenes can be packed together; their splits or styles differ.")
         if (world.extras, world.sentences_per_object) != (first.extras, first.sentences_per_object):
-            raise DeixisError(
+            raise InputError(
                 "Only worlds with the same extras and sentences_per_object can be packed together; theirs differ."
             )
     if path.exists():
-        raise DeixisError(f"{path} exists already; choose a new folder, or remove it first.")
+        raise InputError(f"{path} exists already; choose a new folder, or remove it first.")
     _remove_abandoned(path)
     beside = path.with_name(f".{path.name}.{token_hex(8)}.part")
     beside.mkdir(parents=True)
@@ -113,8 +114,12 @@ class PackedScene:
         _, height, width, _ = _array(self.path / "pixels.npy").shape
         return height, width
 
-    def read(self) -> UInt8[np.ndarray, "t h w 3"]:
-        return np.array(_array(self.path / "pixels.npy")[self.position][None])
+    @property
+    def num_frames(self) -> int:
+        return 1
+
+    def read(self, frames: Sequence[int] | None = None) -> UInt8[np.ndarray, "t h w 3"]:
+        return still(np.array(_array(self.path / "pixels.npy")[self.position]), frames)
 
 
 class PackedToyland:
@@ -124,12 +129,12 @@ class PackedToyland:
         self.path = Path(path)
         missing = [name for name in FILES if not (self.path / name).exists()]
         if missing:
-            raise DeixisError(f"{self.path} is no packed Toyland: it lacks {', '.join(missing)}; `pack` writes one.")
+            raise InputError(f"{self.path} is no packed Toyland: it lacks {', '.join(missing)}; `pack` writes one.")
         self.described = json.loads((self.path / "registers.json").read_text(encoding="utf-8"))
         known = self.described["registers"]
         self.registers = tuple(known if registers is None else registers)
         if strangers := set(self.registers) - set(known):
-            raise DeixisError(f"{self.path} holds no register {sorted(strangers)[0]!r}; it holds {', '.join(known)}.")
+            raise InputError(f"{self.path} holds no register {sorted(strangers)[0]!r}; it holds {', '.join(known)}.")
         counts = np.load(self.path / "counts.npy")
         columns = [column for column, register in enumerate(known) if register in self.registers]
         self._ends = np.cumsum(counts[:, columns].sum(axis=1))

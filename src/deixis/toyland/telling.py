@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from ..errors import DeixisError
+from ..errors import InputError
 from .domains import is_held_out
 from .grammar import Speech, describe, describe_nothing, describe_two, means
 from .phrases import Phrase
@@ -37,11 +37,11 @@ class Extras:
         for name, value in vars(self).items():
             if name == "no_target":
                 if not 0 <= value <= MOST_NOTHINGS:
-                    raise DeixisError(
+                    raise InputError(
                         f"Toyland's extra 'no_target' is {value}; sentences a scene are wanted, 0 to {MOST_NOTHINGS}."
                     )
             elif not 0 <= value <= 1:
-                raise DeixisError(f"Toyland's extra {name!r} is {value}; a probability from 0 to 1 is wanted.")
+                raise InputError(f"Toyland's extra {name!r} is {value}; a probability from 0 to 1 is wanted.")
 
 
 @dataclass(frozen=True, kw_only=True)

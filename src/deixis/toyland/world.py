@@ -1,7 +1,7 @@
 """Toyland as a data set: splits by scene seed, Samples that are drawn when they are looked at."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from random import Random
@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from .. import masks
-from ..errors import DeixisError, did_you_mean
-from ..records import RLE, Ids, Sample
+from ..errors import InputError, did_you_mean
+from ..masks import RLE
+from ..records import Ids, Sample, still
 from .domains import CONTENTS, STYLES, is_held_out
 from .drawing import Picture, draw
 from .grammar import Speech
@@ -60,8 +61,12 @@ class DrawnScene:
         picture = self.picture()
         return look(self.scene(), picture.masks, picture.visible)
 
-    def read(self) -> UInt8[np.ndarray, "t h w 3"]:
-        return self.picture().pixels[None]
+    @property
+    def num_frames(self) -> int:
+        return 1
+
+    def read(self, frames: Sequence[int] | None = None) -> UInt8[np.ndarray, "t h w 3"]:
+        return still(self.picture().pixels, frames)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +98,9 @@ class Toyland:
             ("content", self.content, tuple(CONTENTS)),
         ):
             if value not in known:
-                raise DeixisError(f"Toyland knows no {name} {value!r}. {did_you_mean(value, known)}")
+                raise InputError(f"Toyland knows no {name} {value!r}. {did_you_mean(value, known)}")
         if min(self.num_scenes, self.sentences_per_object, self.size) < 1:
-            raise DeixisError("Toyland needs at least one scene, one sentence an object and one pixel.")
+            raise InputError("Toyland needs at least one scene, one sentence an object and one pixel.")
 
     @property
     def speech(self) -> Speech:

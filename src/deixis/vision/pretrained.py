@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import DeixisError
+from ..errors import InputError
 from ..weights import Weights, check_finite, read_file, tensors_in
 from .swin import Swin
 
@@ -57,7 +57,7 @@ def load_pretrained(swin: Swin, path: str | Path) -> None:
     wanted = {name: tensor for name, tensor in swin.state_dict().items() if ".coordinates." not in name}
     missing, unexpected = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
     if missing or unexpected:
-        raise DeixisError(
+        raise InputError(
             f"{path} does not fit this Swin (depths {swin.config.depths}): missing {_some(missing)}; "
             f"unexpected {_some(unexpected)}; take the weights of the same Swin."
         )
@@ -66,7 +66,7 @@ def load_pretrained(swin: Swin, path: str | Path) -> None:
             _check_table(tensor, name, path)
             weights[name] = tensor = stretch_position_bias(tensor, swin.config.window)
         if tensor.shape != wanted[name].shape:
-            raise DeixisError(
+            raise InputError(
                 f"{path} has {name} of shape {list(tensor.shape)}, and this Swin wants {list(wanted[name].shape)}; "
                 "take the weights of the same size."
             )
@@ -78,11 +78,11 @@ def read_pretrained(path: str | Path) -> Weights:
     """The file's weights under our names. Raises DeixisError for what is no file of Swin weights."""
     file = Path(path)
     if not file.is_file():
-        raise DeixisError(f"There are no weights at {path}; give a published Swin's .pth or model.safetensors.")
+        raise InputError(f"There are no weights at {path}; give a published Swin's .pth or model.safetensors.")
     raw = read_file(file)
     ours, unknown = _rename(tensors_in(raw.get("model", raw), file))
     if not any(name.startswith("stages.") for name in ours) or unknown:
-        raise DeixisError(f"{path} is no Swin: it has {_some(unknown)}; give a published Swin's weights.")
+        raise InputError(f"{path} is no Swin: it has {_some(unknown)}; give a published Swin's weights.")
     return ours
 
 
@@ -99,7 +99,7 @@ def stretch_position_bias(table: Tensor, window: int) -> Tensor:
 def _check_table(table: Tensor, name: str, path: str | Path) -> None:
     side = math.isqrt(table.shape[0]) if table.ndim else 0
     if table.ndim != 2 or not table.numel() or side**2 != table.shape[0] or side % 2 == 0:
-        raise DeixisError(
+        raise InputError(
             f"{path} has {name} of shape {list(table.shape)}, and a row for each relative position, an odd number "
             "squared, and a column for each head are wanted; get an unchanged copy."
         )

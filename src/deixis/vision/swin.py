@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import DeixisError
+from ..errors import InputError
 from .windows import Kind, Layout, attend, cut, join, layout, relative_positions
 
 PATCH = 4
@@ -39,24 +39,24 @@ class SwinConfig:
         object.__setattr__(self, "depths", tuple(self.depths))
         object.__setattr__(self, "heads", tuple(self.heads))
         if len(self.depths) != 4 or len(self.heads) != 4:
-            raise DeixisError(f"Swin has 4 stages, but depths={self.depths} and heads={self.heads}; give 4 of each.")
+            raise InputError(f"Swin has 4 stages, but depths={self.depths} and heads={self.heads}; give 4 of each.")
         if min(self.embed_dim, *self.heads) < 1:
-            raise DeixisError(
+            raise InputError(
                 f"Swin wants channels and heads, not embed_dim={self.embed_dim} and heads={self.heads}; "
                 "give numbers of 1 or more."
             )
         for stage, heads in enumerate(self.heads):
             if self.embed_dim * 2**stage % heads:
-                raise DeixisError(
+                raise InputError(
                     f"Stage {stage} has {self.embed_dim * 2**stage} channels, which {heads} heads cannot share; "
                     "choose a divisor."
                 )
         if self.window < 2 or min(self.depths) < 1:
-            raise DeixisError(
+            raise InputError(
                 f"Swin wants a window of 2 or more and a block a stage, not {self.window} and {self.depths}."
             )
         if not 0 <= self.drop_path < 1:
-            raise DeixisError(f"drop_path is a probability in [0, 1), not {self.drop_path}.")
+            raise InputError(f"drop_path is a probability in [0, 1), not {self.drop_path}.")
 
 
 class Swin(nn.Module):

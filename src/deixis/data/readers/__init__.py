@@ -1,0 +1,1 @@
+"""One file, one data set: its records to Samples."""

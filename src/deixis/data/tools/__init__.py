@@ -1,0 +1,1 @@
+"""Looking at, auditing and converting data sets."""

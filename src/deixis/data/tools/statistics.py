@@ -1,0 +1,120 @@
+"""What is in a data set: how much of everything, how long the sentences are, how large the masks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ... import masks
+from ...errors import DeixisError
+from ...records import Reader
+from ..readers.refcoco import PUBLISHED, RefCOCO
+from ..validation import Report
+
+SAMPLED = 1000  # samples of a split whose masks are looked at, spread evenly
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where values lie; fractions and counts alike."""
+
+    smallest: float
+    quarter: float
+    median: float
+    three_quarters: float
+    largest: float
+    mean: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread | None":
+        if not values:
+            return None
+        smallest, quarter, median, three_quarters, largest = np.percentile(values, [0, 25, 50, 75, 100]).tolist()
+        return cls(smallest, quarter, median, three_quarters, largest, float(np.mean(values)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFacts:
+    """One split. Sentences and masks are looked at in `looked_at` samples."""
+
+    images: int
+    objects: int
+    expressions: int
+    looked_at: int
+    without_mask: int
+    with_empty_mask: int
+    words: Spread | None  # words of an expression, by spaces
+    mask_shares: Spread | None  # the mask's share of its image, where it is not empty
+    heights: Spread | None
+    widths: Spread | None
+    broken: int
+
+
+def describe(
+    readers: Mapping[str, Reader], report: Report | None = None, advance: Callable[[], None] = lambda: None
+) -> dict[str, SplitFacts]:
+    """The facts of every split; `advance` is called after every sample that is looked at."""
+    report = Report() if report is None else report
+    return {split: _facts(reader, report, advance) for split, reader in readers.items()}
+
+
+def num_looked_at(reader: Reader) -> int:
+    return min(len(reader), SAMPLED)
+
+
+def as_json(facts: Mapping[str, SplitFacts]) -> dict[str, Any]:
+    return {split: asdict(one) for split, one in facts.items()}
+
+
+def completeness(readers: Mapping[str, Reader]) -> str:
+    """A sentence that sets the whole beside the published sizes; empty where none are published."""
+    reader = next(iter(readers.values()), None)
+    if not isinstance(reader, RefCOCO):
+        return ""
+    published = PUBLISHED.get((reader.tree.dataset, reader.tree.split_by))
+    counts = reader.tree.counts()
+    if published is None:
+        return ""
+    if counts == published:
+        return "complete: as many sentences, objects and images as published"
+    names = ("sentences", "objects", "images")
+    parts = [f"{count:,} of {whole:,} {name}" for count, whole, name in zip(counts, published, names, strict=True)]
+    return f"a part of the published set: {', '.join(parts)}"
+
+
+def _facts(reader: Reader, report: Report, advance: Callable[[], None]) -> SplitFacts:
+    words, shares, heights, widths = [], [], [], []
+    without = empty = broken = 0
+    positions = np.linspace(0, len(reader) - 1, num_looked_at(reader)).round().astype(int).tolist()
+    for position in positions:
+        try:
+            sample = reader[position]
+            height, width = sample.visual.size
+            area = None if sample.mask is None else masks.area(sample.mask)
+        except DeixisError as error:
+            report.refuse(str(error))
+            broken += 1
+            continue
+        finally:
+            advance()
+        words.append(float(len(sample.expression.split())))
+        heights.append(float(height))
+        widths.append(float(width))
+        without += area is None
+        empty += area == 0
+        if area:
+            shares.append(area / (height * width))
+    return SplitFacts(
+        images=len({ids.image for ids in reader.ids}),
+        objects=len({(ids.image, ids.object) for ids in reader.ids}),
+        expressions=len(reader.ids),
+        looked_at=len(positions),
+        without_mask=without,
+        with_empty_mask=empty,
+        words=Spread.of(words),
+        mask_shares=Spread.of(shares),
+        heights=Spread.of(heights),
+        widths=Spread.of(widths),
+        broken=broken,
+    )

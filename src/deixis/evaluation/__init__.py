@@ -1,0 +1,1 @@
+"""From a model or a file of predictions to a report, and to a comparison."""

@@ -1,0 +1,56 @@
+"""Two results over the same expressions, side by side: the difference of every total with a paired bootstrap."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ..errors import InputError
+from ..metrics.accumulators import Totals
+from ..metrics.average_precision import NAMES
+from ..metrics.bootstrap import DRAWS, interval, resampled_sums, two_sided_p
+from .report import ratios_of_draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Second minus first, in points; `p` is how often, doubled, draws of images turn its sign."""
+
+    first: float | None
+    second: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    draws: int
+
+
+def compare_totals(first: Totals, second: Totals, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Difference]:
+    """Each measure of their one protocol; both see the same draws of images."""
+    if first.rules != second.rules or first.overall.rows.keys() != second.overall.rows.keys():
+        raise InputError("Only results under one protocol and over the same images can be compared.")
+    images = sorted(first.overall.rows)
+    columns, width = first.overall.columns, len(first.overall.columns)
+    tables = np.concatenate([first.overall.table(images), second.overall.table(images)], axis=1)
+    sums = resampled_sums(tables, draws=draws, seed=seed)
+    one, other = (ratios_of_draws(first.rules, columns, part) for part in (sums[:, :width], sums[:, width:]))
+    values = first.overall.values(), second.overall.values()
+    differences = {name: _difference(values[0][name], values[1][name], other[name] - one[name]) for name in values[0]}
+    if first.detections is not None and second.detections is not None:
+        rankings = first.detections.ranked(images), second.detections.ranked(images)
+        fewest = min(ranking.affordable_draws(draws) for ranking in rankings)
+        every_image = np.ones((1, len(images)))
+        before, after = (100 * ranking.average_precisions(every_image)[0] for ranking in rankings)
+        drawn, redrawn = (100 * ranking.resampled(len(images), draws=fewest, seed=seed) for ranking in rankings)
+        for place, name in enumerate(NAMES):
+            known = [None if np.isnan(side[place]) else float(side[place]) for side in (before, after)]
+            differences[name] = _difference(known[0], known[1], redrawn[:, place] - drawn[:, place])
+    return differences
+
+
+def _difference(first: float | None, second: float | None, drawn: Float[np.ndarray, " draws"]) -> Difference:
+    low, high = interval(drawn) or (None, None)
+    apart = None if first is None or second is None else second - first
+    return Difference(
+        first=first, second=second, difference=apart, low=low, high=high, p=two_sided_p(drawn), draws=len(drawn)
+    )

@@ -1,0 +1,161 @@
+"""The result file: what was scored, by which rules, and every total with its interval."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ..errors import InputError
+from ..files import replaced
+from ..metrics.accumulators import Tally, Totals
+from ..metrics.average_precision import NAMES
+from ..metrics.bootstrap import DRAWS, interval, ratio, resampled_sums
+from ..metrics.breakdowns import in_order
+from ..metrics.presence import PresenceScores, from_fields
+from ..metrics.protocols import ScoringProtocol
+from ..records import Ids
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A total in percent with its 95% interval; all None where nothing was counted."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    draws: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One row of a breakdown."""
+
+    num_expressions: int
+    measures: dict[str, Estimate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One score with all that is needed to believe it, or to compute it again."""
+
+    protocol: str
+    dataset: str
+    split: str
+    num_images: int
+    num_objects: int
+    num_expressions: int
+    num_missing: int  # expressions without a prediction, counted as empty
+    ids_hash: str
+    model: str
+    checkpoint_hash: str | None
+    run: Mapping[str, Any] | None
+    threshold: float | None
+    seed: int
+    measures: dict[str, Estimate]
+    breakdowns: dict[str, dict[str, Group]]
+    wall_seconds: float
+    machine: dict[str, str]
+    records: str  # the per-expression records, a file name beside this one
+    computed: Mapping[str, Any] | None = None  # on which kind of device, in which dtype, compiled or not; not of files
+    presence: PresenceScores | None = None  # where some expressions mean nothing
+    broken: tuple[str, ...] = ()  # a sentence about each record of the data set that was left out
+    format: int = field(default=FORMAT)
+
+    def write(self, path: Path) -> None:
+        with replaced(path) as beside:
+            beside.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Result":
+        """Raises `DeixisError` for anything but a result file."""
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields["measures"] = _estimates(fields["measures"])
+            presence = fields.get("presence")
+            fields["presence"] = None if presence is None else from_fields(presence)
+            fields["broken"] = tuple(fields.get("broken", ()))  # results of before there was such a list have none
+            fields["breakdowns"] = {
+                axis: {
+                    name: Group(**{**group, "measures": _estimates(group["measures"])}) for name, group in rows.items()
+                }
+                for axis, rows in fields["breakdowns"].items()
+            }
+            return cls(**fields)
+        except FileNotFoundError:
+            raise InputError(f"There is no result file {path}; `deixis evaluate … --out {path}` writes it.") from None
+        except OSError as error:
+            raise InputError(f"The result {path} cannot be read: {error.strerror}.") from None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise InputError(f"{path} is no result of `deixis evaluate`; give the JSON file it wrote.") from None
+
+
+def hash_of_ids(ids: Iterable[Ids]) -> str:
+    """SHA-256 of the split's ids, sorted: equal for equal splits, whatever order a reader lists them in."""
+    digest = hashlib.sha256()
+    for line in sorted(f"{one.image}\t{one.object}\t{one.sentence}\n" for one in ids):
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def measure(
+    totals: Totals, *, draws: int = DRAWS, seed: int = 0
+) -> tuple[dict[str, Estimate], dict[str, dict[str, Group]]]:
+    """Every total and every breakdown with intervals from the same draws of images."""
+    images = sorted(totals.overall.rows)
+    groups = [
+        (axis, name, totals.groups[axis][name]) for axis in totals.groups for name in in_order(totals.groups[axis])
+    ]
+    tallies = [totals.overall, *(tally for _, _, tally in groups)]
+    sums = resampled_sums(np.concatenate([tally.table(images) for tally in tallies], axis=1), draws=draws, seed=seed)
+    blocks = np.split(sums, len(tallies), axis=1)
+    measures = _ratios(totals.overall, blocks[0])
+    if totals.detections is not None:
+        measures |= _average_precisions(totals, images, draws, seed)
+    breakdowns: dict[str, dict[str, Group]] = {}
+    for (axis, name, tally), block in zip(groups, blocks[1:], strict=True):
+        group = Group(num_expressions=tally.totals()["expressions"], measures=_ratios(tally, block))
+        breakdowns.setdefault(axis, {})[name] = group
+    return measures, breakdowns
+
+
+def ratios_of_draws(
+    rules: ScoringProtocol, columns: tuple[str, ...], sums: Float[np.ndarray, "draws columns"]
+) -> dict[str, Float[np.ndarray, " draws"]]:
+    """Each measure of the protocol in percent, draw by draw."""
+    place = {name: position for position, name in enumerate(columns)}
+    return {
+        one.name: 100 * ratio(sums[:, place[one.numerator]], sums[:, place[one.denominator]]) for one in rules.measures
+    }
+
+
+def _ratios(tally: Tally, sums: Float[np.ndarray, "draws columns"]) -> dict[str, Estimate]:
+    values = tally.values()
+    draws = ratios_of_draws(tally.rules, tally.columns, sums)
+    return {name: _estimate(value, draws[name]) for name, value in values.items()}
+
+
+def _average_precisions(totals: Totals, images: list[str], draws: int, seed: int) -> dict[str, Estimate]:
+    assert totals.detections is not None
+    ranking = totals.detections.ranked(images)
+    values = 100 * ranking.average_precisions(np.ones((1, len(images))))[0]
+    drawn = 100 * ranking.resampled(len(images), draws=ranking.affordable_draws(draws), seed=seed)
+    return {
+        name: _estimate(None if np.isnan(value) else float(value), drawn[:, place])
+        for place, (name, value) in enumerate(zip(NAMES, values, strict=True))
+    }
+
+
+def _estimate(value: float | None, draws: Float[np.ndarray, " draws"]) -> Estimate:
+    low, high = interval(draws) or (None, None)
+    return Estimate(value=value, low=low, high=high, draws=len(draws))
+
+
+def _estimates(fields: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(**estimate) for name, estimate in fields.items()}

@@ -1,0 +1,1 @@
+"""One file, one objective: what is minimised, and when."""

@@ -1,0 +1,151 @@
+"""Published checkpoints to ours: a file converted by hand, or one downloaded by name and kept for the next time."""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from .. import hub
+from ..checkpoints import native
+from ..checkpoints.configs import from_dict, to_dict
+from ..checkpoints.official.published import LICENCES, PROTOCOL, PUBLISHED, Published, published_with, sha256_of
+from ..checkpoints.official.reading import LAYOUTS, OfficialCheckpoint, read_official
+from ..data.transforms import Preprocess
+from ..errors import InputError
+from ..text.tokenizer import Tokenizer
+from .systems import SYSTEMS, build
+
+UNKNOWN_DATA = " What it was trained on is not stated: images of any test split may be among it."
+
+
+def convert(file: Path, out: Path, vocabulary: Path | None = None, *, download: bool = False) -> None:
+    """Make a published `.pth` the checkpoint `out`; BERT's vocabulary is only downloaded where `download` allows it."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; give the name of a folder.")
+    if (out / native.WEIGHTS).exists():
+        raise InputError(f"{out} already holds a checkpoint; choose another folder.")
+    official = read_official(file)
+    tokenizer = Tokenizer.bert_base(vocabulary, download=download)
+    digest = sha256_of(file)
+    _write(official, out, tokenizer, file.name, digest, published_with(digest))
+
+
+def kept(name: str) -> Path:
+    """Where the converted copy of a published checkpoint is, or will be."""
+    return cache_folder() / "checkpoints" / name
+
+
+def cache_folder() -> Path:
+    """`DEIXIS_CACHE`, else the folder `deixis` in `XDG_CACHE_HOME` or `~/.cache`."""
+    if own := os.environ.get("DEIXIS_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "deixis"
+
+
+def obtain(name: str, vocabulary: Path | None = None) -> Path:
+    """The converted copy of a published checkpoint, downloaded, checked and converted where there is none yet.
+
+    It appears whole or not at all, also when several processes ask for it at once.
+    """
+    entry, place = PUBLISHED[name], kept(name)
+    if (place / native.WEIGHTS).exists():
+        return place
+    tokenizer = Tokenizer.bert_base(vocabulary, download=True)  # small: what fails should fail early
+    file = fetch(entry)
+    digest = sha256_of(file)
+    if entry.sha256 not in (None, digest):
+        raise InputError(
+            f"{file} has the sha256 {digest}, and {entry.sha256} was published; remove it and download it again."
+        )
+    official = read_official(file)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{name}-", dir=place.parent) as beside:
+            made = Path(beside) / name
+            _write(official, made, tokenizer, entry.file, digest, entry)
+            _put(made, place)
+    except OSError as error:
+        raise InputError(
+            f"{place} cannot be written ({error.strerror or error}); let DEIXIS_CACHE name a folder that can."
+        ) from error
+    return place
+
+
+def fetch(entry: Published) -> Path:
+    """The published file in the hub's own cache, from the network where it is not there."""
+    by_hand = f"get it from {entry.page} by hand and run `deixis checkpoint convert {entry.file} OUT`"
+    return hub.download(entry.repository, entry.file, entry.revision, instead=f"try again, or {by_hand}")
+
+
+def _put(made: Path, place: Path) -> None:
+    """Rename the whole folder; where another process was faster, its copy stays."""
+    try:
+        made.rename(place)
+    except OSError:
+        if not (place / native.WEIGHTS).exists():
+            raise
+
+
+def _write(
+    official: OfficialCheckpoint, out: Path, tokenizer: Tokenizer, file: str, digest: str, entry: Published | None
+) -> None:
+    """Save the checkpoint with its card; `entry` is what is known of the file beforehand."""
+    config = from_dict(SYSTEMS[official.system][0], official.config, f"The config of {file}")
+    if len(tokenizer) != config.text.vocabulary:
+        raise InputError(
+            f"The vocabulary has {len(tokenizer)} words, but {file} was trained with {config.text.vocabulary}; "
+            "give the vocab.txt that belongs to it."
+        )
+    card = native.Card(
+        system=official.system,
+        config=to_dict(config),
+        preprocess=Preprocess(),  # every published system reads 480x480 pixels and 20 words
+        description=_description(official, file, entry),
+        licence=LICENCES[official.system],
+        scores=_scores(entry),
+        origin=_origin(file, digest, entry),
+    )
+    weights = _fitting(official, config, file)
+    try:
+        native.save(out, weights, card, tokenizer.vocabulary)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error}); choose another folder.") from error
+
+
+def _fitting(official: OfficialCheckpoint, config: Any, file: str) -> dict[str, Tensor]:
+    """Every weight of the system, once it is proved that each has its place and shape."""
+    system = build(official.system, config)
+    counters = {name: count for name, count in system.state_dict().items() if name.endswith("num_batches_tracked")}
+    weights = {**counters, **official.state_dict}  # old files lack the counters, which no answer depends on
+    native.fill(system, weights, file)
+    return weights
+
+
+def _description(official: OfficialCheckpoint, file: str, entry: Published | None) -> str:
+    vision, text = official.config["vision"], official.config["text"]
+    size = f"Swin of {'-'.join(map(str, vision['depths']))} blocks, BERT of {text['layers']} layers"
+    unknown = UNKNOWN_DATA if entry is not None and entry.dataset is None else ""
+    return f"{LAYOUTS[official.system].title} ({size}), converted from {file}.{unknown}"
+
+
+def _scores(entry: Published | None) -> dict[str, Any]:
+    """What its authors say it scores, apart from what anybody measured here."""
+    if entry is None or not entry.scores:
+        return {}
+    return {f"published, {PROTOCOL}": {f"{entry.dataset}:{at}": {"oIoU": oiou} for at, oiou in entry.scores.items()}}
+
+
+def _origin(file: str, digest: str, entry: Published | None) -> dict[str, str]:
+    """What the card says of where the weights come from."""
+    origin = {"file": file, "sha256": digest, "protocol": PROTOCOL}
+    if entry is None:
+        return {**origin, "hash": "recorded when converted, not known beforehand"}
+    return {
+        **origin,
+        "hash": "known beforehand" if entry.sha256 else "recorded at first download, not known beforehand",
+        "published as": f"{entry.page}/blob/{entry.revision}/{entry.file}",
+        "dataset": entry.dataset or "not stated",
+        "split by": entry.split_by or "not stated",
+    }

@@ -1,0 +1,239 @@
+"""Every kind of picture comes as the same upright RGB pixels; what is no picture is one sentence."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deixis.data import images as visuals
+from deixis.data.images import ImageFile, Pixels, open_image
+from deixis.errors import DeixisError
+
+GENERATOR = np.random.default_rng(0)
+COLOURS = GENERATOR.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+GREY = GENERATOR.integers(0, 256, (6, 9), dtype=np.uint8)
+
+
+def saved(folder: Path, image: Image.Image, name: str = "picture.png", **options: object) -> Path:
+    path = folder / name
+    image.save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def three(grey: np.ndarray) -> np.ndarray:
+    return np.stack([grey] * 3, axis=-1)
+
+
+def test_colours_come_back_as_they_are_from_every_source(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(COLOURS))
+    for source in (path, str(path), path.read_bytes(), Image.fromarray(COLOURS), COLOURS):
+        np.testing.assert_array_equal(open_image(source), COLOURS)
+
+
+def test_grey_and_one_bit_pictures_become_three_channels(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(open_image(saved(tmp_path, Image.fromarray(GREY))), three(GREY))
+    bits = GREY > 128
+    np.testing.assert_array_equal(open_image(saved(tmp_path, Image.fromarray(bits))), three(bits * np.uint8(255)))
+    np.testing.assert_array_equal(open_image(GREY), three(GREY))
+    np.testing.assert_array_equal(open_image(GREY[..., None]), three(GREY))
+
+
+def test_transparent_parts_lie_on_white(tmp_path: Path) -> None:
+    alpha = np.full((6, 9, 1), 255, dtype=np.uint8)
+    alpha[:3] = 0
+    image = Image.fromarray(np.concatenate([COLOURS, alpha], axis=2))
+    expected = COLOURS.copy()
+    expected[:3] = 255
+    np.testing.assert_array_equal(open_image(saved(tmp_path, image)), expected)
+    np.testing.assert_array_equal(open_image(np.asarray(image)), expected)
+    both = image.convert("LA")
+    seen = open_image(saved(tmp_path, both))
+    assert (seen[:3] == 255).all()
+    np.testing.assert_array_equal(seen[3:], three(np.asarray(both)[3:, :, 0]))
+
+
+def test_palettes_with_and_without_a_transparent_colour(tmp_path: Path) -> None:
+    image = Image.fromarray((GREY // 100).astype(np.uint8)).convert("P")
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90] + [0] * 759)
+    index = np.asarray(image)
+    table = np.array(image.getpalette(), dtype=np.uint8).reshape(-1, 3)
+    np.testing.assert_array_equal(open_image(saved(tmp_path, image)), table[index])
+    seen = open_image(saved(tmp_path, image, transparency=1))
+    assert (seen[index == 1] == 255).all()
+    np.testing.assert_array_equal(seen[index != 1], table[index[index != 1]])
+
+
+def test_sixteen_bits_keep_their_upper_byte(tmp_path: Path) -> None:
+    deep = (GREY.astype(np.uint16) << 8) | GREY
+    path = saved(tmp_path, Image.fromarray(deep))
+    np.testing.assert_array_equal(open_image(path), three(GREY))
+    np.testing.assert_array_equal(open_image(deep), three(GREY))
+    np.testing.assert_array_equal(open_image(saved(tmp_path, Image.fromarray(deep), "picture.tif")), three(GREY))
+
+
+def test_thirty_two_bit_integers_and_floats_are_brought_to_eight(tmp_path: Path) -> None:
+    whole = saved(tmp_path, Image.fromarray(GREY.astype(np.int32) * 257), "whole.tif")
+    np.testing.assert_array_equal(open_image(whole), three(GREY))
+    real = saved(tmp_path, Image.fromarray(GREY.astype(np.float32) / 255), "real.tif")
+    np.testing.assert_array_equal(open_image(real), three(GREY))
+    np.testing.assert_array_equal(open_image(COLOURS / 255.0), COLOURS)
+
+
+def test_printers_colours_are_converted(tmp_path: Path) -> None:
+    image = Image.new("CMYK", (4, 3), (0, 255, 255, 0))
+    seen = open_image(saved(tmp_path, image, "picture.jpg", quality=95))
+    assert seen.shape == (3, 4, 3)
+    assert (seen[..., 0] > 200).all()
+    assert (seen[..., 1:] < 60).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_photo_stands_upright_and_says_its_upright_size(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path, Image.fromarray(COLOURS), exif=exif)
+    turns = [
+        COLOURS,
+        COLOURS[:, ::-1],
+        COLOURS[::-1, ::-1],
+        COLOURS[::-1],
+        COLOURS.transpose(1, 0, 2),
+        np.rot90(COLOURS, -1),
+        COLOURS[::-1, ::-1].transpose(1, 0, 2),
+        np.rot90(COLOURS, 1),
+    ]
+    expected = turns[orientation - 1]
+    picture = ImageFile(path)
+    np.testing.assert_array_equal(picture.read()[0], expected)
+    assert picture.size == expected.shape[:2]
+
+
+def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.new("RGB", (1, 1), (1, 2, 3)))
+    assert open_image(path).tolist() == [[[1, 2, 3]]]
+    assert Pixels(np.zeros((1, 1, 3), dtype=np.uint8)).size == (1, 1)
+
+
+def test_the_size_is_read_from_the_header_alone(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(COLOURS))
+    path.write_bytes(path.read_bytes()[:60])
+    assert ImageFile(path).size == (6, 9)
+    with pytest.raises(DeixisError, match="truncated"):
+        ImageFile(path).read()
+
+
+def flat_png(width: int, height: int) -> bytes:
+    """The header and the first rows of a grey picture of any size."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
+
+
+def test_a_bomb_is_refused_before_it_unfolds_and_the_limit_of_others_stays(tmp_path: Path) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    (tmp_path / "bomb.png").write_bytes(flat_png(20_001, 10_000))
+    with pytest.raises(DeixisError, match=r"bomb\.png would unfold to 20001x10000"):
+        open_image(tmp_path / "bomb.png")
+    assert limit == Image.MAX_IMAGE_PIXELS
+    assert visuals.MAX_PIXELS >= 12_000 * 9_000
+
+
+def test_a_scan_beyond_pillows_own_limit_is_not_taken_for_a_bomb() -> None:
+    with pytest.raises(DeixisError, match="truncated"):  # its rows are missing, which only reading can tell
+        open_image(flat_png(19_000, 10_000))
+
+
+@pytest.mark.slow
+def test_twelve_thousand_by_nine_thousand_pixels_are_read(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.new("L", (12_000, 9_000), 7), compress_level=1)
+    pixels = open_image(path)
+    assert pixels.shape == (9_000, 12_000, 3)
+    assert (pixels == 7).all()
+
+
+def test_what_is_no_picture_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    whole = io.BytesIO()
+    Image.fromarray(GENERATOR.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole, "JPEG")
+    wrong: list[tuple[object, str]] = [
+        (tmp_path / "absent.png", "There is no file"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "text.jpg", "is not an image"),
+        (b"", "given as bytes is not an image"),
+        (whole.getvalue()[:1500], "given as bytes is a broken or truncated image"),
+        (np.zeros((4, 4, 5), dtype=np.uint8), "has shape"),
+        (np.zeros((0, 4, 3), dtype=np.uint8), "has shape"),
+        (np.zeros((4, 4), dtype=bool), "has type bool"),
+    ]
+    for source, sentence in wrong:
+        with pytest.raises(DeixisError, match=sentence) as error:
+            open_image(source)  # type: ignore[arg-type]
+        assert "\n" not in str(error.value)
+
+
+def test_a_file_that_pillow_would_hand_to_another_program_is_no_picture(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(COLOURS), "cat.jpg", format="EPS")
+    sentence = r"cat\.jpg is not an image that Pillow can read; convert it to PNG or JPEG\."
+    for read in (lambda: open_image(path), ImageFile(path).read, lambda: ImageFile(path).size):
+        with pytest.raises(DeixisError, match=sentence):
+            read()
+    with pytest.raises(DeixisError, match="given as bytes is not an image"):
+        open_image(path.read_bytes())
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "mpo", "webp", "tif", "bmp", "gif", "ppm", "jp2", "avif"])
+def test_photos_of_every_usual_format_are_read_whatever_their_names_are(tmp_path: Path, ending: str) -> None:
+    Image.init()
+    kind = Image.EXTENSION.get(f".{ending}")
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {ending}")
+    path = saved(tmp_path, Image.new("RGB", (16, 12), (250, 250, 250)), "photo", format=kind)
+    seen = open_image(path)
+    assert seen.shape == (12, 16, 3)
+    assert (seen > 240).all()
+    assert ImageFile(path).size == (12, 16)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("block", [b"MM\0*\0\0", b"MM\0*\0\0\0\x08\0\x05\x01\x12", b"no block at all", b""])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_photo_whose_exif_is_broken_is_read_unturned(tmp_path: Path, kind: str, block: bytes) -> None:
+    path = saved(tmp_path, Image.new("RGB", (9, 6)), "photo", format=kind, exif=b"Exif\0\0" + block)
+    assert open_image(path).shape == (6, 9, 3)
+    assert ImageFile(path).size == (6, 9)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_turned_tiff_says_its_upright_size(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path, Image.fromarray(COLOURS), "photo.tiff", exif=exif)
+    assert ImageFile(path).size == open_image(path).shape[:2] == ((9, 6) if orientation == 6 else (6, 9))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Failed to decode image"), Image.DecompressionBombError("too many")])
+def test_what_pillow_says_only_when_pixels_are_read_is_one_sentence_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def load(image: Image.Image) -> None:
+        raise error
+
+    path = saved(tmp_path, Image.fromarray(COLOURS), "photo.png")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(DeixisError, match=rf"broken or truncated image \({error}\)"):
+        open_image(path)
+
+
+def test_pixels_in_memory_are_a_still() -> None:
+    picture = Pixels(COLOURS)
+    assert picture.size == (6, 9)
+    np.testing.assert_array_equal(picture.read(), COLOURS[None])

@@ -1,0 +1,236 @@
+"""Scoring a system: the masks a user would get, however they are batched, shared out or interrupted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from deixis import masks
+from deixis.batch import Batch, Output
+from deixis.data.transforms import Preprocess
+from deixis.errors import DeixisError
+from deixis.evaluation.evaluator import Evaluation
+from deixis.evaluation.report import Result
+from deixis.evaluation.scoring import Scoring, limited, score_system, shares
+from deixis.metrics.protocols import PROTOCOLS
+from deixis.predict.segmenter import Segmenter
+from deixis.records import Ids, Sample
+from deixis.text.tokenizer import Tokenizer
+
+RULES = PROTOCOLS["full"]
+
+
+VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "bright", "place")
+
+
+class Bright(nn.Module):
+    """Points at what is brighter than the expression is long."""
+
+    def forward(self, batch: Batch) -> Output:
+        length = (batch.token_ids * batch.token_mask).sum(dim=1).float() / 80
+        return Output(logits=8 * (batch.expand(batch.images)[:, 0].mean(dim=1) - length[:, None, None]))
+
+
+class Picture:
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.size = (20 + seed, 31)
+
+    num_frames = 1
+
+    def read(self, frames: object = None) -> np.ndarray:
+        rng = np.random.default_rng(self.seed)
+        coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        return np.kron(coarse, np.ones((8, 8, 1), dtype=np.uint8))[None, : self.size[0], : self.size[1]]
+
+
+class Noise:
+    """Twelve expressions about five pictures of different sizes, one picture's scattered over the split."""
+
+    ids = tuple(Ids(str(number % 5), str(number // 2), f"s{number}") for number in range(12))
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, position: int) -> Sample:
+        if position == self.stop_at:
+            raise KeyboardInterrupt
+        picture = Picture(position % 5)
+        target = np.random.default_rng(position).random(picture.size) < 0.4
+        return Sample(
+            visual=picture,
+            expression="a " * (position % 4) + "bright place",
+            mask=masks.encode(target),  # type: ignore[arg-type]
+            ids=self.ids[position],
+            dataset="noise",
+            split="val",
+        )
+
+
+def segmenter() -> Segmenter:
+    preprocess = Preprocess(image_size=16, max_tokens=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return Segmenter(Bright(), Tokenizer(VOCABULARY), preprocess, name="bright")
+
+
+def scored(rules: Any = RULES, **settings: Any) -> dict[str, Any]:
+    batches = score_system(segmenter(), Noise(), rules, Scoring(**settings))
+    return {one.ids.sentence: one for batch in batches for one in batch}
+
+
+def test_scores_are_those_of_the_masks_a_user_gets() -> None:
+    found, reader = scored(batch_size=5), Noise()
+    assert len(found) == 12
+    for position in range(12):
+        sample = reader[position]
+        prediction = segmenter()(sample.visual.read()[0], sample.expression)
+        expected = masks.intersection_and_union(masks.encode(prediction.mask), sample.mask)
+        best = found[sample.ids.sentence].best
+        assert (best.intersection, best.union) == expected
+        assert best.score == pytest.approx(prediction.score)
+    assert len({one.best.area for one in found.values()}) > 5
+
+
+def test_batch_size_and_workers_change_nothing() -> None:
+    assert scored(batch_size=1) == scored(batch_size=5) == scored(batch_size=12, workers=1)
+
+
+def test_the_480_pixel_protocol_thresholds_there() -> None:
+    found, reader = scored(PROTOCOLS["lavt-480"]), Noise()
+    sample = reader[3]
+    assert sample.mask is not None
+    assert found["s3"].target == int(masks.resize(masks.decode(sample.mask), 480, 480).sum())
+    batch = next(iter(score_system(segmenter(), limited(reader, 1), PROTOCOLS["lavt-480"], Scoring())))
+    words, token_mask = Tokenizer(VOCABULARY).encode([reader[0].expression], 8)
+    pixels = segmenter().preprocess.image(reader[0].visual.read()[0])[None, None]
+    probability = Bright()(Batch(images=pixels, token_ids=words, token_mask=token_mask)).logits.sigmoid()[None]
+    # Enlarging: antialiasing has nothing to do, so plain bilinear is the oracle.
+    enlarged = nn.functional.interpolate(probability, (480, 480), mode="bilinear", align_corners=False)
+    assert batch[0].best.area == pytest.approx(int((enlarged > 0.5).sum()), abs=2)
+
+
+def test_processes_share_every_expression_once() -> None:
+    parts = [scored(batch_size=2, rank=rank, ranks=3) for rank in range(3)]
+    assert sum(map(len, parts)) == 12
+    assert parts[0] | parts[1] | parts[2] == scored()
+
+
+def test_sentences_of_an_image_share_a_batch() -> None:
+    plan = shares(Noise.ids, 4)
+    assert sorted(position for batch in plan for position in batch) == list(range(12))
+    assert max(map(len, plan)) <= 4
+    for image in range(5):
+        assert sum(any(Noise.ids[position].image == str(image) for position in batch) for batch in plan) == 1
+
+
+def test_a_limit_takes_expressions_from_all_over_the_split() -> None:
+    assert limited(Noise(), None).ids == limited(Noise(), 99).ids == Noise.ids
+    few = limited(Noise(), 3)
+    assert [one.sentence for one in few.ids] == ["s0", "s6", "s11"]
+    assert few[1].ids.sentence == "s6"
+    with pytest.raises(DeixisError, match="at least one expression"):
+        limited(Noise(), 0)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}, {"threshold": 1.0}], ids=str)
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DeixisError, match=r"cannot be made|between 0 and 1"):
+        Scoring(**wrong)
+
+
+def test_numbers_that_are_none_are_told_and_not_scored() -> None:
+    class Broken(Bright):
+        def forward(self, batch: Batch) -> Output:
+            return Output(logits=super().forward(batch).logits * float("nan"))
+
+    broken = Segmenter(Broken(), Tokenizer(VOCABULARY), segmenter().preprocess)
+    with pytest.raises(DeixisError, match="not finite"):
+        list(score_system(broken, Noise(), RULES, Scoring()))
+
+
+def evaluation(out: Path, reader: Noise) -> Evaluation:
+    return Evaluation(reader=reader, rules=RULES, dataset="noise", split="val", out=out, draws=50)
+
+
+def evaluated(out: Path, reader: Noise, *, resume: bool = False, ranks: int = 1) -> Result:
+    work = evaluation(out, reader)
+    header = work.header("bright", "abc", 0.5)
+    done = work.done(header, resume=resume)
+    for rank in range(ranks):
+        work.score_system(segmenter(), Scoring(batch_size=2, rank=rank, ranks=ranks), header, done)
+    return work.finish(header, run={"steps": 1}, started=0.0)
+
+
+def told(out: Path) -> dict[str, Any]:
+    fields = json.loads(out.read_text())
+    del fields["wall_seconds"], fields["records"]
+    return fields
+
+
+def test_an_interrupted_evaluation_resumes_to_the_same_files(tmp_path: Path) -> None:
+    evaluated(tmp_path / "whole.json", Noise())
+    broken = tmp_path / "broken.json"
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(broken, Noise(stop_at=7))
+    (part,) = evaluation(broken, Noise()).parts
+    lines = part.read_text().splitlines()
+    assert 1 < len(lines) < 13
+    with part.open("a") as file:
+        file.write(lines[-1][:30])  # the crash tore a line
+    with pytest.raises(DeixisError, match="--resume"):
+        evaluated(broken, Noise())
+    evaluated(broken, Noise(), resume=True, ranks=2)
+    assert told(broken) == told(tmp_path / "whole.json")
+    records = [(tmp_path / f"{name}.records.jsonl").read_text() for name in ("whole", "broken")]
+    assert records[0] == records[1]
+    assert not evaluation(broken, Noise()).parts
+
+
+def test_what_was_scored_is_not_scored_again(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(tmp_path / "a.json", Noise(stop_at=7))
+    work = evaluation(tmp_path / "a.json", Noise())
+    done = work.done(work.header("bright", "abc", 0.5), resume=True)
+    again = [one.ids.sentence for batch in score_system(segmenter(), Noise(), RULES, Scoring(), done) for one in batch]
+    assert done
+    assert not done.intersection(again)
+    assert done.union(again) == {one.sentence for one in Noise.ids}
+
+
+def test_another_models_records_are_not_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(tmp_path / "a.json", Noise(stop_at=7))
+    work = evaluation(tmp_path / "a.json", Noise())
+    with pytest.raises(DeixisError, match="checkpoint_hash"):
+        work.done(work.header("bright", "other", 0.5), resume=True)
+
+
+def test_records_computed_otherwise_are_not_gone_on_with(tmp_path: Path) -> None:
+    work = evaluation(tmp_path / "a.json", Noise())
+    computed = segmenter().computed
+    begun = work.header("bright", "abc", 0.5, computed)
+    work.score_system(segmenter(), Scoring(rank=0, ranks=2, batch_size=2), begun)
+    assert work.done(begun, resume=True)
+    for name, value in {"device": "cuda", "dtype": "bfloat16", "compiled": True}.items():
+        with pytest.raises(DeixisError, match="another evaluation \\(computed"):
+            work.done(work.header("bright", "abc", 0.5, computed | {name: value}), resume=True)
+
+
+def test_a_result_may_have_any_name(tmp_path: Path) -> None:
+    evaluated(tmp_path / "res[1].json", Noise())
+    assert not evaluation(tmp_path / "res[1].json", Noise()).parts
+    assert (tmp_path / "res[1].records.jsonl").is_file()
+
+
+def test_unfinished_work_has_no_result(tmp_path: Path) -> None:
+    work = evaluation(tmp_path / "a.json", Noise())
+    header = work.header("bright", None, 0.5)
+    work.score_system(segmenter(), Scoring(rank=0, ranks=2, batch_size=2), header)
+    with pytest.raises(DeixisError, match="not scored yet"):
+        work.finish(header, run=None, started=0.0)
+    assert not (tmp_path / "a.json").exists()

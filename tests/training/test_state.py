@@ -1,0 +1,88 @@
+"""A run's state on disk, and randomness as a function of seed, step and rank."""
+
+import os
+import random
+from pathlib import Path
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import torch
+
+from deixis.errors import DeixisError
+from deixis.training.state import State, seed_step
+
+
+def state(step: int) -> State:
+    weights = {"weight": torch.full((2,), float(step))}
+    return State(step=step, weights=weights, optimiser={"state": {0: {"step": 3}}}, average=None, scaler=None, best=0.5)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    state(7).save(tmp_path / "last/state.pt")
+    back = State.load(tmp_path / "last/state.pt")
+    assert (back.step, back.best, back.optimiser, back.average) == (7, 0.5, {"state": {0: {"step": 3}}}, None)
+    assert torch.equal(back.weights["weight"], torch.full((2,), 7.0))
+
+
+def test_a_kill_before_the_rename_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.pt"
+    state(1).save(path)
+
+    def killed(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        state(2).save(path)
+    assert State.load(path).step == 1
+
+
+@pytest.mark.parametrize("keep", [0, 10, 400])
+def test_a_broken_state_is_one_sentence(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "state.pt"
+    state(1).save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DeixisError, match="no state of a run, or broken"):
+        State.load(path)
+
+
+def test_a_state_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.pt"
+    with monkeypatch.context() as before:
+        before.setattr("deixis.training.state._FORMAT", 0)
+        state(1).save(path)
+        assert State.load(path).step == 1
+    with pytest.raises(DeixisError, match="written by another version of deixis; train anew"):
+        State.load(path)
+
+
+def drawn(seed: int, step: int, rank: int) -> tuple[float, float, float]:
+    seed_step(seed, step, rank)
+    return random.random(), float(np.random.rand()), torch.rand(1).item()
+
+
+def test_random_numbers_depend_on_seed_step_and_rank_alone() -> None:
+    first = drawn(1, 2, 3)
+    assert drawn(1, 2, 3) == first
+    for other in (drawn(0, 2, 3), drawn(1, 3, 3), drawn(1, 2, 0)):
+        assert all(one != two for one, two in zip(first, other, strict=True))
+
+
+def test_torch_draws_from_sixty_four_bits_of_seed() -> None:
+    seeds = []
+    for step in range(8):
+        seed_step(1, step, 0)
+        seeds.append(torch.initial_seed())
+    for bits in ({seed >> 32 for seed in seeds}, {seed % 2**32 for seed in seeds}):
+        assert len(bits) == len(seeds)
+
+
+def test_a_full_disk_is_said_and_the_old_state_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.pt"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(torch, "save", Mock(side_effect=RuntimeError("unexpected pos 6273984 vs 6273872")))
+    with pytest.raises(DeixisError, match=r"cannot be written \(unexpected pos .*\); is the disk full"):
+        state(1).save(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
