@@ -20,12 +20,13 @@ from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
 from ..layers.pyramid import sum_stages
+from ..records import Config
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LateFusionConfig:
+class LateFusionConfig(Config):
     """The encoders and the width in which words and pixels meet."""
 
     vision: SwinConfig = field(default_factory=SwinConfig)
@@ -38,6 +39,27 @@ class LateFusionConfig:
             raise InputError(
                 f"LateFusion wants a positive width and no negative weight, not {self.width} and {self.dice_weight}."
             )
+
+    def build(self) -> "LateFusion":
+        return LateFusion(self)
+
+    @property
+    def tokenizer(self) -> str:
+        return "wordpiece"
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self.text.vocabulary
+
+    @property
+    def longest_sentence(self) -> int:
+        """In tokens."""
+        return self.text.positions
+
+    @property
+    def num_layers(self) -> int:
+        """At least this many weights belong to the config: a card that asks for more is refused before it is built."""
+        return self.text.layers + sum(self.vision.depths)
 
 
 class LateFusion(nn.Module):

@@ -24,12 +24,13 @@ from ..errors import InputError
 from ..layers.decoders import ConvolutionalDecoder
 from ..layers.early_fusion import EarlyFusion
 from ..layers.fusion import check_heads
+from ..records import Config
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LAVTConfig:
+class LAVTConfig(Config):
     """The defaults are the published LAVT: Swin-B with window 12, BERT-base, one head of fusion a stage."""
 
     vision: SwinConfig = field(default_factory=SwinConfig)
@@ -52,6 +53,27 @@ class LAVTConfig:
             raise InputError(f"class_weights are two positive numbers, not {self.class_weights}.")
         if not self.dice_weight >= 0:
             raise InputError(f"dice_weight={self.dice_weight} is negative or no number; give 0 or more.")
+
+    def build(self) -> "LAVT":
+        return LAVT(self)
+
+    @property
+    def tokenizer(self) -> str:
+        return "wordpiece"
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self.text.vocabulary
+
+    @property
+    def longest_sentence(self) -> int:
+        """In tokens."""
+        return self.text.positions
+
+    @property
+    def num_layers(self) -> int:
+        """At least this many weights belong to the config: a card that asks for more is refused before it is built."""
+        return self.text.layers + sum(self.vision.depths)
 
 
 class LAVT(nn.Module):

@@ -26,6 +26,7 @@ from ..errors import InputError, did_you_mean
 from ..layers.mutual_fusion import Fused, LanguageFusion, MutualFusion
 from ..layers.pixel_decoder import GROUPS, PixelDecoder
 from ..layers.query_decoder import Decoded, QueryDecoder
+from ..records import Config
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
 
@@ -33,7 +34,7 @@ PUBLISHED_WORDS = 20  # the published language fusion answers differently for an
 
 
 @dataclass(frozen=True, kw_only=True)
-class MagNetConfig:
+class MagNetConfig(Config):
     """The defaults are the published MagNet as we train it: with a class head that means something.
 
     Without `alignment_module` the pixel decoder reads the norm of the words' answer, as LAVT's does; `pooled_sides`
@@ -102,6 +103,29 @@ class MagNetConfig:
                 raise InputError(f"MagNet's {name} cannot be {size}; give a positive number.")
         if min(self.pixel_layers, self.pixel_points, self.query_layers, *self.pooled_sides, 1) < 1:
             raise InputError("MagNet wants a layer in each decoder, a point to look at and pooled sides of 1 or more.")
+
+    def build(self) -> "MagNet":
+        return MagNet(self)
+
+    @property
+    def tokenizer(self) -> str:
+        return "wordpiece"
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self.text.vocabulary
+
+    @property
+    def longest_sentence(self) -> int:
+        """In tokens."""
+        return self.text.positions
+
+    @property
+    def num_layers(self) -> int:
+        """At least this many weights belong to the config: a card that asks for more is refused before it is built."""
+        return (
+            self.text.layers + sum(self.vision.depths) + self.pixel_layers + self.query_layers + len(self.pooled_sides)
+        )
 
 
 class MagNet(nn.Module):

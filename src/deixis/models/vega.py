@@ -28,6 +28,7 @@ from ..layers.early_fusion import EarlyFusion
 from ..layers.fusion import check_heads
 from ..layers.similarity import Similarity
 from ..layers.visual_expression import Cues, Normalise, Selection, VisualExpression, select
+from ..records import Config
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
 
@@ -45,7 +46,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class VEGAConfig:
+class VEGAConfig(Config):
     """Encoders, widths, and every choice that the paper's tables compare; the defaults are the published model.
 
     `decoder_widths` go from stride 4 to stride 16, as the encoder's do; at stride 32 the decoder has `width`.
@@ -96,6 +97,27 @@ class VEGAConfig:
     def selects(self) -> bool:
         """Whether similarities exist at all, and with them the pixel contrast."""
         return self.has_visual and self.visual_guidance != "all-pixels"
+
+    def build(self) -> "VEGA":
+        return VEGA(self)
+
+    @property
+    def tokenizer(self) -> str:
+        return "wordpiece"
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self.text.vocabulary
+
+    @property
+    def longest_sentence(self) -> int:
+        """In tokens."""
+        return self.text.positions
+
+    @property
+    def num_layers(self) -> int:
+        """At least this many weights belong to the config: a card that asks for more is refused before it is built."""
+        return self.text.layers + sum(self.vision.depths)
 
 
 @dataclass(frozen=True)
