@@ -13,7 +13,6 @@ from ..data.images import Source
 from ..errors import InputError, did_you_mean
 from ..predict.prediction import Prediction
 from ..predict.segmenter import Expressions, Segmenter
-from ..text.bert import Bert
 from ..text.tokenizer import Tokenizer
 from .conversion import kept, obtain
 from .systems import SYSTEMS, build
@@ -138,9 +137,6 @@ def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module
             f"{where} has a card that asks for weights of impossible size ({reason}); get an unchanged copy."
         ) from error
     native.fill(system, checkpoint.weights, where)
-    for part in system.modules():
-        if isinstance(part, Bert):
-            part.number()
     return system
 
 
