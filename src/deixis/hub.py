@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+import huggingface_hub  # as a module: its names are imported when they are first used
 
 from .errors import InputError
 
@@ -14,8 +13,8 @@ from .errors import InputError
 def cached(repository: str, file: str) -> Path | None:
     """The file in the hub's own cache, None where it is not there; no network is used."""
     try:
-        return Path(hf_hub_download(repository, file, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError):
+        return Path(huggingface_hub.hf_hub_download(repository, file, local_files_only=True))
+    except (huggingface_hub.errors.LocalEntryNotFoundError, OSError):
         return None
 
 
@@ -26,7 +25,7 @@ def download(repository: str, file: str, revision: str | None = None, *, instead
     """
     try:
         with _silence():
-            return Path(hf_hub_download(repository, file, revision=revision))
+            return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
     except Exception as error:  # the hub's, the network's and the disk's errors have no common kind
         raise InputError(f"{file} of {repository} could not be downloaded ({_reason(error)}); {instead}.") from error
 
@@ -44,11 +43,11 @@ def _silence() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, LocalEntryNotFoundError):  # its own words are the same whatever was in the way
-        if isinstance(error.__cause__, OfflineModeIsEnabled):
+    if isinstance(error, huggingface_hub.errors.LocalEntryNotFoundError):  # its own words are the same whatever was in the way
+        if isinstance(error.__cause__, huggingface_hub.errors.OfflineModeIsEnabled):
             return "no network: HF_HUB_OFFLINE is set"
         return "no network" if error.__cause__ is None else f"no network: {_words(error.__cause__)}"
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
+    if isinstance(error, huggingface_hub.errors.HfHubHTTPError) and error.response is not None:
         return f"the hub answered {error.response.status_code}"
     return _words(error)
 

@@ -4,7 +4,8 @@ import pickle
 import re
 import warnings
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from .errors import InputError
 
@@ -73,6 +75,25 @@ def check_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{path} has a weight {name!r} with values that are no numbers; it cannot be used.")
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Modules that are built here have weights of the right shapes on the meta device, for a checkpoint to fill."""
+    with torch.device("meta"), _NothingDrawn():
+        yield
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Skips `normal_`: on the meta device it has no effect, but imports the compiler, which takes a second."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") == "normal_":  # of torch.nn.init, or of a tensor
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def _plain(name: str, tensor: Tensor, path: str | Path) -> Tensor:

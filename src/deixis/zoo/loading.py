@@ -14,6 +14,7 @@ from ..errors import InputError, did_you_mean
 from ..predict.prediction import Prediction
 from ..predict.segmenter import Expressions, Segmenter
 from ..text.tokenizer import Tokenizer
+from ..weights import without_memory
 from .conversion import kept, obtain
 from .systems import SYSTEMS, build
 
@@ -129,7 +130,7 @@ def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module
             "unchanged copy."
         )
     try:
-        with torch.device("meta"):
+        with without_memory():
             system = build(checkpoint.card.system, config)
     except (RuntimeError, TypeError, OverflowError) as error:  # a tensor of more values than PyTorch can count
         reason = str(error).splitlines()[0].rstrip(".")
