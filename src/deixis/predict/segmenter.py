@@ -171,7 +171,7 @@ class Segmenter:
         if not expressions:
             return torch.zeros(0, limit, dtype=torch.long), torch.zeros(0, limit, dtype=torch.bool)
         pad_to = limit if self._compiled else None  # else evidence would tell of more words than the batch has
-        words, token_mask = self.tokenizer.encode(expressions, limit, pad_to)
+        words, token_mask = map(torch.as_tensor, self.tokenizer.encode(expressions, limit, pad_to))
         for expression, count in zip(expressions, token_mask.sum(dim=1).tolist(), strict=True):
             if count <= 2:  # [CLS] and [SEP] alone: control characters, for example
                 raise InputError(f"The expression {_short(expression)!r} has no word in it; say what to look for.")
