@@ -120,7 +120,7 @@ def test_images_are_linked_and_never_share_a_name(tmp_path: Path, samples: list[
 def test_images_are_copied_where_links_are_impossible(
     tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def add(*paths: Path) -> None:
+    def refuse(*paths: Path) -> None:
         raise OSError("another file system")
 
     monkeypatch.setattr(os, "link", refuse)

@@ -95,4 +95,4 @@ def test_a_report_tells_the_first_and_counts_the_rest() -> None:
         "  … and 10 more",
     ]
     with pytest.raises(DeixisError, match="record 5"):
-        Issues().refuse("record 5")
+        Issues().add("record 5")
