@@ -369,7 +369,8 @@ def test_one_sentence_is_not_a_list_of_letters() -> None:
 MISTAKEN = """
 import io, numpy, deixis
 segmenter, picture = deixis.load(device="cpu"), numpy.zeros((8, 8, 3), numpy.uint8)
-for image, said in ((io.BytesIO(b""), "it"), (bytearray(4), "it"), (picture, None), (picture, 5), (picture, [b"it"]), (picture, ["it", 3])):
+images = [(io.BytesIO(b""), "it"), (bytearray(4), "it")]
+for image, said in images + [(picture, wrong) for wrong in (None, 5, [b"it"], ["it", 3])]:
     try:
         segmenter(image, said)
     except deixis.DeixisError as error:

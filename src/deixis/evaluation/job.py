@@ -105,8 +105,7 @@ class Evaluation:
         """The sentences that an interrupted evaluation has scored already."""
         if self.parts and not resume:
             raise InputError(
-                f"{self.parts[0]} belongs to an evaluation that did not finish; continue it with --resume, or remove the "
-                "file."
+                f"{self.parts[0]} belongs to an evaluation that did not finish; continue with --resume, or remove it."
             )
         begun = [part for part in self.parts if mend(part)]
         # Broken records that are left out change which sentences there are, but not the scores of the others.

@@ -54,9 +54,7 @@ class Predictions:
         for position, group in groupby(self._lines(), key=lambda one: one.position):
             answers = list(group)
             if self.seen[position]:
-                raise self._error(
-                    answers[0].line, "its expression has a mask further up; keep the lines of an expression together"
-                )
+                raise self._error(answers[0].line, "its expression has a mask further up; keep its lines together")
             if len(answers) > 1 and not rules.average_precision:
                 raise self._error(
                     answers[1].line, f"a second mask for one expression, which protocol {rules.name!r} does not allow"

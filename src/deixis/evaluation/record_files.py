@@ -130,15 +130,11 @@ def _header(path: Path, line: bytes) -> Header:
     try:
         return dict(json.loads(line)["header"])
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise InputError(
-            f"{path} is not a file of records of `deixis evaluate`: its first line is not a header."
-        ) from None
+        raise InputError(f"{path} is not a file of records: its first line is not a header; evaluate again.") from None
 
 
 def _record(path: Path, number: int, line: bytes) -> Scored:
     try:
         return from_fields(json.loads(line))
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise InputError(
-            f"{path}, line {number}: not the record of a scored expression; remove the file and evaluate again."
-        ) from None
+        raise InputError(f"{path}, line {number}: not the record of a scored expression; evaluate again.") from None

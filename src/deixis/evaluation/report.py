@@ -63,9 +63,7 @@ class Result:
     wall_seconds: float
     machine: dict[str, str]
     records: str  # the per-expression records, a file name beside this one
-    computed: Mapping[str, Any] | None = (
-        None  # the kind of device, the dtype, and whether compiled; None for masks from a file
-    )
+    computed: Mapping[str, Any] | None = None  # device, dtype, compiled or not; None for masks from a file
     mask_rule: str | None = None  # the kind of the checkpoint's rule; None for masks from a file
     presence: PresenceScores | None = None  # where some expressions refer to nothing
     broken: tuple[str, ...] = ()  # one sentence for each record of the data set that was left out
@@ -96,9 +94,7 @@ class Result:
         except OSError as error:
             raise InputError(f"The result {path} cannot be read: {error.strerror}.") from None
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise InputError(
-                f"{path} is not a result of `deixis evaluate`; give the JSON file that it wrote."
-            ) from None
+            raise InputError(f"{path} is not a result of `deixis evaluate`; give the file that it wrote.") from None
 
 
 def hash_of_ids(ids: Iterable[Ids]) -> str:

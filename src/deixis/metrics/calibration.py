@@ -67,9 +67,7 @@ def fit(probabilities: Float[np.ndarray, " b"], positive: Bool[np.ndarray, " b"]
     """
     yes, no = int(positive.sum()), int((~positive).sum())
     if not yes or not no:
-        raise InputError(
-            f"{yes} of {yes + no} expressions are positive; a calibration needs positive and negative ones."
-        )
+        raise InputError(f"{yes} of {yes + no} expressions are positive; a calibration needs both kinds.")
     targets = np.where(positive, (yes + 1) / (yes + 2), 1 / (no + 2))
     inputs = np.stack([logit(probabilities), np.ones(len(positive))], axis=1)
     weights = np.array([1.0, 0.0])

@@ -78,9 +78,7 @@ def compare(
         mask = at_protocol_size(mask, rules)
         intersection, union = masks.intersection_and_union(mask, target)
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"The mask of sentence {ids.sentence!r} (image {ids.image!r}) cannot be used: {error}"
-        ) from None
+        raise InputError(f"The mask of sentence {ids.sentence!r} (image {ids.image!r}) is wrong: {error}") from None
     return Answer(score, union + intersection - target_area, intersection, union)
 
 
