@@ -62,7 +62,7 @@ def test_a_checkpoint_answers_as_the_system_that_was_saved(checkpoint: Path) -> 
         assert torch.equal(tensor, system.state_dict()[name]), name
     prediction = segmenter(PHOTO, "the red cup")
     assert prediction.size == (40, 56)
-    assert prediction.words == ("[CLS]", "the", "red", "cup", "[SEP]")
+    assert prediction.tokens == ("[CLS]", "the", "red", "cup", "[SEP]")
     assert prediction.evidence["similarity"].shape == (5, 2, 2)
     assert segmenter.card.description == "tiny"
     assert segmenter.name == str(checkpoint)

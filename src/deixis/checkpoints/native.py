@@ -50,7 +50,7 @@ class Card:
         object.__setattr__(self, "score_means", SCORE_OF_HEAD if self.config.get("presence") else SCORE_OF_MASK)
         if self.format != FORMAT:
             raise InputError(
-                f"The checkpoint has format {self.format}, but this deixis reads {FORMAT}; install the one that wrote it."
+                f"The checkpoint has format {self.format}; expected {FORMAT}: install the deixis that wrote it."
             )
 
 
