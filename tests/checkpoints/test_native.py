@@ -158,7 +158,7 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_read(
     save(tmp_path, weights(), CARD, WORDS)
     kept, header = native._tensors(tmp_path / "model.safetensors")
     native.save_file(kept | {"bias": broken["bias"]}, str(tmp_path / "model.safetensors"), metadata=header)
-    with pytest.raises(DeixisError, match="a weight 'bias' with values that are no numbers"):
+    with pytest.raises(DeixisError, match="a weight 'bias' with values that are not finite"):
         read(tmp_path)
 
 
@@ -209,6 +209,17 @@ def test_weights_that_do_not_fit_are_named() -> None:
         fill(system, good | {"extra": good["bias"]}, "The checkpoint x")
     with pytest.raises(DeixisError, match=r"'bias' of shape \[5\], but the system has \[4\]"):
         fill(system, good | {"bias": torch.ones(5)}, "The checkpoint x")
+
+
+def test_a_system_without_memory_gets_memory_of_its_own() -> None:
+    with torch.device("meta"):
+        system = nn.Linear(3, 4)
+    weights = {"weight": torch.ones(4, 3), "bias": torch.ones(4)}
+    fill(system, weights, "The checkpoint x")
+    assert all(weight.requires_grad for weight in system.parameters())
+    weights["weight"].zero_()
+    assert (system.weight == 1).all()
+    assert system.weight.dtype == torch.float32
 
 
 def test_weights_of_eight_bits_are_read_as_floats(tmp_path: Path) -> None:
