@@ -38,7 +38,7 @@ MASK = {
 
 def test_the_embedded_model_answers_as_it_did() -> None:
     assert (EXAMPLES / "toyland.txt").read_text(encoding="utf-8").strip() == SENTENCE
-    prediction = load("embedded", device="cpu")(EXAMPLES / "toyland.png", SENTENCE)
+    prediction = load("embedded", device="cpu")(EXAMPLES / "toyland.png", SENTENCE, explain=True)
     found = {place: prediction.probability[place].item() for place in PROBABILITIES}
     assert found == pytest.approx(PROBABILITIES, rel=0, abs=1e-2)
     both, either = masks.intersection_and_union(masks.encode(prediction.mask), MASK)
