@@ -12,8 +12,9 @@ import torch
 
 from deixis import masks
 from deixis.batch import Batch
-from deixis.data.batches import Batches, InOrder, Joined, collate
-from deixis.data.images import Pixels
+from deixis.data.batches import Batches, InOrder, collate
+from deixis.data.images import ImageArray
+from deixis.data.subsets import Concat
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
 from deixis.records import Sample
@@ -43,7 +44,8 @@ def test_sentences_of_one_image_share_it() -> None:
     assert batch.masks is not None
     for mask, position in zip(batch.masks, (0, 7, 3), strict=True):
         np.testing.assert_array_equal(mask.numpy(), masks.decode(reader[position].mask))
-    np.testing.assert_array_equal(PREPROCESS.pixels(batch.expand(batch.images)[2, 0]), reader[3].visual.read()[0])
+    third = batch.expand(batch.images)[2, 0].numpy()
+    np.testing.assert_array_equal(PREPROCESS.pixels(third), reader[3].visual.read()[0])
 
 
 def test_expressions_with_their_own_images_need_no_index() -> None:
@@ -57,7 +59,7 @@ def test_a_batch_with_an_unlabelled_sample_has_no_masks() -> None:
 
 
 def test_a_mask_of_another_size_is_refused_with_the_samples_name() -> None:
-    wrong = replace(tiny.Squares(1)[0], visual=Pixels(np.zeros((9, 12, 3), dtype=np.uint8)))
+    wrong = replace(tiny.Squares(1)[0], visual=ImageArray(np.zeros((9, 12, 3), dtype=np.uint8)))
     with pytest.raises(DeixisError, match=r"image0.*is 12x12, but its image is 9x12"):
         collate([wrong], tiny.Letters(), PREPROCESS)
 
@@ -155,7 +157,7 @@ def test_scoring_nothing_is_refused(limit: int) -> None:
 
 
 def test_readers_joined_are_one_reader() -> None:
-    joined = Joined((tiny.Squares(1), tiny.Squares(2)))
+    joined = Concat((tiny.Squares(1), tiny.Squares(2)))
     assert len(joined) == 18 == len(joined.ids)
     for position in (0, 5, 6, 17):
         assert joined[position].ids == joined.ids[position]
