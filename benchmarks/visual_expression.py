@@ -1,10 +1,9 @@
-"""VIS against the literal pseudocode, time and peak memory: `python -m benchmarks.visual_expression`.
+"""Visual information selection against its pseudocode: `python -m benchmarks.visual_expression`.
 
-Four sentences of 21 words, 512 channels, 8 heads, fp32; forward, and forward with backward to weights and both
-inputs. The literal version is the one the tests hold ours against: it repeats the pixels for every word. Ours and
-the literal one run in turns in one process a cell, so that their ratio sees the same machine; processor time stands
-beside wall time, because it says the same on a machine that others use too. The peak over what was
-resident before the call is taken in a fresh process for each, because a process never forgets its peak.
+Four sentences of 21 words, 512 channels, 8 heads, fp32; forward, and forward with backward to weights and both inputs.
+The literal version, `tests/layers/literal_vis.py`, repeats the pixels for every word. Both versions run in turns in one
+process, so that their ratio refers to the same load of the machine; processor time is less sensitive to other programs
+than wall time. Peak memory is the increase over what was resident before the call, each in a process of its own.
 """
 
 import argparse
@@ -27,7 +26,7 @@ LITERAL = Path(__file__).parents[1] / "tests" / "layers" / "literal_vis.py"
 
 
 def prepare(version: str, mode: str, pixels: int) -> Callable[[], None]:
-    """One call of a version, its inputs made."""
+    """A function that calls a version once on inputs made before."""
     import torch
 
     from deixis.layers.visual_expression import VisualExpression
@@ -54,7 +53,7 @@ def prepare(version: str, mode: str, pixels: int) -> Callable[[], None]:
 
 
 def times(mode: str, pixels: int, repeats: int) -> dict[str, Any]:
-    """Wall seconds, and seconds of processor time over all threads, of both versions, called in turns."""
+    """Wall seconds, and processor seconds of all threads, of both versions, called in turns."""
     runs = {version: prepare(version, mode, pixels) for version in VERSIONS}
     clocks = {"seconds": time.perf_counter, "cpu_seconds": time.process_time}
     taken: dict[str, dict[str, list[float]]] = {clock: {version: [] for version in VERSIONS} for clock in clocks}
@@ -81,7 +80,7 @@ def _spread(durations: list[float]) -> dict[str, float]:
 
 
 def memory(version: str, mode: str, pixels: int) -> float:
-    """Megabytes that one call needs beyond what was resident before; needs a fresh process."""
+    """Megabytes by which one call raises the peak of a fresh process."""
     run = prepare(version, mode, pixels)
     before = peak_megabytes()
     run()
@@ -89,7 +88,7 @@ def memory(version: str, mode: str, pixels: int) -> float:
 
 
 def cell(mode: str, pixels: int, repeats: int) -> dict[str, Any]:
-    """Both versions' times and memory, and how many times ours is faster and smaller."""
+    """Both versions' times and memory, and the ratios of the literal version to ours."""
     name = ("benchmarks.visual_expression", "--mode", mode, "--pixels", str(pixels))
     row: dict[str, Any] = {"mode": mode, "pixels": pixels}
     row |= fresh(*name, "--what", "times", "--repeats", str(repeats))

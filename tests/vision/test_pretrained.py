@@ -1,4 +1,4 @@
-"""Published Swin weights in three spellings, against transformers' own Swin with the same random weights."""
+"""Published Swin weights under three naming schemes, against transformers' Swin with the same random weights."""
 
 import re
 from pathlib import Path
@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import SwinConfig as PublishedConfig
 from transformers import SwinModel
 
-from deixis.errors import DeixisError
-from deixis.vision.pretrained import load_pretrained, stretch_position_bias
+from deixis.errors import DeixisError, ModelError
+from deixis.vision.pretrained import load_pretrained, resize_position_bias
 from deixis.vision.swin import Swin, SwinConfig
 
 SIZE = SwinConfig(embed_dim=8, depths=(2, 2, 2, 2), heads=(1, 2, 2, 4), window=4, drop_path=0.0)
@@ -27,15 +27,15 @@ def published() -> SwinModel:
     return model
 
 
-def new_spelling(model: SwinModel) -> dict[str, Tensor]:
+def transformers_names(model: SwinModel) -> dict[str, Tensor]:
     """As transformers names them in memory."""
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def hub_spelling(model: SwinModel) -> dict[str, Tensor]:
-    """As the files on the hub name them, with a classifier's head."""
+def hub_names(model: SwinModel) -> dict[str, Tensor]:
+    """As in the files on the hub, with the head of a classifier."""
     renamed = {}
-    for name, tensor in new_spelling(model).items():
+    for name, tensor in transformers_names(model).items():
         name = re.sub(r"attention\.([qkv])_proj", lambda m: "attention.self." + WHOLE[m[1]], name)
         name = name.replace("attention.o_proj", "attention.output.dense")
         name = name.replace("attention.relative_position_bias.relative", "attention.self.relative")
@@ -48,9 +48,9 @@ def hub_spelling(model: SwinModel) -> dict[str, Tensor]:
 WHOLE = {"q": "query", "k": "key", "v": "value"}
 
 
-def original_spelling(model: SwinModel) -> dict[str, Tensor]:
-    """As the authors' own files name them: queries, keys and values in one."""
-    state, renamed = new_spelling(model), {}
+def authors_names(model: SwinModel) -> dict[str, Tensor]:
+    """As in the authors' files: one layer for queries, keys and values."""
+    state, renamed = transformers_names(model), {}
     for name, tensor in state.items():
         if re.search("[kv]_proj", name):
             continue
@@ -72,10 +72,10 @@ def original_spelling(model: SwinModel) -> dict[str, Tensor]:
     return renamed | mask
 
 
-@pytest.mark.parametrize("spelling", [new_spelling, hub_spelling, original_spelling])
-def test_every_spelling_gives_the_maps_of_transformers(published: SwinModel, spelling, tmp_path: Path) -> None:
-    weights = spelling(published)
-    if spelling is original_spelling:
+@pytest.mark.parametrize("naming", [transformers_names, hub_names, authors_names])
+def test_every_naming_scheme_gives_the_maps_of_transformers(published: SwinModel, naming, tmp_path: Path) -> None:
+    weights = naming(published)
+    if naming is authors_names:
         path = tmp_path / "swin.pth"
         torch.save({"model": weights}, path)
     else:
@@ -95,8 +95,8 @@ def test_every_spelling_gives_the_maps_of_transformers(published: SwinModel, spe
         torch.testing.assert_close(last, theirs.last_hidden_state, atol=1e-4, rtol=1e-4)
 
 
-def test_another_window_stretches_the_position_biases(published: SwinModel, tmp_path: Path) -> None:
-    torch.save({"model": original_spelling(published)}, tmp_path / "swin.pth")
+def test_another_window_resizes_the_position_biases(published: SwinModel, tmp_path: Path) -> None:
+    torch.save({"model": authors_names(published)}, tmp_path / "swin.pth")
     swin = Swin(SwinConfig(embed_dim=8, depths=SIZE.depths, heads=SIZE.heads, window=6, coordinates=True))
     before = [part.coordinates.weight.clone() for part in (swin.patches, *swin.mergers)]
     load_pretrained(swin, tmp_path / "swin.pth")
@@ -104,18 +104,18 @@ def test_another_window_stretches_the_position_biases(published: SwinModel, tmp_
     torch.testing.assert_close([part.coordinates.weight for part in (swin.patches, *swin.mergers)], before)
 
 
-def test_stretching_keeps_constants_centre_and_symmetry() -> None:
-    torch.testing.assert_close(stretch_position_bias(torch.full((49, 2), 3.0), 7), torch.full((169, 2), 3.0))
+def test_resizing_keeps_constants_centre_and_symmetry() -> None:
+    torch.testing.assert_close(resize_position_bias(torch.full((49, 2), 3.0), 7), torch.full((169, 2), 3.0))
     y, x = torch.meshgrid(torch.arange(-3.0, 4), torch.arange(-3.0, 4), indexing="ij")
     table = torch.stack([y * x, y**2 + x], dim=-1).flatten(0, 1)
-    stretched = stretch_position_bias(table, 6).unflatten(0, (11, 11))
-    assert stretched[5, 5, 0].abs() < 1e-5
-    torch.testing.assert_close(stretched[..., 0], stretched[..., 0].flip(0, 1), atol=1e-5, rtol=1e-5)
-    assert stretch_position_bias(table, 4) is table
+    resized = resize_position_bias(table, 6).unflatten(0, (11, 11))
+    assert resized[5, 5, 0].abs() < 1e-5
+    torch.testing.assert_close(resized[..., 0], resized[..., 0].flip(0, 1), atol=1e-5, rtol=1e-5)
+    assert resize_position_bias(table, 4) is table
 
 
-def test_a_file_that_does_not_fit_says_what_is_wrong(published: SwinModel, tmp_path: Path) -> None:
-    path, weights = tmp_path / "swin.pth", original_spelling(published)
+def test_the_error_for_a_file_that_does_not_fit_names_the_weights(published: SwinModel, tmp_path: Path) -> None:
+    path, weights = tmp_path / "swin.pth", authors_names(published)
 
     def load(tensors: dict[str, Tensor], config: SwinConfig = SIZE) -> None:
         torch.save({"model": tensors}, path)
@@ -126,14 +126,14 @@ def test_a_file_that_does_not_fit_says_what_is_wrong(published: SwinModel, tmp_p
         load(lacking)
     with pytest.raises(DeixisError, match=r"unexpected stages\.2\.1\."):
         load(weights, SwinConfig(embed_dim=8, depths=(2, 2, 1, 2), heads=SIZE.heads, window=4))
-    with pytest.raises(DeixisError, match=r"of shape \[8, 48\], and this Swin wants \[16, 48\]"):
+    with pytest.raises(DeixisError, match=r"of shape \[8, 48\]; expected \[16, 48\]"):
         load(weights, SwinConfig(embed_dim=16, depths=SIZE.depths, heads=SIZE.heads, window=4))
-    with pytest.raises(DeixisError, match="is no Swin: it has absolute_pos_embed"):
+    with pytest.raises(DeixisError, match="does not contain a Swin: it has absolute_pos_embed"):
         load(weights | {"absolute_pos_embed": torch.zeros(1)})
 
 
 @pytest.mark.parametrize("name", ["swin.pth", "swin.safetensors"])
-def test_a_file_that_is_no_checkpoint_is_one_sentence(name: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused_in_one_sentence(name: str, tmp_path: Path) -> None:
     with pytest.raises(DeixisError, match="There are no weights"):
         load_pretrained(Swin(SIZE), tmp_path / name)
     for content in (b"", b"<html></html>", bytes(range(200))):
@@ -145,9 +145,11 @@ def test_a_file_that_is_no_checkpoint_is_one_sentence(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("held", [{"model": None}, {"model": [1]}, {}, {"model": {"x": 1}}])
-def test_a_file_without_tensors_is_one_sentence(held: dict[str, object], tmp_path: Path) -> None:
+def test_a_file_without_tensors_is_refused_in_one_sentence(held: dict[str, object], tmp_path: Path) -> None:
     torch.save(held, tmp_path / "swin.pth")
-    with pytest.raises(DeixisError, match="is no Swin: it has nothing; give a published Swin's weights"):
+    with pytest.raises(
+        DeixisError, match=r"does not contain a Swin: it has nothing\. Give the weights of a published Swin"
+    ):
         load_pretrained(Swin(SIZE), tmp_path / "swin.pth")
 
 
@@ -155,25 +157,27 @@ TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
 
 
 @pytest.mark.parametrize("shape", [(170, 1), (49, 1, 1), (0, 1), (49, 0), (), (16, 1)])
-def test_a_position_table_of_no_window_is_one_sentence(
+def test_a_position_table_that_fits_no_window_is_a_model_error(
     published: SwinModel, shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    torch.save({"model": original_spelling(published) | {TABLE: torch.zeros(shape)}}, tmp_path / "swin.pth")
-    with pytest.raises(DeixisError, match=r"stages\.0\.0\.attention\.position_bias of shape .* get an unchanged copy"):
+    torch.save({"model": authors_names(published) | {TABLE: torch.zeros(shape)}}, tmp_path / "swin.pth")
+    with pytest.raises(ModelError, match=r"stages\.0\.0\.attention\.position_bias of shape .* Get an unchanged copy"):
         load_pretrained(Swin(SIZE), tmp_path / "swin.pth")
 
 
-def test_queries_and_keys_that_cannot_be_joined_are_one_sentence(published: SwinModel, tmp_path: Path) -> None:
+def test_queries_and_keys_of_different_shapes_are_refused_in_one_sentence(published: SwinModel, tmp_path: Path) -> None:
     key = "encoder.layers.0.blocks.0.attention.k_proj.weight"
-    assert key in new_spelling(published)
+    assert key in transformers_names(published)
     for broken in (torch.zeros(8, 9), torch.tensor(0.0)):
-        save_file(new_spelling(published) | {key: broken}, tmp_path / "model.safetensors")
+        save_file(transformers_names(published) | {key: broken}, tmp_path / "model.safetensors")
         with pytest.raises(DeixisError, match=r"missing stages\.0\.0\.attention\.qkv\.weight"):
             load_pretrained(Swin(SIZE), tmp_path / "model.safetensors")
 
 
-def test_values_that_are_no_numbers_are_named_before_anything_is_filled(published: SwinModel, tmp_path: Path) -> None:
-    weights = original_spelling(published)
+def test_weights_that_are_not_finite_are_refused_before_any_weight_changes(
+    published: SwinModel, tmp_path: Path
+) -> None:
+    weights = authors_names(published)
     weights["layers.2.blocks.1.mlp.fc1.bias"][3] = float("nan")
     torch.save({"model": weights}, tmp_path / "swin.pth")
     swin = Swin(SIZE)

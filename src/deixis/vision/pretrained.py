@@ -1,4 +1,4 @@
-"""Swin weights that others published: the original `.pth` and transformers' safetensors, under our names."""
+"""Published Swin weights, the authors' `.pth` and transformers' safetensors, under our names."""
 
 import math
 import re
@@ -9,13 +9,13 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..weights import Weights, check_finite, read_file, tensors_in
 from .swin import Swin
 
 BLOCK = r"layers\.(\d)\.blocks\.(\d+)\."
 OURS = r"stages.\1.\2."
-# Published name -> ours; None for what an encoder of maps does not need. q, k and v come apart in transformers.
+# Published name -> ours; None for what an encoder of maps does not need. transformers separates q, k and v.
 NAMES: tuple[tuple[str, str | None], ...] = (
     (r"patch_embed\.proj\.(weight|bias)", r"patches.projection.\1"),
     (r"patch_embed\.norm\.(weight|bias)", r"patches.norm.\1"),
@@ -48,60 +48,62 @@ NAMES: tuple[tuple[str, str | None], ...] = (
 
 
 def load_pretrained(swin: Swin, path: str | Path) -> None:
-    """Fill `swin` from a published file; position biases are stretched where the windows differ.
+    """Fill `swin` from a published file; position biases are resized where the windows differ.
 
-    Coordinates, which no published model has, stay as they are. Raises DeixisError naming what is missing, unexpected
-    or of another shape.
+    The layers of `SwinConfig.coordinates`, which no published model has, are not changed. Raises `InputError` with the
+    weights that are missing, unexpected or of another shape, and `ModelError` where the weights themselves are broken.
     """
     weights = read_pretrained(path)
-    wanted = {name: tensor for name, tensor in swin.state_dict().items() if ".coordinates." not in name}
-    missing, unexpected = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
+    expected = {name: tensor for name, tensor in swin.state_dict().items() if ".coordinates." not in name}
+    missing, unexpected = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
     if missing or unexpected:
         raise InputError(
             f"{path} does not fit this Swin (depths {swin.config.depths}): missing {_some(missing)}; "
-            f"unexpected {_some(unexpected)}; take the weights of the same Swin."
+            f"unexpected {_some(unexpected)}. Use the weights of the same Swin."
         )
     for name, tensor in weights.items():
         if name.endswith("position_bias"):
             _check_table(tensor, name, path)
-            weights[name] = tensor = stretch_position_bias(tensor, swin.config.window)
-        if tensor.shape != wanted[name].shape:
+            weights[name] = tensor = resize_position_bias(tensor, swin.config.window)
+        if tensor.shape != expected[name].shape:
             raise InputError(
-                f"{path} has {name} of shape {list(tensor.shape)}, and this Swin wants {list(wanted[name].shape)}; "
-                "take the weights of the same size."
+                f"{path} has {name} of shape {list(tensor.shape)}; expected {list(expected[name].shape)}. "
+                "Use the weights of a Swin of the same size."
             )
     check_finite(weights, path)
     swin.load_state_dict(weights, strict=False)
 
 
 def read_pretrained(path: str | Path) -> Weights:
-    """The file's weights under our names. Raises DeixisError for what is no file of Swin weights."""
+    """The file's weights under our names. Raises `InputError` for a file without Swin weights."""
     file = Path(path)
     if not file.is_file():
         raise InputError(f"There are no weights at {path}; give a published Swin's .pth or model.safetensors.")
     raw = read_file(file)
     ours, unknown = _rename(tensors_in(raw.get("model", raw), file))
     if not any(name.startswith("stages.") for name in ours) or unknown:
-        raise InputError(f"{path} is no Swin: it has {_some(unknown)}; give a published Swin's weights.")
+        raise InputError(
+            f"{path} does not contain a Swin: it has {_some(unknown)}. Give the weights of a published Swin."
+        )
     return ours
 
 
-def stretch_position_bias(table: Tensor, window: int) -> Tensor:
-    """A table for another window: the bias as a picture over relative positions, resized bicubically."""
-    side, wanted = math.isqrt(table.shape[0]), 2 * window - 1
-    if side == wanted:
+def resize_position_bias(table: Tensor, window: int) -> Tensor:
+    """The table for another window: the biases as an image over the relative positions, resized bicubically."""
+    side, new_side = math.isqrt(table.shape[0]), 2 * window - 1
+    if side == new_side:
         return table
-    picture = rearrange(table, "(y x) heads -> 1 heads y x", y=side)
-    picture = F.interpolate(picture.float(), size=(wanted, wanted), mode="bicubic", align_corners=False)
-    return rearrange(picture, "1 heads y x -> (y x) heads").to(table.dtype)
+    biases = rearrange(table, "(y x) heads -> 1 heads y x", y=side)
+    biases = F.interpolate(biases.float(), size=(new_side, new_side), mode="bicubic", align_corners=False)
+    return rearrange(biases, "1 heads y x -> (y x) heads").to(table.dtype)
 
 
 def _check_table(table: Tensor, name: str, path: str | Path) -> None:
     side = math.isqrt(table.shape[0]) if table.ndim else 0
     if table.ndim != 2 or not table.numel() or side**2 != table.shape[0] or side % 2 == 0:
-        raise InputError(
-            f"{path} has {name} of shape {list(table.shape)}, and a row for each relative position, an odd number "
-            "squared, and a column for each head are wanted; get an unchanged copy."
+        raise ModelError(
+            f"{path} has {name} of shape {list(table.shape)}; expected an odd square number of rows, one for each "
+            "relative position, and a column for each head. Get an unchanged copy."
         )
 
 
@@ -121,7 +123,7 @@ def _rename(published: Weights) -> tuple[Weights, list[str]]:
 
 
 def _join_qkv(weights: Weights) -> Weights:
-    """Queries, keys and values that came apart become the one layer that makes them all."""
+    """Separate projections of queries, keys and values as one layer, in this order."""
     joined: Weights = {}
     for name, tensor in weights.items():
         match = re.fullmatch(r"(.+\.attention)\.(q|k|v|query|key|value)\.(weight|bias)", name)

@@ -1,9 +1,7 @@
-"""Swin: a vision transformer over shifted windows, its stages exposed so that others can weave something between them.
+"""Swin (Liu et al., ICCV 2021): a vision transformer over shifted windows that exposes its four stages.
 
-- maps are channels-last everywhere: `[b y x d]`
-- queries, keys and values are computed on the real cells only; a padded cell is a row that holds their bias
-- padding, shifting and cutting into windows are one gather; windows of one size lie side by side, so that each kind
-  is one attention, and none has a mask (see `windows.py`)
+- maps are channels-last: `[b y x d]`
+- queries, keys and values are computed for real cells only; those of a padded cell are the bias of their layer
 - differs from later Swin code, as the published referring models do: a map smaller than the window is still shifted
 """
 
@@ -18,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from .windows import Kind, Layout, attend, cut, join, layout, relative_positions
+from ..kernels.windows import relative_positions, window_attention
 
 PATCH = 4
-WAVES = 4  # octaves of sines that tell a cell where it is
+WAVES = 4  # octaves of the sines and cosines of a cell's position
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,30 +31,25 @@ class SwinConfig:
     heads: Sequence[int] = (4, 8, 16, 32)
     window: int = 12
     drop_path: float = 0.3
-    coordinates: bool = False  # ours: tell each stage's cells where they lie; no published model has it
+    coordinates: bool = False  # ours, in no published model: every stage gets the positions of its cells
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depths", tuple(self.depths))
         object.__setattr__(self, "heads", tuple(self.heads))
         if len(self.depths) != 4 or len(self.heads) != 4:
             raise InputError(f"Swin has 4 stages, but depths={self.depths} and heads={self.heads}; give 4 of each.")
-        if min(self.embed_dim, *self.heads) < 1:
+        if min(self.embed_dim, *self.heads, *self.depths) < 1:
             raise InputError(
-                f"Swin wants channels and heads, not embed_dim={self.embed_dim} and heads={self.heads}; "
+                f"Swin got embed_dim={self.embed_dim}, heads={self.heads} and depths={self.depths}; "
                 "give numbers of 1 or more."
             )
         for stage, heads in enumerate(self.heads):
-            if self.embed_dim * 2**stage % heads:
-                raise InputError(
-                    f"Stage {stage} has {self.embed_dim * 2**stage} channels, which {heads} heads cannot share; "
-                    "choose a divisor."
-                )
-        if self.window < 2 or min(self.depths) < 1:
-            raise InputError(
-                f"Swin wants a window of 2 or more and a block a stage, not {self.window} and {self.depths}."
-            )
+            if (width := self.embed_dim * 2**stage) % heads:
+                raise InputError(f"Stage {stage} has {heads} heads for {width} channels; choose a divisor of {width}.")
+        if self.window < 2:
+            raise InputError(f"Swin got window={self.window}; give a window of 2 or more.")
         if not 0 <= self.drop_path < 1:
-            raise InputError(f"drop_path is a probability in [0, 1), not {self.drop_path}.")
+            raise InputError(f"drop_path is {self.drop_path}; expected a probability in [0, 1).")
 
 
 class Swin(nn.Module):
@@ -67,7 +60,7 @@ class Swin(nn.Module):
         self.config = config
         self.widths: tuple[int, ...] = tuple(config.embed_dim * 2**stage for stage in range(4))
         self.patches = PatchEmbedding(config.embed_dim, config.coordinates)
-        # Numbers to count with, so they stay on the CPU where the network itself is built without memory.
+        # On the CPU, because their values are read even where the network is built on the meta device.
         drops = torch.linspace(0, config.drop_path, sum(config.depths), device="cpu").split(list(config.depths))
         self.stages = nn.ModuleList(
             nn.ModuleList(
@@ -83,11 +76,8 @@ class Swin(nn.Module):
 
     def stage(self, index: int, features: Float[Tensor, "b y x d"]) -> Float[Tensor, "b y x d"]:
         """The blocks of one stage (0 to 3), before any patch merging."""
-        batch, height, width, _ = features.shape
         for block in cast(nn.ModuleList, self.stages[index]):
-            features = block(
-                features, layout(batch, height, width, self.config.window, block.shifted, str(features.device))
-            )
+            features = block(features)
         return features
 
     def merge(self, index: int, features: Float[Tensor, "b y x d"]) -> Float[Tensor, "b y2 x2 d2"]:
@@ -142,7 +132,7 @@ class PatchMerging(nn.Module):
 
 
 class Coordinates(nn.Linear):
-    """Adds to each cell a linear map of where it lies; told to the patches alone, it fades before the last stage."""
+    """Adds to each cell a linear map of its position; in every stage, because the first one's fades on the way."""
 
     def __init__(self, width: int) -> None:
         super().__init__(2 + 4 * WAVES, width)
@@ -153,23 +143,22 @@ class Coordinates(nn.Linear):
 
 
 class Block(nn.Module):
-    """Attention within windows, then an MLP; both pre-norm and residual, dropped at random in training."""
+    """Attention within windows, then an MLP; both pre-norm and residual, each dropped at random in training."""
 
     def __init__(self, width: int, heads: int, window: int, *, shifted: bool, drop_path: float) -> None:
         super().__init__()
-        self.shifted = shifted
         self.drop_path = drop_path
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = WindowAttention(width, heads, window)
+        self.attention = WindowAttention(width, heads, window, shifted=shifted)
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(_linear(width, 4 * width), nn.GELU(), _linear(4 * width, width))
 
-    def forward(self, features: Float[Tensor, "b y x d"], windows: Layout) -> Float[Tensor, "b y x d"]:
-        features = features + self._drop(self.attention(self.attention_norm(features), windows))
+    def forward(self, features: Float[Tensor, "b y x d"]) -> Float[Tensor, "b y x d"]:
+        features = features + self._drop(self.attention(self.attention_norm(features)))
         return features + self._drop(self.mlp(self.mlp_norm(features)))
 
     def _drop(self, branch: Tensor) -> Tensor:
-        """Stochastic depth: a sample keeps the branch with probability 1 - drop_path, and then a stronger one."""
+        """Stochastic depth: a sample keeps the branch with probability p = 1 - drop_path, multiplied by 1 / p."""
         if not self.training or self.drop_path == 0:
             return branch
         keep = 1 - self.drop_path
@@ -177,47 +166,33 @@ class Block(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attention of each cell to the cells of its window, with a learned bias for each relative position."""
+    """Attention of each cell to the cells of its window, with a learned bias for each relative position.
 
-    def __init__(self, width: int, heads: int, window: int) -> None:
+    As published: pad the map with zeros to whole windows, roll it by half a window where `shifted`, cut it into
+    windows, attend in each with a mask between cells that only the roll made neighbours, join, roll back and crop.
+    `window_attention` gives the same sums in one step.
+    """
+
+    def __init__(self, width: int, heads: int, window: int, *, shifted: bool) -> None:
         super().__init__()
-        self.heads, self.window = heads, window
+        self.heads, self.window, self.shifted = heads, window, shifted
         self.qkv = _linear(width, 3 * width)
         self.projection = _linear(width, width)
         self.position_bias = nn.Parameter(nn.init.trunc_normal_(torch.empty((2 * window - 1) ** 2, heads), std=0.02))
 
-    def forward(self, features: Float[Tensor, "b y x d"], windows: Layout) -> Float[Tensor, "b y x d"]:
-        # A padded cell is zero after the norm, so its query, key and value are the bias.
-        places = cut(self.qkv(features).flatten(0, 2), self.qkv.bias, windows)
-        parts, count, bias = places.split(windows.counts), len(windows.kinds), self._bias()
-        attended = [self._attend(kind, bias, *parts[number::count]) for number, kind in enumerate(windows.kinds)]
-        joined = attended[0] if len(attended) == 1 else torch.cat(attended)
-        return self.projection(join(joined, windows)).view_as(features)
-
-    def _bias(self) -> Float[Tensor, "h y x y x"]:
-        """What is added to the scores of each cell of a window (the first two sides) for each of its cells."""
-        index = relative_positions(self.window, str(self.position_bias.device))
-        bias = F.embedding(index, self.position_bias)
-        return rearrange(bias, "(qy qx) (ky kx) h -> h qy qx ky kx", qy=self.window, ky=self.window).contiguous()
-
-    def _attend(self, kind: Kind, bias: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "n d"]:
-        """Attention within all windows of one kind; only offsets matter to the bias, so any corner serves."""
-        (rows, columns), (seen_rows, seen_columns) = kind.asks, kind.seen
-        bias = bias[:, :rows, :columns, :seen_rows, :seen_columns]
-        bias = rearrange(bias, "h qy qx ky kx -> h (qy qx) (ky kx)")
-        query, key, value = (
-            rearrange(each, "(w n) (h d) -> w h n d", w=kind.windows, h=self.heads) for each in (query, key, value)
-        )
-        return rearrange(attend(query, key, value, bias), "w h n d -> (w n) (h d)")
+    def forward(self, features: Float[Tensor, "b y x d"]) -> Float[Tensor, "b y x d"]:
+        bias = F.embedding(relative_positions(self.window, str(features.device)), self.position_bias)
+        mixed = window_attention(self.qkv(features), self.qkv.bias, bias, self.window, shifted=self.shifted)
+        return self.projection(mixed)
 
 
 def positions(height: int, width: int, device: torch.device) -> Float[Tensor, "y x features"]:
-    """Where each cell's centre lies, as x and y in (-1, 1) and their sines and cosines; the same at any size."""
+    """x and y of each cell's centre in (-1, 1), and their sines and cosines; they do not depend on the map's size."""
     y = (torch.arange(height, device=device) + 0.5) * (2 / height) - 1
     x = (torch.arange(width, device=device) + 0.5) * (2 / width) - 1
-    place = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
-    waves = torch.cat([place * torch.pi * 2**octave for octave in range(WAVES)], dim=-1)
-    return torch.cat([place, waves.sin(), waves.cos()], dim=-1)
+    position = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
+    waves = torch.cat([position * torch.pi * 2**octave for octave in range(WAVES)], dim=-1)
+    return torch.cat([position, waves.sin(), waves.cos()], dim=-1)
 
 
 def _linear(width: int, out: int, *, bias: bool = True) -> nn.Linear:
