@@ -35,11 +35,15 @@ def open_split(options: argparse.Namespace, report: "Report", overlaps: "Overlap
     name, _, split = options.data.partition(":")
     if is_generated(options):
         _check_generated(options, split)
-        from ..toyland.telling import Extras
+        from ..toyland.language.expressions import ExpressionOptions
         from ..toyland.world import Toyland
 
-        extras = Extras(no_target=no_target_of(options))
-        return Toyland(split=split or options.split or "val", register=name, num_scenes=options.scenes, extras=extras)
+        return Toyland(
+            split=split or options.split or "val",
+            subset=name,
+            num_scenes=options.scenes,
+            expression_options=ExpressionOptions(no_target=no_target_of(options)),
+        )
     if (split or name.startswith("toyland")) and "/" not in name and not Path(options.data).exists():
         raise InputError(f"There is no data set {name!r}. {did_you_mean(name, REGISTERS)}")
     if options.no_target:

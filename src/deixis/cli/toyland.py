@@ -1,4 +1,4 @@
-"""`deixis toyland draw` and `deixis toyland write`: look at our own world, and write it as data sets."""
+"""`deixis toyland draw` writes a contact sheet of Toyland; `deixis toyland write` writes it as a data set."""
 
 import io
 import re
@@ -17,61 +17,61 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 USAGE = """\
-usage: deixis toyland draw [--out SHEET.png] [--seed N] [--count N] [--domain NAME] [--register NAME]
-       deixis toyland write ROOT [--layout NAME] [--scenes N] [--registers NAME ...] [--full-size]
+usage: deixis toyland draw [--out SHEET.png] [--seed N] [--count N] [--domain NAME] [--subset NAME]
+       deixis toyland write ROOT [--layout NAME] [--scenes N] [--subsets NAME ...] [--full-size]
 
-Draw a contact sheet of our own world, or write a data set tree of it in an official layout.
-`deixis toyland draw --help` and `deixis toyland write --help` show every option."""
+Draw a contact sheet of Toyland, the generated world, or write it as a data set in an official layout.
+`deixis toyland draw --help` and `deixis toyland write --help` show all options."""
 
-Register = Literal["toyland", "toyland+", "toyland-g"]
+Subset = Literal["toyland", "toyland+", "toyland-g"]
 Layout = Literal["refcoco", "grefcoco", "phrasecut"]
 SPLITS = ("train", "val", "testA", "testB")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """A sheet of scenes, each with an expression under it and its referent outlined."""
+    """A contact sheet of scenes, each with an expression below it and the referent outlined."""
 
     out: Path = Path("toyland.png")
-    """where the sheet goes"""
+    """file of the contact sheet"""
     seed: int = 0
-    """the first scene's seed"""
+    """seed of the first scene"""
     count: int = 12
-    """how many scenes"""
+    """number of scenes"""
     domain: str = "toyland"
-    """content, style and register by one name, such as sketch-street-g"""
-    register: Register | None = None
-    """how to speak, instead of the domain's own register"""
+    """name of content, style and subset, such as sketch-street-g"""
+    subset: Subset | None = None
+    """subset of the expressions (default: the domain's)"""
     paraphrases: Literal["training", "held-out"] = "training"
-    """which list of words"""
+    """list of words and sentence templates"""
     columns: int = 4
-    """pictures in a row"""
+    """images in a row"""
     side: int = 256
-    """pixels of a picture"""
+    """side of an image in pixels"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Write:
-    """A tree in an official layout; it appears when it is complete, and never over another."""
+    """A data set in an official layout, in a new folder that appears when it is complete."""
 
     root: Annotated[Path, tyro.conf.Positional]
     """the new folder"""
     layout: Layout = "refcoco"
-    """refcoco also writes refcoco+ and refcocog beside it"""
+    """refcoco writes refcoco+ and refcocog too"""
     scenes: int = 20
-    """scenes in each split"""
-    registers: tuple[Register, ...] = field(default=("toyland", "toyland+", "toyland-g"))
-    """for refcoco: which of refcoco, refcoco+ and refcocog to write"""
+    """number of scenes in each split"""
+    subsets: tuple[Subset, ...] = field(default=("toyland", "toyland+", "toyland-g"))
+    """for refcoco: toyland, toyland+ and toyland-g become refcoco, refcoco+ and refcocog"""
     domain: str = "toyland"
-    """content and style by one name"""
+    """name of content and style"""
     size: int = 256
-    """pixels of a picture's side"""
+    """side of an image in pixels"""
     full_size: bool = False
-    """RefCOCO at its published size, 142,209 sentences about 19,994 images, for tests of scale"""
+    """RefCOCO at its published size: 142,209 sentences and 19,994 images, to test how readers scale"""
 
 
 def main(arguments: list[str]) -> int:
-    """0: done; the errors a user may make are DeixisErrors."""
+    """Exit code 0; raises DeixisError for errors of the user."""
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(USAGE)
         return 0
@@ -88,15 +88,15 @@ def main(arguments: list[str]) -> int:
 
 
 def _parsed(form: type[Draw] | type[Write], verb: str, arguments: list[str]) -> Draw | Write | None:
-    """The options as their dataclass, None after --help; a mistake is one sentence instead of tyro's frame."""
+    """The options, or None after --help; raises InputError with one sentence instead of tyro's frame."""
     known = [f"--{each.name.replace('_', '-')}" for each in fields(form)]
     for option in arguments:
         name = option.split("=")[0].replace("_", "-")
         if option.startswith("--") and name not in (*known, "--help"):
             raise InputError(f"`deixis toyland {verb}` has no option {name!r}. {did_you_mean(name, known)}")
-    complained = io.StringIO()
+    messages = io.StringIO()
     try:
-        with redirect_stderr(complained):
+        with redirect_stderr(messages):
             return tyro.cli(
                 form,
                 args=arguments,
@@ -106,24 +106,24 @@ def _parsed(form: type[Draw] | type[Write], verb: str, arguments: list[str]) -> 
     except SystemExit as ending:
         if not ending.code:
             return None
-        plain = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+", " ", complained.getvalue()).split())
-        raise InputError(f"The options do not fit: {plain}") from None
+        plain = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+", " ", messages.getvalue()).split())
+        raise InputError(f"The options are invalid: {plain}") from None
 
 
 def _draw(options: Draw) -> None:
     from .. import masks
-    from ..toyland.domains import DOMAINS
-    from ..toyland.sheet import Panel, contact_sheet
+    from ..toyland.export.sheet import Panel, contact_sheet
+    from ..toyland.scene.domains import DOMAINS
     from ..toyland.world import Toyland
 
-    layout = _picture_format(options.out)
+    layout = _image_format(options.out)
     if options.domain not in DOMAINS:
         raise InputError(f"Toyland has no domain {options.domain!r}. {did_you_mean(options.domain, DOMAINS)}")
     if min(options.count, options.columns) < 1 or options.side < 32 or options.seed < 0:
-        raise InputError("A sheet needs a count and columns of at least 1, a side of at least 32 and a seed.")
+        raise InputError("Expected --count and --columns of 1 or more, --side of 32 or more and --seed of 0 or more.")
     domain = DOMAINS[options.domain]
     world = Toyland(
-        register=options.register or domain.register,
+        subset=options.subset or domain.subset,
         num_scenes=10 * options.count,
         style=domain.style.name,
         content=domain.content.name,
@@ -134,30 +134,30 @@ def _draw(options: Draw) -> None:
         first_seed=options.seed,
     )
     panels: list[Panel] = []
-    with _progress() as tell:
+    with _progress() as report:
         for samples in world.scenes():
             for sample in samples[:1]:
                 mask = masks.decode(sample.mask)
                 panels.append(Panel(sample.visual.read()[0], sample.expression, mask))
-            tell("drawing", len(panels), options.count)
+            report("drawing", len(panels), options.count)
             if len(panels) == options.count:
                 break
     _save(contact_sheet(panels, options.columns, options.side), options.out, layout)
     print(options.out)
 
 
-def _picture_format(out: Path) -> str:
-    """Pillow's name of the format that the file's ending asks for."""
+def _image_format(out: Path) -> str:
+    """Pillow's name of the format of the file's extension."""
     from PIL import Image
 
     layout = Image.registered_extensions().get(out.suffix.lower(), "")
     if layout not in Image.SAVE:
-        raise InputError(f"{out} cannot be written, as {out.suffix!r} is no kind of picture; name a .png or .jpg file.")
+        raise InputError(f"{out} cannot be written: {out.suffix!r} is not an image format; use .png or .jpg.")
     return layout
 
 
 def _save(sheet: "Image", out: Path, layout: str) -> None:
-    """The sheet is there whole, or what was there before is."""
+    """Write the whole sheet, or leave the earlier file."""
     from ..predict.prediction import write
 
     content = io.BytesIO()
@@ -165,39 +165,41 @@ def _save(sheet: "Image", out: Path, layout: str) -> None:
         sheet.save(content, format=layout)
     except (OSError, ValueError) as error:
         size = f"{sheet.width}x{sheet.height}"
-        raise InputError(f"{out} cannot hold {size} pixels as {layout} ({error}); name a .png file.") from error
+        raise InputError(f"{out} cannot hold {size} pixels as {layout} ({error}); use .png.") from error
     write(out, content.getvalue())
 
 
 def _write(options: Write) -> None:
-    from ..toyland.domains import DOMAINS
-    from ..toyland.full_size import write_full_size
-    from ..toyland.writers import Tree, write_refcoco
-    from ..toyland.writers_several import write_grefcoco, write_phrasecut
+    from ..toyland.export.full_size import write_full_size
+    from ..toyland.export.grefcoco import write_grefcoco
+    from ..toyland.export.phrasecut import write_phrasecut
+    from ..toyland.export.refcoco import write_refcoco
+    from ..toyland.export.trees import Tree
+    from ..toyland.scene.domains import DOMAINS
 
     if options.domain not in DOMAINS:
         raise InputError(f"Toyland has no domain {options.domain!r}. {did_you_mean(options.domain, DOMAINS)}")
-    if min(options.scenes, len(options.registers)) < 1 or options.size < 32:
-        raise InputError("A tree needs at least one scene a split, one register and pictures of 32 pixels.")
-    with _progress() as tell:
+    if min(options.scenes, len(options.subsets)) < 1 or options.size < 32:
+        raise InputError("Expected --scenes of 1 or more, at least one of --subsets and --size of 32 or more.")
+    with _progress() as report:
         if options.full_size:
-            write_full_size(options.root, progress=tell)
+            write_full_size(options.root, progress=report)
         else:
             tree = Tree(
                 scenes=dict.fromkeys(SPLITS, options.scenes),
-                registers=options.registers,
+                subsets=options.subsets,
                 style=DOMAINS[options.domain].style.name,
                 content=DOMAINS[options.domain].content.name,
                 size=options.size,
             )
             writers = {"refcoco": write_refcoco, "grefcoco": write_grefcoco, "phrasecut": write_phrasecut}
-            writers[options.layout](options.root, tree, tell)
+            writers[options.layout](options.root, tree, report)
     print(options.root)
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each thing that is reported, on stderr where it is a terminal."""
+    """A progress bar for each name that is reported, on stderr if it is a terminal."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 
@@ -205,9 +207,9 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
 
-        def tell(what: str, done: int, total: int) -> None:
+        def report(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done)
 
-        yield tell
+        yield report
