@@ -15,13 +15,13 @@ from deixis.cli import main
 from deixis.data.batches import Batches
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
-from deixis.zoo.loading import load
-from deixis.runs.data import StoredData, ToylandData
 from deixis.records import Reader
+from deixis.runs.data import StoredData, ToylandData
 from deixis.text.tokenizer import Tokenizer
 from deixis.toyland.export.trees import Tree
 from deixis.toyland.export.grefcoco import write_grefcoco
 from deixis.toyland.export.phrasecut import write_phrasecut
+from deixis.zoo.loading import load
 
 SmallTree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "readers" / "test_refcoco.py"))["SmallTree"]
 SMALL = ToylandData(num_scenes=6, validation_scenes=1, size=48, packed=None)

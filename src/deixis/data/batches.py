@@ -8,7 +8,7 @@ from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -25,7 +25,9 @@ _ERROR = f"{DeixisError.__module__}.{DeixisError.__qualname__}"  # as tracebacks
 class Tokenizer(Protocol):
     """Sentences to token numbers, padded to the longest; True in the mask is a real word."""
 
-    def encode(self, expressions: Sequence[str], max_tokens: int) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]: ...
+    def encode(
+        self, expressions: Sequence[str], max_tokens: int
+    ) -> tuple[Int64[np.ndarray, "b l"], Bool[np.ndarray, "b l"]]: ...
 
 
 def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preprocess) -> Batch:
@@ -34,14 +36,14 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preproc
     index = [first.setdefault(sample.ids.image, len(first)) for sample in samples]
     owners = [samples[index.index(position)] for position in range(len(first))]
     frames = [sample.visual.read() for sample in owners]
-    clips = [torch.stack([preprocess.image(frame) for frame in clip]) for clip in frames]
+    clips = [torch.stack([torch.as_tensor(preprocess.image(frame)) for frame in clip]) for clip in frames]
     sizes = [(clip.shape[1], clip.shape[2]) for clip in frames]
-    words, token_mask = tokenizer.encode([sample.expression for sample in samples], preprocess.max_tokens)
+    token_ids, token_mask = tokenizer.encode([sample.expression for sample in samples], preprocess.max_tokens)
     labels = [_label(sample, sizes[image], preprocess) for sample, image in zip(samples, index, strict=True)]
     return Batch(
         images=torch.stack(clips),
-        token_ids=words,
-        token_mask=token_mask,
+        token_ids=torch.as_tensor(token_ids),
+        token_mask=torch.as_tensor(token_mask),
         masks=torch.stack([label for label in labels if label is not None]) if None not in labels else None,
         image_index=torch.tensor(index) if len(first) < len(samples) else None,
         sizes=tuple(sizes[image] for image in index),
@@ -121,27 +123,6 @@ def check_limit(limit: int | None) -> None:
     """Raises DeixisError where fewer than one expression would be scored."""
     if limit is not None and limit < 1:
         raise InputError(f"A limit of {limit} expressions leaves none to score; give 1 or more, or None for all.")
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Several readers as one: registers that are trained together, or data sets."""
-
-    readers: tuple[Reader, ...]
-
-    @cached_property
-    def ids(self) -> tuple[Ids, ...]:
-        return tuple(ids for reader in self.readers for ids in reader.ids)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.readers))
-
-    def __getitem__(self, position: int) -> Sample:
-        for reader in self.readers:
-            if position < len(reader):
-                return reader[position]
-            position -= len(reader)
-        raise IndexError(position)
 
 
 @dataclass(frozen=True)
@@ -257,4 +238,4 @@ def _label(sample: Sample, size: tuple[int, int], preprocess: Preprocess) -> Boo
             f"The mask of {sample.ids} in {sample.dataset} is {'x'.join(map(str, sample.mask['size']))}, but its image "
             f"is {size[0]}x{size[1]}; they must be of one size."
         )
-    return preprocess.mask(masks.decode(sample.mask))
+    return torch.as_tensor(preprocess.mask(masks.decode(sample.mask)))

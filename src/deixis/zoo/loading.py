@@ -13,8 +13,8 @@ from ..data.images import Source
 from ..errors import InputError, did_you_mean
 from ..predict.prediction import Prediction
 from ..predict.segmenter import Expressions, Segmenter
-from ..text.bert import Bert
 from ..text.tokenizer import Tokenizer
+from ..weights import without_memory
 from .conversion import kept, obtain
 from .systems import SYSTEMS, build
 
@@ -60,6 +60,7 @@ def load(
         precision,
         name=str(name_or_path),
         compiled=compiled,
+        weights=place / native.WEIGHTS if place.is_dir() else place,
     )
 
 
@@ -69,7 +70,7 @@ def segment(
     expression: str,
     *,
     model: str | Path = "embedded",
-    threshold: float = 0.5,
+    threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction: ...
 @overload
@@ -78,7 +79,7 @@ def segment(
     expression: Expressions,
     *,
     model: str | Path = "embedded",
-    threshold: float = 0.5,
+    threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> list[Prediction]: ...
 def segment(
@@ -86,7 +87,7 @@ def segment(
     expression: str | Expressions,
     *,
     model: str | Path = "embedded",
-    threshold: float = 0.5,
+    threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction | list[Prediction]:
     """What the expression points at in the image; the model is loaded at the first call and kept for the next."""
@@ -130,7 +131,7 @@ def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module
             "unchanged copy."
         )
     try:
-        with torch.device("meta"):
+        with without_memory():
             system = build(checkpoint.card.system, config)
     except (RuntimeError, TypeError, OverflowError) as error:  # a tensor of more values than PyTorch can count
         reason = str(error).splitlines()[0].rstrip(".")
@@ -138,9 +139,6 @@ def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module
             f"{where} has a card that asks for weights of impossible size ({reason}); get an unchanged copy."
         ) from error
     native.fill(system, checkpoint.weights, where)
-    for part in system.modules():
-        if isinstance(part, Bert):
-            part.number()
     return system
 
 
