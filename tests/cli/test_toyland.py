@@ -72,7 +72,7 @@ def test_a_sheet_too_large_for_its_format_names_the_file(
 )
 def test_write_writes_a_tree(tmp_path: Path, layout: str, file: str) -> None:
     root = tmp_path / "data"
-    options = ["--layout", layout, "--scenes", "1", "--size", "48", "--subsets", "toyland+"]
+    options = ["--layout", layout, "--scenes", "1", "--size", "48", "--subset", "toyland+"]
     assert main(["toyland", "write", str(root), *options]) == 0
     assert (root / file).stat().st_size > 100
     assert not (root / "refcocog").exists()
@@ -81,13 +81,16 @@ def test_write_writes_a_tree(tmp_path: Path, layout: str, file: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["paint"], "has no 'paint'"),
+        (["paint"], "no command 'toyland paint'"),
         (["draw", "--domain", "sketh"], "Did you mean 'sketch'"),
-        (["draw", "--count", "0"], "--columns of 1 or more"),
-        (["write", "{tmp}", "--scenes", "0"], "--scenes of 1 or more"),
+        (["draw", "--count", "0"], "--count is 0; expected 1 or more"),
+        (["write", "{tmp}", "--scenes", "0"], "--scenes is 0; expected 1 or more"),
         (["draw", "--cuont", "2"], "Did you mean '--count'"),
-        (["draw", "--count", "two"], "The options are invalid"),
-        (["write"], "The options are invalid"),
+        (["draw", "--count", "two"], "--count is 'two'; expected a whole number"),
+        (["draw", "--subset", "toyland++"], "--subset is 'toyland++'; expected one of its choices"),
+        (["write"], "ROOT is missing"),
+        (["write", "{tmp}", "--size", "8"], "--size is 8; expected 32 or more"),
+        (["write", "{tmp}", "--subset", "toyworld"], "Toyland has no subset 'toyworld'"),
         (["write", "{full}"], "holds something already"),
         (
             ["draw", "--side", "48", "--count", "1", "--out", "{tmp}/sheet.what"],
@@ -113,7 +116,18 @@ def test_errors_are_one_sentence(
     assert output.out == ""
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["draw", "--help"], ["write", "--help"]])
-def test_help_is_printed(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    assert main(["toyland", *arguments]) == 0
-    assert "toyland" in capsys.readouterr().out
+def test_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["--help"]):
+        assert main(["toyland", *arguments]) == 0
+        assert "usage: deixis toyland draw" in capsys.readouterr().out
+    for verb, option in (("draw", "--paraphrases"), ("write", "--full-size")):
+        with pytest.raises(SystemExit) as ending:
+            main(["toyland", verb, "--help"])
+        assert not ending.value.code
+        assert option in capsys.readouterr().out
+
+
+def test_several_subsets_are_written_together(tmp_path: Path) -> None:
+    subsets = ["--subset", "toyland", "--subset", "toyland-g"]
+    assert main(["toyland", "write", str(tmp_path / "data"), "--scenes", "1", "--size", "48", *subsets]) == 0
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"images", "refcoco", "refcocog"}
