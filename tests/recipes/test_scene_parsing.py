@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from deixis.errors import DeixisError
 from deixis.recipes import scene_parsing as parsing
 from deixis.recipes.scene_parsing import ATTRIBUTES, Parsed, Pretraining, pretrain
-from deixis.toyland.packed import NOTHING, PackedToyland, pack
+from deixis.toyland.export.packing import pack
+from deixis.toyland.packed import BACKGROUND, PackedToyland
 from deixis.toyland.world import Toyland
 from deixis.training.state import State
 from deixis.vision.swin import Swin, SwinConfig
@@ -38,7 +39,7 @@ def test_a_patch_has_the_classes_of_the_thing_seen_at_its_middle(packed: Path) -
         for x in range(16):
             place = int(owner[4 * y + 2, 4 * x + 2])
             for name, values in ATTRIBUTES.items():
-                expected = 0 if place == NOTHING else 1 + values.index(things[place][name])
+                expected = 0 if place == BACKGROUND else 1 + values.index(things[place][name])
                 assert maps[name][y, x] == expected
 
 

@@ -22,8 +22,9 @@ from ..data.transforms import Preprocess
 from ..errors import InputError
 from ..files import replaced
 from ..models.scene_parsing import SceneParsing, SceneParsingConfig
-from ..toyland.packed import NOTHING, PackedToyland
-from ..toyland.scenes import COLOURS, KINDS, PATTERNS, SIZES
+from ..toyland.packed import BACKGROUND, PackedToyland
+from ..toyland.scene.kinds import KINDS
+from ..toyland.scene.scenes import COLOURS, PATTERNS, SIZES
 from ..training.optim import Optimiser, build
 from ..training.state import State, seed_step
 from ..vision.swin import SwinConfig
@@ -79,7 +80,7 @@ class Parsed(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         things = self.scenes.things(position)
         maps = {}
         for name, values in ATTRIBUTES.items():
-            table = np.zeros(NOTHING + 1, dtype=np.int64)
+            table = np.zeros(BACKGROUND + 1, dtype=np.int64)
             table[: len(things)] = [1 + values.index(thing[name]) for thing in things]
             maps[name] = torch.from_numpy(table[owner])
         return maps

@@ -19,9 +19,10 @@ from ..data.subsets import Concat
 from ..data.validation import Issues, validate
 from ..errors import InputError
 from ..records import Reader
-from ..toyland.packed import PackedToyland, pack
-from ..toyland.phrases import Register
-from ..toyland.telling import Extras
+from ..toyland.export.packing import pack
+from ..toyland.language.expressions import ExpressionOptions
+from ..toyland.packed import PackedToyland
+from ..toyland.scene.domains import SubsetName
 from ..toyland.world import Toyland
 from ..training.processes import processes
 
@@ -84,7 +85,7 @@ class ToylandData:
     epoch that draws one sentence of each object, 1 makes 11 %. Validation has none: the loop's IoU counts them 0.
     """
 
-    registers: tuple[Register, ...] = ("toyland", "toyland+", "toyland-g")
+    registers: tuple[SubsetName, ...] = ("toyland", "toyland+", "toyland-g")
     num_scenes: int = 20_000
     validation_scenes: int = 200
     validation_limit: int | None = 600
@@ -99,23 +100,23 @@ class ToylandData:
     def __post_init__(self) -> None:
         if not self.registers:
             raise InputError("Toyland needs a register; give toyland, toyland+ or toyland-g.")
-        Extras(no_target=self.no_target)  # raises where it is impossible
+        ExpressionOptions(no_target=self.no_target)  # raises where it is impossible
         check_limit(self.validation_limit)
 
     def readers(self) -> tuple[Reader, Reader]:
         """Training and validation, each over all registers."""
-        training = self._split("train", self.num_scenes, Extras(no_target=self.no_target))
-        return training, self._split("val", self.validation_scenes, Extras())
+        training = self._split("train", self.num_scenes, ExpressionOptions(no_target=self.no_target))
+        return training, self._split("val", self.validation_scenes, ExpressionOptions())
 
-    def _split(self, split: Literal["train", "val"], num_scenes: int, extras: Extras) -> Reader:
+    def _split(self, split: Literal["train", "val"], num_scenes: int, extras: ExpressionOptions) -> Reader:
         worlds = tuple(
             Toyland(
                 split=split,
-                register=register,
+                subset=register,
                 num_scenes=num_scenes,
                 size=self.size,
                 sentences_per_object=self.sentences_per_object,
-                extras=extras,
+                expression_options=extras,
             )
             for register in self.registers
         )
@@ -133,8 +134,8 @@ class ToylandData:
 def _check_drawn(place: Path, packed: PackedToyland, world: Toyland) -> None:
     """Raises DeixisError where the scenes of the folder are not drawn, or not spoken about, as the world's."""
     sentences = packed.sentences_per_object or world.sentences_per_object  # older folders do not tell
-    drawn = {"size": packed.size, "sentences_per_object": sentences, **vars(packed.extras)}
-    wanted = {"size": world.size, "sentences_per_object": world.sentences_per_object, **vars(world.extras)}
+    drawn = {"size": packed.size, "sentences_per_object": sentences, **vars(packed.expression_options)}
+    wanted = {"size": world.size, "sentences_per_object": world.sentences_per_object, **vars(world.expression_options)}
     if differing := [name for name in wanted if drawn[name] != wanted[name]]:
         came, asked = (", ".join(f"{name}={facts[name]:g}" for name in differing) for facts in (drawn, wanted))
         raise InputError(
