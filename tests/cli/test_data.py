@@ -61,7 +61,7 @@ def test_info_writes_a_sheet(root: Path, tmp_path: Path, capsys: pytest.CaptureF
 def test_broken_records_stop_or_are_counted(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     break_one(root)
     assert main(["data", "info", str(root)]) == 2
-    assert "data.jsonl, line 4, is no whole JSON" in capsys.readouterr().err
+    assert "data.jsonl, line 4, is not valid JSON" in capsys.readouterr().err
     assert main(["data", "info", str(root), "--skip-broken"]) == 0
     assert "1 broken record was left out" in capsys.readouterr().err
     assert main(["data", "info", str(root), "--skip-broken", "--json"]) == 0
@@ -142,7 +142,7 @@ def test_an_empty_set_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.jsonl").touch()
     assert main(["data", *arguments]) == 2
-    assert capsys.readouterr().err == "deixis: . holds no records; a data set with at least one is wanted.\n"
+    assert capsys.readouterr().err == "deixis: . holds no records; expected at least one.\n"
     assert not (tmp_path / "out").exists()
 
 

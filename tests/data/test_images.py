@@ -141,7 +141,7 @@ def flat_png(width: int, height: int) -> bytes:
 def test_a_bomb_is_refused_before_it_unfolds_and_the_limit_of_others_stays(tmp_path: Path) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     (tmp_path / "bomb.png").write_bytes(flat_png(20_001, 10_000))
-    with pytest.raises(DeixisError, match=r"bomb\.png would unfold to 20001x10000"):
+    with pytest.raises(DeixisError, match=r"bomb\.png has 20001x10000"):
         open_image(tmp_path / "bomb.png")
     assert limit == Image.MAX_IMAGE_PIXELS
     assert visuals.MAX_PIXELS >= 12_000 * 9_000

@@ -15,12 +15,12 @@ from deixis.cli import main
 from deixis.data.batches import Batches
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
-from deixis.zoo.loading import load
-from deixis.runs.data import StoredData, ToylandData
 from deixis.records import Reader
+from deixis.runs.data import StoredData, ToylandData
 from deixis.text.tokenizer import Tokenizer
 from deixis.toyland.writers import Tree
 from deixis.toyland.writers_several import write_grefcoco, write_phrasecut
+from deixis.zoo.loading import load
 
 SmallTree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "readers" / "test_refcoco.py"))["SmallTree"]
 SMALL = ToylandData(num_scenes=6, validation_scenes=1, size=48, packed=None)

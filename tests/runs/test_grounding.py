@@ -13,22 +13,22 @@ from torch import nn
 from deixis.checkpoints import native
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
+from deixis.models.late_fusion import LateFusionConfig
 from deixis.models.lavt import LAVTConfig
 from deixis.models.magnet import MagNetConfig
-from deixis.objectives.mask_grounding import GroundingConfig
-from deixis.models.late_fusion import LateFusionConfig
 from deixis.models.vega import VEGAConfig
+from deixis.objectives.mask_grounding import GroundingConfig
 from deixis.recipes.catalogue import RECIPES
-from deixis.runs.grounding import ground, optimiser_around, ungrounded
-from deixis.zoo.loading import load
-from deixis.runs.run import LEARNED, Run, execute
 from deixis.runs.data import ToylandData
-from deixis.zoo.systems import build, name_of
+from deixis.runs.grounding import ground, optimiser_around, ungrounded
+from deixis.runs.run import LEARNED, Run, execute
 from deixis.text.bert import BertConfig
 from deixis.training.optim import Optimiser, parameter_groups
 from deixis.training.schedule import Schedule
 from deixis.training.state import State
 from deixis.vision.swin import SwinConfig
+from deixis.zoo.loading import load
+from deixis.zoo.systems import build, name_of
 
 tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "training" / "tiny.py")))
 VISION = SwinConfig(embed_dim=4, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1), window=4, drop_path=0.1)

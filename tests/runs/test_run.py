@@ -13,23 +13,23 @@ from typing import Literal
 import pytest
 import torch
 
+from deixis.batch import Batch, Output
 from deixis.checkpoints import native
 from deixis.checkpoints.configs import from_dict, to_dict
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
 from deixis.models.magnet import MagNet, MagNetConfig
-from deixis.objectives.mask_grounding import GroundingConfig
 from deixis.models.vega import VEGA, VEGAConfig
+from deixis.objectives.mask_grounding import GroundingConfig
 from deixis.recipes.catalogue import RECIPES
-from deixis.zoo.loading import load
+from deixis.runs.data import StoredData, ToylandData
 from deixis.runs.initialise import StartFrom
 from deixis.runs.run import LEARNED, Run, execute, read_run
-from deixis.runs.data import StoredData, ToylandData
-from deixis.batch import Batch, Output
 from deixis.text.bert import BertConfig
 from deixis.training.optim import Optimiser
 from deixis.training.schedule import Schedule
 from deixis.vision.swin import SwinConfig
+from deixis.zoo.loading import load
 
 tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "training" / "tiny.py")))
 RUN = Run(

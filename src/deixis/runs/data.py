@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from ..data.batches import check_limit
+from ..data.readers.captions import CaptionedInstances
+from ..data.readers.formats import choose, open_splits
+from ..data.readers.jsonl import JsonlDataset
+from ..data.segmentation import Overlaps
 from ..data.subsets import Concat
 from ..data.validation import Issues, validate
-from ..data.readers.captions import CaptionedInstances
-from ..data.readers.jsonl import JsonlDataset
-from ..data.readers.formats import choose, open_splits
-from ..data.segmentation import Overlaps
-from ..errors import DeixisError, InputError
+from ..errors import InputError
 from ..records import Reader
 from ..toyland.packed import PackedToyland, pack
 from ..toyland.phrases import Register

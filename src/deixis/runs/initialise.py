@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from torch import Tensor, nn
 
 from ..checkpoints.native import WEIGHTS
-from ..errors import DeixisError, InputError
+from ..errors import InputError
 from ..layers.early_fusion import EarlyFusion
 from ..text.bert import Bert
 from ..text.pretrained import load_pretrained as load_bert

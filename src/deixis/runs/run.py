@@ -13,16 +13,16 @@ from torch import Tensor
 from ..checkpoints import native
 from ..checkpoints.configs import from_dict, to_dict
 from ..compiling import check_compiler
-from ..data.tools.leakage import leaks
 from ..data.batches import Batches, InOrder
+from ..data.tools.leakage import leaks
 from ..data.transforms import Preprocess
 from ..errors import InputError
 from ..files import replaced
+from ..models.late_fusion import LateFusionConfig
 from ..models.lavt import LAVTConfig
 from ..models.magnet import MagNetConfig
-from ..objectives.mask_grounding import GroundingConfig
-from ..models.late_fusion import LateFusionConfig
 from ..models.vega import VEGAConfig
+from ..objectives.mask_grounding import GroundingConfig
 from ..records import Reader
 from ..text.tokenizer import PUBLISHED, Tokenizer
 from ..training.engine import Precision
@@ -31,10 +31,10 @@ from ..training.optim import Optimiser
 from ..training.processes import processes
 from ..training.schedule import Schedule
 from ..training.state import STATE
+from ..zoo.systems import build, name_of
+from .data import Data
 from .grounding import ground, optimiser_around, ungrounded
 from .initialise import StartFrom, start
-from .data import Data
-from ..zoo.systems import build, name_of
 
 LEARNED = "learned"
 LEARNED_FROM = 20_000  # sentences at least, evenly spread, where there are as many; a grammar has no more to say

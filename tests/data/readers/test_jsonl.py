@@ -134,14 +134,14 @@ def test_a_csv_of_images_and_sentences_is_weak(root: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
-        ("{'image': 1}", r"data\.jsonl, line 2, is no whole JSON"),
-        ('{"image": "images/a.jpg", "expr', r"data\.jsonl, line 2, is no whole JSON"),
-        ("[1]", r"data\.jsonl, line 2: an object with 'image' and 'expression' is wanted"),
+        ("{'image': 1}", r"data\.jsonl, line 2, is not valid JSON"),
+        ('{"image": "images/a.jpg", "expr', r"data\.jsonl, line 2, is not valid JSON"),
+        ("[1]", r"data\.jsonl, line 2 is of type list; expected an object with 'image' and 'expression'"),
         ({"expression": "x"}, r"data\.jsonl, line 2 has no 'image'"),
         ({"image": "images/a.jpg"}, r"data\.jsonl, line 2 has no 'expression'"),
-        ({"image": "images/a.jpg", "expression": 5}, r"data\.jsonl, line 2 has no 'expression'"),
-        ({"video": "a.mp4", "expression": "x"}, r"line 2 is of a video; videos are recognised but not supported yet"),
-        (line(ids=[1]), r"line 2: 'ids' is an object"),
+        ({"image": "images/a.jpg", "expression": 5}, r"data\.jsonl, line 2 needs texts as captions, but 'expression'"),
+        ({"video": "a.mp4", "expression": "x"}, r"line 2 is of a video, which is not supported yet"),
+        (line(ids=[1]), r"line 2: 'ids' is of type list"),
         (line(expression="a \ud83d"), r"line 2 has a text that cannot be written as UTF-8 \(surrogates not allowed\)"),
         (line(ids={"sentence": "\ud83d"}), "line 2 has a text that cannot be written"),
         (line(image="\ud83d.jpg"), "line 2 has a text that cannot be written"),
@@ -163,23 +163,23 @@ def test_a_line_that_says_nothing_is_refused_or_counted(root: Path, broken: Any,
     [
         ({"mask": {"size": [16, 12], "counts": [192]}}, r"line 1: The mask is 16x12 .* image is 12x16"),
         ({"mask": {"size": [12, 16], "counts": [500]}}, r"line 1: Run lengths sum to 500"),
-        ({"mask": {"size": [12, 16], "counts": [-5, 197]}}, r"line 1: Uncompressed run lengths are whole numbers"),
+        ({"mask": {"size": [12, 16], "counts": [-5, 197]}}, r"line 1: Uncompressed run lengths must be whole numbers"),
         ({"mask": {"size": [12, 16], "counts": "ooooo"}}, "line 1: The run lengths"),
         ({"mask": {"size": [12, 16], "counts": ""}}, "line 1: The run lengths"),
         ({"mask": {"size": [12], "counts": ""}}, "line 1: Run lengths need"),
         ({"mask": {}}, "line 1: Run lengths need"),
-        ({"mask": [[1, 2], [3, 4]]}, "line 1: A polygon has 2 numbers"),
-        ({"mask": [[1, 2, 3, 4]]}, "line 1: A polygon has 4 numbers"),
-        ({"mask": [1, 2, 3, 4]}, "line 1: A polygon has 4 numbers"),
-        ({"mask": [["a"] * 6]}, "line 1: A polygon is a list of numbers"),
+        ({"mask": [[1, 2], [3, 4]]}, "line 1: The polygon has one point only"),
+        ({"mask": [[1, 2, 3, 4]]}, "line 1: The polygon has two points only"),
+        ({"mask": [1, 2, 3, 4]}, "line 1: The polygon has two points only"),
+        ({"mask": [["a"] * 6]}, "line 1: A polygon is .*; expected a list of numbers"),
         ({"mask": [[0, 0, 1e12, 0, 1, 1]]}, "line 1: A polygon leaves its image"),
-        ({"mask": 5}, "line 1: A mask is a list of polygons or run lengths"),
-        ({"mask": "none.png"}, r"none\.png is missing, but .* names it as its mask"),
-        ({"mask": "data.jsonl"}, r"the mask .*data\.jsonl is no whole picture"),
-        ({"mask": "large.png"}, r"the mask large\.png is 13x16 pixels, but its image is 12x16"),
-        ({"mask": "eps.png"}, r"line 1: the mask .*eps\.png is no whole picture \(cannot identify"),
-        ({"mask": "n" * 300 + ".png"}, r"line 1: the mask .* is no whole picture \(.*File name too long"),
-        ({"mask": "\ud83d.png"}, r"line 1 names '\\ud83d.png', which cannot be followed"),
+        ({"mask": 5}, "line 1: A mask is of type int; expected a list of polygons or run lengths"),
+        ({"mask": "none.png"}, r"none\.png is missing, but .*line 1 names it"),
+        ({"mask": "data.jsonl"}, r"the mask .*data\.jsonl is not an image"),
+        ({"mask": "large.png"}, r"the mask large\.png is 13x16 pixels \(height x width\), but its image is 12x16"),
+        ({"mask": "eps.png"}, r"line 1: the mask .*eps\.png is not an image"),
+        ({"mask": "n" * 300 + ".png"}, r"line 1 names 'n*', which cannot be a file \(File name too long"),
+        ({"mask": "\ud83d.png"}, r"line 1 names '\\ud83d.png', which cannot be a file name"),
         ({"mask": "../outside.png"}, "leaves"),
         ({"image": "../outside.png"}, "leaves"),
         ({"image": "/etc/hostname"}, "leaves"),
@@ -193,10 +193,10 @@ def test_a_line_that_says_nothing_is_refused_or_counted(root: Path, broken: Any,
         ({"image": "data.jsonl"}, r"line 1: .*data\.jsonl is not an image"),
         ({"size": [10**6, 10**6], "mask": []}, "line 1: A mask cannot be 1000000x1000000 pixels"),
         ({"size": [-12, -16], "mask": []}, "line 1: A mask cannot be -12x-16 pixels"),
-        ({"size": [1]}, "line 1: 'size' is height and width"),
+        ({"size": [1]}, "line 1: 'size' is '\\[1\\]'; expected height and width"),
         ({"size": [12, 17], "mask": POLYGON}, r"a\.jpg is 12x16 pixels .* says 12x17"),
-        ({"traits": ["small"]}, "line 1: 'traits' is an object"),
-        ({"traits": "small"}, "line 1: 'traits' is an object"),
+        ({"traits": ["small"]}, "line 1: 'traits' is of type list; expected an object"),
+        ({"traits": "small"}, "line 1: 'traits' is of type str; expected an object"),
     ],
 )
 def test_a_broken_record_is_named_when_it_is_read(root: Path, facts: dict[str, Any], sentence: str) -> None:
@@ -212,7 +212,7 @@ def test_a_broken_record_is_named_when_it_is_read(root: Path, facts: dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("side", "wrong"), [(10_000, r"is no whole picture \(.*truncated"), (30_000, "would unfold to 30000x30000 pixels")]
+    ("side", "wrong"), [(10_000, r"is a broken or truncated image \(.*truncated"), (30_000, "has 30000x30000 pixels")]
 )
 def test_a_mask_that_says_to_be_huge_is_one_sentence(root: Path, side: int, wrong: str) -> None:
     small = (root / "mask8.png").read_bytes()
@@ -237,7 +237,7 @@ def test_ids_are_unique_within_a_split_not_across_splits(root: Path) -> None:
     [
         ("name,words\na,b\n", r"data\.csv has the columns \['name', 'words'\]"),
         ("", r"data\.csv has the columns \[\]"),
-        ('image,expression\n"a.jpg,b\n', r"data\.csv, line \d, is no CSV"),
+        ('image,expression\n"a.jpg,b\n', r"data\.csv, line \d, is not valid CSV"),
         ("image,expression\na.jpg\n", r"data\.csv, line 2 has no 'expression'"),
     ],
 )
