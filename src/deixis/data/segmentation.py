@@ -179,7 +179,12 @@ def run_lengths(rle: Mapping[str, Any]) -> RLE:
 
 def _run_lengths(rle: Mapping[str, Any], height: int, width: int) -> RLE:
     size = rle.get("size")
-    if _is_pair(size) and size != [height, width] and all(isinstance(side, int) for side in size):
+    if (
+        isinstance(size, list)
+        and len(size) == 2
+        and size != [height, width]
+        and all(isinstance(side, int) for side in size)
+    ):
         raise WrongSizeError("The mask", (size[0], size[1]), (height, width))
     return run_lengths(rle)
 
