@@ -147,7 +147,7 @@ def test_a_folder_without_weights_and_a_foreign_file_are_told_apart(tmp_path: Pa
     with pytest.raises(DeixisError, match="deixis checkpoint convert"):
         load(tmp_path / "old.pth")
     (tmp_path / "notes.txt").write_text("not weights")
-    with pytest.raises(DeixisError, match="no safetensors file"):
+    with pytest.raises(DeixisError, match="not a safetensors file"):
         load(tmp_path / "notes.txt")
 
 
@@ -210,7 +210,7 @@ def test_a_card_with_numbers_out_of_range_is_one_sentence(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"text__width": 10**9}, r"of shape \[8, 8\], but the system wants \[8, 1000000000\]"),
+        ({"text__width": 10**9}, r"of shape \[8, 8\], but the system has \[8, 1000000000\]"),
         ({"text__width": 10**12}, "asks for weights of impossible size"),
         ({"text__positions": 10**9}, r"wants \[1000000000, 8\]"),
         ({"text__positions": 10**30}, "a number of 31 digits"),

@@ -60,6 +60,7 @@ def load(
         precision,
         name=str(name_or_path),
         compiled=compiled,
+        weights=place / native.WEIGHTS if place.is_dir() else place,
     )
 
 
@@ -69,7 +70,7 @@ def segment(
     expression: str,
     *,
     model: str | Path = "embedded",
-    threshold: float = 0.5,
+    threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction: ...
 @overload
@@ -78,7 +79,7 @@ def segment(
     expression: Expressions,
     *,
     model: str | Path = "embedded",
-    threshold: float = 0.5,
+    threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> list[Prediction]: ...
 def segment(
@@ -86,7 +87,7 @@ def segment(
     expression: str | Expressions,
     *,
     model: str | Path = "embedded",
-    threshold: float = 0.5,
+    threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction | list[Prediction]:
     """What the expression points at in the image; the model is loaded at the first call and kept for the next."""
