@@ -53,7 +53,7 @@ def test_info_writes_a_sheet(root: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert sheet.mode == "RGB"
         assert len(sheet.getcolors(1 << 24) or []) > 100
     assert main(["data", "info", str(root), "--sheet", str(tmp_path / "sheet.xyz")]) == 2
-    assert "must be a PNG" in capsys.readouterr().err
+    assert "is not a PNG" in capsys.readouterr().err
     assert main(["data", "info", str(root), "--sheet", str(root / "data.jsonl" / "sheet.png")]) == 2
     assert "sheet.png cannot be written: " in capsys.readouterr().err
 
@@ -80,7 +80,7 @@ def test_a_check_finds_what_only_pixels_tell(root: Path, capsys: pytest.CaptureF
 
 def test_audit_finds_nothing_where_nothing_is_shared(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "audit", str(root), "--against", str(root)]) == 0
-    assert "0 images and 0 of 1 sentences are in both" in capsys.readouterr().out
+    assert "0 images and 0 of 1 sentence are in both" in capsys.readouterr().out
 
 
 def test_audit_finds_what_is_shared_and_says_so_by_its_exit_code(
@@ -88,7 +88,7 @@ def test_audit_finds_what_is_shared_and_says_so_by_its_exit_code(
 ) -> None:
     command = ["data", "audit", str(root), "--against", str(root), "--train-split", "test"]
     assert main(command) == 1
-    assert "1 images and 1 of 1 sentences are in both" in capsys.readouterr().out
+    assert "1 image and 1 of 1 sentence are in both" in capsys.readouterr().out
     assert main([*command, "--json"]) == 1
     told = json.loads(capsys.readouterr().out)["splits"]["test"]
     assert told["shared_images"] == told["shared_sentences"] == 1
@@ -103,7 +103,7 @@ def test_convert_writes_what_info_reads(
 ) -> None:
     out = tmp_path / "out"
     assert main(["data", "convert", str(root), str(out), "--format", layout]) == 0
-    assert "3 samples of train, val, test are in" in capsys.readouterr().out
+    assert "Wrote 3 samples of train, val, test to" in capsys.readouterr().out
     assert main(["data", "info", str(out), "--json", "--check"]) == 0
     assert list(json.loads(capsys.readouterr().out)["splits"]) == ["train", "val", "test"]
     assert main(["data", "convert", str(root), str(out)]) == 2

@@ -38,10 +38,10 @@ class Issues:
         """How much was left out, and why, one line each for the first few."""
         if not self.broken and not self.dropped:
             return "Nothing is broken; nothing was left out."
-        parts = _counted(len(self.dropped), "part of a record was", "parts of records were")
+        parts = counted(len(self.dropped), "part of a record was", "parts of records were")
         listed = [
             *_listed(
-                f"{_counted(len(self.broken), 'broken record was', 'broken records were')} left out", self.broken, most
+                f"{counted(len(self.broken), 'broken record was', 'broken records were')} left out", self.broken, most
             ),
             *_listed(f"{parts} left out, and the rest kept", list(self.dropped), most),
         ]
@@ -49,16 +49,17 @@ class Issues:
 
     def check_summary(self) -> str:
         """What `validate` has read, and whether it is broken."""
-        what = _counted(self.num_images + self.num_masks, "photo or mask", "photos and masks")
+        what = counted(self.num_images + self.num_masks, "photo or mask", "photos and masks")
         wrong = len(self.broken) + len(self.dropped)
-        told = f"{what} read, {_counted(wrong, 'record', 'records') if wrong else 'none'} broken."
+        told = f"{what} read, {counted(wrong, 'record', 'records') if wrong else 'none'} broken."
         if self.num_cut:
-            cut = _counted(self.num_cut, "mask has", "masks have")
+            cut = counted(self.num_cut, "mask has", "masks have")
             told += f" {cut} blurred edges (lossy or resampled files), cut at half of the largest value."
         return told
 
 
-def _counted(number: int, one: str, several: str) -> str:
+def counted(number: int, one: str, several: str) -> str:
+    """`1 sample`, `2 samples`."""
     return f"{number:,} {one if number == 1 else several}"
 
 
