@@ -25,6 +25,7 @@ from ..segmentation import WrongSizeError
 FEW = 16  # values of a label map, an antialiased edge has as few; a lossy or a resampled mask has more
 _RANGE = 128  # a lossy mask's largest value; labels are counted from 0
 _BLUR = 2  # pixels over which an antialiased edge extends
+_BLEED = 3  # and over which a lossy one does in part
 
 
 class ReadMask(NamedTuple):
@@ -125,7 +126,7 @@ def _object(picture: _Picture) -> tuple[Bool[np.ndarray, "h w"], bool]:
     if not alpha.any():
         raise _UnclearError("is wholly transparent, but has several colours below; save it without transparency")
     # A cut-out. Where a mask was cut out rather than a photo, its own black is background too.
-    opaque = alpha > alpha.max() / 2
+    opaque = alpha > float(alpha.max()) / 2
     inside = np.unique(values[opaque], axis=0)
     blurred = bool(((alpha > 0) & (alpha < alpha.max())).any())
     if len(inside) == 1 or len(inside) > FEW:
@@ -151,7 +152,7 @@ def _of_values(picture: _Picture, values: Shaped[np.ndarray, "h w *c"]) -> tuple
         return values != 0, False
     if not _is_blurred(values, levels, picture.lossy):
         raise _several(picture)
-    return values > levels[-1] / 2, True
+    return values > float(levels[-1]) / 2, True
 
 
 def _one_hue(values: Shaped[np.ndarray, "h w 3"], packed: np.ndarray) -> bool:
@@ -162,29 +163,37 @@ def _one_hue(values: Shaped[np.ndarray, "h w 3"], packed: np.ndarray) -> bool:
         scale = colours @ brightest / (brightest @ brightest)
         return bool(np.abs(colours - scale[:, None] * brightest).max() <= 3)
     level = values.max(axis=-1)
-    bright = values[level > level.max() * 3 / 4].astype(int)
-    return bool((np.abs(bright - np.median(bright, axis=0)).max(axis=-1) <= 64).mean() >= 0.95)
+    bright = level > float(level.max()) * 3 / 4
+    inside = ~_grown(~bright, _BLEED)  # lossy compression mixes the hues at edges
+    chosen = values[inside if inside.any() else bright].astype(int)
+    near = np.abs(chosen - np.median(chosen, axis=0)).max(axis=-1) <= 64
+    return bool(near.mean() >= (0.98 if inside.any() else 0.9))
 
 
 def _is_blurred(values: Shaped[np.ndarray, "h w"], levels: np.ndarray, lossy: bool) -> bool:
-    """Whether the values are two, black and the largest, and what lies between them at edges.
+    """Whether nearly all values are close to black or to the largest, and those between them lie at edges.
 
-    Labels differ from that: their values lie close together, or fill areas.
+    Labels differ from that: their values are close together, fill areas, or are close to one end only.
     """
-    largest = levels[-1]
-    if levels[0] < 0 or (largest < _RANGE and values.dtype.kind != "f"):
+    smallest, largest = float(levels[0]), float(levels[-1])
+    if smallest < 0 or (largest < _RANGE and values.dtype.kind != "f"):
         return False
     low, high = values <= largest / 8, values >= largest * 7 / 8
     between = ~(low | high)
-    if not low.any() or between.mean() > 0.5:  # no background, or a photo
+    at_ends = (values <= largest / 16) | (values >= largest * 15 / 16)
+    if not low.any() or at_ends.mean() < 0.75:  # no background, or a photo
         return False
     if len(levels) == 2:
         return True
     flat = _is_flat(values)
     if len(levels) > FEW or lossy:
         return not between.any() or flat[between].mean() <= 0.5
-    rest = (values != levels[0]) & (values != largest)
-    at_edges = _grown(values == levels[0], _BLUR) & _grown(values == largest, _BLUR)
+    rings = ((levels > smallest) & (levels <= largest / 8)).any() and (
+        (levels < largest) & (levels >= largest * 7 / 8)
+    ).any()
+    rest = between if rings else (values != smallest) & (values != largest)
+    near_low, near_high = (low, high) if rings else (values == smallest, values == largest)
+    at_edges = _grown(near_low, _BLUR) & _grown(near_high, _BLUR)
     return not (rest & (flat | ~at_edges)).any()
 
 

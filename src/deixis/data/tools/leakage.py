@@ -111,8 +111,8 @@ def leaks(train: Reader, held: Reader) -> list[str]:
     if isinstance(source, RefCOCO | GRefCOCO):
         readers |= {split: source.sibling(split) for split in source.tree.splits if "test" in split}
     return [
-        f"The {name} split shares {len(shared):,} of its images with training (such as {shared[0]}): its scores will be "
-        "too high."
+        f"The {name} split shares {len(shared):,} of its images with training (such as {shared[0]}): its scores will "
+        "be too high."
         for name, reader in readers.items()
         if (shared := shared_images(train, reader))
     ]
