@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .errors import InputError
+from .files import is_lfs_pointer
 
 Weights = dict[str, Tensor]
 
@@ -28,9 +29,16 @@ def read_safetensors(path: Path) -> Weights:
     try:
         return load_file(path)
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
+        refuse_lfs_pointer(path)
         raise InputError(
             f"{path} is no safetensors file, or a truncated one ({_first(error)}); get a whole copy."
         ) from None
+
+
+def refuse_lfs_pointer(path: Path) -> None:
+    """Raises InputError where Git's pointer is in place of the weights."""
+    if is_lfs_pointer(path):
+        raise InputError(f"{path} is a Git LFS pointer, not the weights themselves; run `git lfs pull`.")
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
@@ -39,6 +47,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         start = file.read(512).lstrip()
     if not start:
         raise InputError(f"{path} is empty; download it again.")
+    refuse_lfs_pointer(path)
     if start[:1] == b"<":
         raise InputError(f"{path} is a web page, not a checkpoint; download the file itself.")
     try:

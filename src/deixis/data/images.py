@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from ..errors import DeixisError, InputError
+from ..files import LFS_START
 from ..records import still
 
 MAX_PIXELS = 200_000_000  # a 20,000x10,000 scan opens; a file with more is refused as an attack
@@ -163,7 +164,7 @@ def _formats() -> tuple[str, ...]:
 
 def _what_it_is(start: bytes) -> str:
     """What a file that is not an image is instead, and what to do."""
-    if start.startswith(b"version https://"):
+    if start == LFS_START[: len(start)]:
         return "is a Git LFS pointer, not the image itself; run `git lfs pull`"
     if _HEIF.match(start):
         return "is HEIF; install it with `pip install deixis[heif]`, or convert it to JPEG"
