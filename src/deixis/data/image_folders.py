@@ -6,29 +6,10 @@ from pathlib import Path
 
 # Of the formats that `images.py` reads. HEIF needs the extra; formats that start other programs are absent.
 IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *["png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "webp", "tif", "tiff", "bmp", "dib", "gif"],
-        *[
-            "ppm",
-            "pgm",
-            "pbm",
-            "pnm",
-            "pfm",
-            "jp2",
-            "j2k",
-            "j2c",
-            "jpc",
-            "jpf",
-            "jpx",
-            "avif",
-            "avifs",
-            "heic",
-            "heif",
-            "heics",
-            "heifs",
-            "hif",
-        ],
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+        *(".avif", ".avifs", ".heic", ".heif", ".heics", ".heifs", ".hif"),
     )
 )
 

@@ -164,7 +164,7 @@ def _formats() -> tuple[str, ...]:
 
 def _what_it_is(start: bytes) -> str:
     """What a file that is not an image is instead, and what to do."""
-    if start == LFS_START[: len(start)]:
+    if start.startswith(LFS_START[:16]):
         return "is a Git LFS pointer, not the image itself; run `git lfs pull`"
     if _HEIF.match(start):
         return "is HEIF; install it with `pip install deixis[heif]`, or convert it to JPEG"

@@ -118,9 +118,10 @@ def _without_fragments(parts: list[Any], height: int, width: int, where: str, is
         _check_extent(np.concatenate(polygons), height, width)
     wrong = [_wrong_with(each, height, width) if each is not None else "" for each in points]
     if len(parts) > 1 and any(wrong) and not all(wrong):
+        noted = Issues() if issues is None else issues
         for number, reason in enumerate(wrong, 1):
             if reason:
-                (issues or Issues()).drop(f"{where}: polygon {number} of {len(parts)} {reason}; remove it.")
+                noted.drop(f"{where}: polygon {number} of {len(parts)} {reason}; remove it.")
         return [part for part, reason in zip(parts, wrong, strict=True) if not reason]
     if reason := next(filter(None, wrong), ""):
         raise InputError(f"The polygon {reason}; expected the outline of an area.")

@@ -26,6 +26,7 @@ FEW = 16  # values of a label map, an antialiased edge has as few; a lossy or a 
 _RANGE = 128  # a lossy mask's largest value; labels are counted from 0
 _BLUR = 2  # pixels over which an antialiased edge extends
 _BLEED = 3  # and over which a lossy one does in part
+_BLOCK = 8  # pixels within which lossy compression rings
 
 
 class ReadMask(NamedTuple):
@@ -72,7 +73,14 @@ def _read(path: Path, where: str, ignore_exif: bool) -> _Picture:
     name = f"{where}: the mask {path}"
     with reading(name), opened(path, name) as image:
         image.load()
-        return _pixels(image if ignore_exif else upright(image), lossy=image.format in {"JPEG", "MPO"})
+        return _pixels(image if ignore_exif else upright(image), _is_lossy(image.format, path))
+
+
+def _is_lossy(kind: str | None, path: Path) -> bool:
+    if kind != "WEBP":
+        return kind in {"JPEG", "MPO", "AVIF", "HEIF"}
+    with path.open("rb") as file:
+        return b"VP8L" not in file.read(4096)  # the lossless kind of its image
 
 
 def _pixels(image: Image.Image, lossy: bool) -> _Picture:
@@ -187,14 +195,15 @@ def _is_blurred(values: Shaped[np.ndarray, "h w"], levels: np.ndarray, lossy: bo
         return True
     flat = _is_flat(values)
     if len(levels) > FEW or lossy:
-        return not between.any() or flat[between].mean() <= 0.5
-    rings = ((levels > smallest) & (levels <= largest / 8)).any() and (
-        (levels < largest) & (levels >= largest * 7 / 8)
-    ).any()
-    rest = between if rings else (values != smallest) & (values != largest)
-    near_low, near_high = (low, high) if rings else (values == smallest, values == largest)
-    at_edges = _grown(near_low, _BLUR) & _grown(near_high, _BLUR)
-    return not (rest & (flat | ~at_edges)).any()
+        return not between.any() or bool(flat[between].mean() <= 0.5)
+    edges = [_grown(low, steps) & _grown(high, steps) for steps in (_BLUR, _BLOCK)]
+    if (between & (flat | ~edges[0])).any():
+        return False
+    dark, bright = low & (values != smallest), high & (values != largest)
+    if dark.any() and bright.any():  # rings on both sides of an edge
+        return True
+    rings = dark | bright
+    return not rings.any() or bool(edges[1][rings].all() and flat[rings].mean() <= 0.1)
 
 
 def _is_flat(values: Shaped[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
