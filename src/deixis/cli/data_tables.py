@@ -17,14 +17,20 @@ def print_facts(title: str, facts: "Mapping[str, SplitFacts]", completeness: str
     from rich.table import Table
 
     some_lack = any(one.with_empty_mask or one.without_mask for one in facts.values())
-    spreads = "Words and areas: smallest / median / largest."
+    spreads = "Words and areas: smallest/median/largest."
     caption = f"{spreads} Empty, no mask: share of the samples." if some_lack else spreads
     table = Table(title=title, caption=f"{caption}\n{completeness}".strip(), box=SIMPLE_HEAD, pad_edge=False)
+    table.collapse_padding = True
     headings = ["split", "images", "objects", "sentences", "words per\nsentence", "mask area,\n% of photo"]
     for heading in [*headings, "empty\nmask", "no\nmask"] if some_lack else headings:
         is_first = heading == "split"
         table.add_column(
-            heading, justify="left" if is_first else "right", no_wrap=not is_first, overflow="fold", vertical="bottom"
+            heading,
+            justify="left" if is_first else "right",
+            no_wrap=not is_first,
+            overflow="fold",
+            min_width=len("split"),
+            vertical="bottom",
         )
     for split, one in facts.items():
         counts = (f"{number:,}" for number in (one.images, one.objects, one.expressions))
@@ -40,7 +46,7 @@ def _spread(spread: "Spread | None", factor: float, digits: int) -> str:
     if spread is None:
         return "-"
     values = (spread.smallest, spread.median, spread.largest)
-    return " / ".join(f"{factor * value:.{digits}f}" for value in values)
+    return "/".join(f"{factor * value:.{digits}f}" for value in values)
 
 
 def print_audit(first: str, second: str, found: "Audit") -> None:

@@ -76,7 +76,8 @@ def as_rle(
         error.args = (f"{where}: {error}",)
         raise
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise InputError(f"{where}: {error}") from error
+        text = str(error)
+        raise InputError(text if text.startswith(where) else f"{where}: {text}") from error
 
 
 def _parts(segmentation: list[Any]) -> list[Any]:

@@ -50,12 +50,14 @@ class Issues:
     def check_summary(self) -> str:
         """What `validate` has read, and whether it is broken."""
         what = counted(self.num_images + self.num_masks, "photo or mask", "photos and masks")
-        wrong = len(self.broken) + len(self.dropped)
-        told = f"{what} read, {counted(wrong, 'record', 'records') if wrong else 'none'} broken."
+        wrong = counted(len(self.broken), "record", "records") if self.broken else "none"
+        facts = [f"{what} read", f"{wrong} broken"]
+        if self.dropped:
+            facts.append(f"{counted(len(self.dropped), 'part', 'parts')} of records left out")
         if self.num_cut:
-            cut = counted(self.num_cut, "mask has", "masks have")
-            told += f" {cut} blurred edges (lossy or resampled files), cut at half of the largest value."
-        return told
+            cut = counted(self.num_cut, "mask", "masks")
+            facts.append(f"{cut} with blurred edges (lossy or resampled) cut at half of the largest value")
+        return f"{', '.join(facts)}."
 
 
 def counted(number: int, one: str, several: str) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from deixis import masks
 from deixis.data.readers.jsonl import JsonlDataset
+from deixis.data.readers.options import ReadOptions
 from deixis.data.validation import Issues, validate
 from deixis.errors import DeixisError
 
@@ -106,6 +107,50 @@ def test_lines_may_say_who_they_are_and_to_which_split_they_belong(root: Path) -
         JsonlDataset(root, "test")
 
 
+@pytest.mark.parametrize("key", ["expression", "sentence", "caption", "text", "description"])
+def test_the_sentence_has_any_usual_key(root: Path, key: str) -> None:
+    assert JsonlDataset(write(root, {"image": "images/a.jpg", key: "the square"}))[0].expression == "the square"
+
+
+@pytest.mark.parametrize("key", ["expressions", "sentences", "captions"])
+def test_a_line_may_have_several_sentences(root: Path, key: str) -> None:
+    reader = JsonlDataset(write(root, {"image": "images/a.jpg", key: ["one", "two"], "mask": POLYGON}, line()))
+    assert [(ids.object, ids.sentence) for ids in reader.ids] == [("1", "1_0"), ("1", "1_1"), ("2", "2")]
+    assert [sample.expression for sample in reader] == ["one", "two", "the square"]
+    assert reader[0].mask == reader[1].mask != reader[2].mask
+
+
+@pytest.mark.parametrize(("label", "area"), [(1, 16), (2, 9), ("any", 25), ([2, 2, 2], 9)])
+def test_a_label_chooses_among_the_objects_of_a_mask_file(root: Path, label: Any, area: int) -> None:
+    labels = SQUARE.astype(np.uint8)
+    labels[8:11, 10:13] = 2
+    Image.fromarray(labels).save(root / "labels.png")
+    write(root, line(mask="labels.png", label=label), line(mask="labels.png"))
+    assert JsonlDataset(root)[0].traits == {"area": area}
+    with pytest.raises(DeixisError, match=r"line 2: the mask labels\.png has several values: 0, 1, 2; say which"):
+        JsonlDataset(root)[1]
+
+
+@pytest.mark.parametrize(
+    "mask", ["masks\\square.png", "masks/square.png", "mine/masks/square.png", "masks%2Fsquare.png"]
+)
+def test_mask_files_are_found_as_photos_are(root: Path, mask: str) -> None:
+    (root / "masks").mkdir()
+    Image.fromarray(SQUARE).save(root / "masks" / "square.png")
+    assert JsonlDataset(write(root, line(mask=mask)))[0].traits == {"area": 16}
+
+
+def test_photos_may_lie_elsewhere_where_that_is_allowed(root: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "photos"
+    elsewhere.mkdir()
+    (root / "images" / "a.jpg").rename(elsewhere / "a.jpg")
+    write(root, line(image="a.jpg"), line(image=str(elsewhere / "a.jpg")))
+    assert JsonlDataset(root, options=ReadOptions(images=elsewhere))[0].visual.read().shape == (1, 12, 16, 3)
+    assert JsonlDataset(root, options=ReadOptions(allow_outside=True))[1].visual.read().shape == (1, 12, 16, 3)
+    with pytest.raises(DeixisError, match=r"line 2 names .*, which leaves"):
+        JsonlDataset(root)[1]
+
+
 def test_files_named_after_splits_are_splits(root: Path) -> None:
     write(root, line(), line(), name="train.jsonl")
     write(root, line(), name="val.jsonl")
@@ -138,7 +183,10 @@ def test_a_csv_of_images_and_sentences_is_weak(root: Path) -> None:
         ('{"image": "images/a.jpg", "expr', r"data\.jsonl, line 2, is not valid JSON"),
         ("[1]", r"data\.jsonl, line 2 is of type list; expected an object with 'image' and 'expression'"),
         ({"expression": "x"}, r"data\.jsonl, line 2 has no 'image'"),
-        ({"image": "images/a.jpg"}, r"data\.jsonl, line 2 has no 'expression'"),
+        (
+            {"image": "images/a.jpg", "phrase": "x"},
+            r"data\.jsonl, line 2 has no 'expression'; expected a text\. Its keys are image, phrase: .* --text-key",
+        ),
         ({"image": "images/a.jpg", "expression": 5}, r"data\.jsonl, line 2 needs texts as captions, but 'expression'"),
         ({"video": "a.mp4", "expression": "x"}, r"line 2 is of a video, which is not supported yet"),
         (line(ids=[1]), r"line 2: 'ids' is of type list"),

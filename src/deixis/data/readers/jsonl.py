@@ -197,7 +197,10 @@ def _rows(line: _Line, split: str, text_key: str | None) -> list[Row]:
         raise InputError(f"{where} has no 'image'; expected the name of a file.")
     texts = sentences_of(record, where, text_key)
     if not texts:
-        raise InputError(f"{where} has no {text_key or 'expression'!r}; expected a text.")
+        raise InputError(
+            f"{where} has no {text_key or 'expression'!r}; expected a text. Its keys are {', '.join(map(str, record))}"
+            ": name the key of the sentences with --text-key."
+        )
     check_text([record.get(name) for name in _TEXTS], where)
     ids = record.get("ids") or {}
     if not isinstance(ids, Mapping):
