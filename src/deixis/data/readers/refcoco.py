@@ -32,7 +32,7 @@ class RefCOCO(TreeSplit):
     """The sentences of one split, in the order in which the published code reads them.
 
     `sentences`: `raw` as the published code of LAVT and its followers uses them, or the cleaned `sent`.
-    `overlaps`: `published` drops the pixels where parts of one object overlap, as that code does.
+    `overlaps`: `published` drops the pixels where parts of one object overlap, as the published code does.
     """
 
     def __init__(
