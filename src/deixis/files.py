@@ -8,6 +8,8 @@ from pathlib import Path
 
 from .errors import InputError
 
+LFS_START = b"version https://git-lfs"
+
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
@@ -61,6 +63,15 @@ def complete_or_absent(folder: Path) -> Iterator[Path]:
             os.replace(part, place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether the file is what Git stores in place of a large file, which `git lfs pull` fetches."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64).startswith(LFS_START)
+    except OSError:
+        return False
 
 
 def _refuse_full(place: Path, named: Path, part: Path | None = None) -> None:

@@ -133,7 +133,7 @@ def paint(
 
 
 def outline(mask: Bool[np.ndarray, "h w"], thickness: int = 1) -> Bool[np.ndarray, "h w"]:
-    """The cells of the mask that lie within `thickness` steps of its outside; the picture's border does not count as outside."""
+    """The cells of the mask within `thickness` steps of its outside; beyond the picture's border is not outside."""
     inner = mask.copy()
     for _ in range(thickness):
         padded = np.pad(inner, 1, mode="edge")

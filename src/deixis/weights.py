@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from .errors import ModelError
+from .errors import InputError, ModelError
+from .files import is_lfs_pointer
 
 Weights = dict[str, Tensor]
 
@@ -30,9 +31,16 @@ def read_safetensors(path: Path) -> Weights:
     try:
         return load_file(path)
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
+        refuse_lfs_pointer(path)
         raise ModelError(
             f"{path} is not a safetensors file, or is truncated ({_first_line(error)}); download it again."
         ) from None
+
+
+def refuse_lfs_pointer(path: Path) -> None:
+    """Raises InputError where Git's pointer is in place of the weights."""
+    if is_lfs_pointer(path):
+        raise InputError(f"{path} is a Git LFS pointer, not the weights themselves; run `git lfs pull`.")
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
@@ -41,6 +49,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         start = file.read(512).lstrip()
     if not start:
         raise ModelError(f"{path} is empty; download it again.")
+    refuse_lfs_pointer(path)
     if start[:1] == b"<":
         raise ModelError(f"{path} is a web page, not a checkpoint; download the file itself.")
     try:

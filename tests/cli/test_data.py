@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from deixis.cli import main
+from deixis.cli.data_tables import print_facts
+from deixis.data.tools.statistics import SplitFacts, Spread
 
 MINI = Path(__file__).parents[2] / ".." / "shared" / "data" / "refcoco_mini"
 BOX = [[0, 0, 4, 0, 4, 4, 0, 4]]
@@ -53,7 +55,7 @@ def test_info_writes_a_sheet(root: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert sheet.mode == "RGB"
         assert len(sheet.getcolors(1 << 24) or []) > 100
     assert main(["data", "info", str(root), "--sheet", str(tmp_path / "sheet.xyz")]) == 2
-    assert "must be a PNG" in capsys.readouterr().err
+    assert "is not a PNG" in capsys.readouterr().err
     assert main(["data", "info", str(root), "--sheet", str(root / "data.jsonl" / "sheet.png")]) == 2
     assert "sheet.png cannot be written: " in capsys.readouterr().err
 
@@ -61,7 +63,7 @@ def test_info_writes_a_sheet(root: Path, tmp_path: Path, capsys: pytest.CaptureF
 def test_broken_records_stop_or_are_counted(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     break_one(root)
     assert main(["data", "info", str(root)]) == 2
-    assert "data.jsonl, line 4, is no whole JSON" in capsys.readouterr().err
+    assert "data.jsonl, line 4, is not valid JSON" in capsys.readouterr().err
     assert main(["data", "info", str(root), "--skip-broken"]) == 0
     assert "1 broken record was left out" in capsys.readouterr().err
     assert main(["data", "info", str(root), "--skip-broken", "--json"]) == 0
@@ -78,9 +80,93 @@ def test_a_check_finds_what_only_pixels_tell(root: Path, capsys: pytest.CaptureF
     assert "1 broken record was left out" in capsys.readouterr().err
 
 
+def test_a_check_ends_with_one_sentence(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "info", str(root), "--check"]) == 0
+    assert capsys.readouterr().out.endswith("\n6 photos and masks read, none broken.\n")
+    soft = Image.new("L", (90, 80))
+    soft.paste(255, (13, 9, 51, 60))
+    soft.save(root / "soft.jpg", quality=40)
+    lines = [
+        {"image": "val.png", "expression": "soft", "mask": "soft.jpg", "split": "val"},
+        {"image": "val.png", "expression": "with a point", "mask": [*BOX, [1, 1]], "split": "val"},
+    ]
+    with (root / "data.jsonl").open("a") as file:
+        file.write("\n" + "\n".join(map(json.dumps, lines)))
+    break_one(root)
+    assert main(["data", "info", str(root), "--check", "--skip-broken"]) == 0
+    told = capsys.readouterr()
+    assert told.out.endswith(
+        "\n7 photos and masks read, 1 record broken, 1 part of records left out, 1 mask with blurred edges (lossy or "
+        "resampled) cut at half of the largest value.\n"
+    )
+    assert "1 broken record was left out:\n" in told.err
+    assert "1 part of a record was left out, and the rest kept:\n" in told.err
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+@pytest.mark.parametrize("split", ["val", "testA", "a split with a long name of its own"])
+def test_the_table_fits_80_columns_with_all_its_headings(
+    split: str, lacking: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    spread = Spread(0.001, 0.3, 0.456, 0.7, 1.0, 0.5)
+    facts = SplitFacts(
+        images=123_287,
+        objects=196_771,
+        expressions=1_142_209,
+        looked_at=1000,
+        without_mask=1000 * lacking,
+        with_empty_mask=120 * lacking,
+        words=Spread(1.0, 3.0, 4.0, 5.0, 121.0, 3.5),
+        mask_shares=spread,
+        heights=spread,
+        widths=spread,
+        broken=0,
+    )
+    print_facts("a/long/path: refcoco", {split: facts}, "a part of the published set")
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    headings = ["split", "images", "objects", "sentences", "words per", "sentence", "mask area,", "% of photo"]
+    for text in [*headings, *(["empty", "no", "mask", "100%", "12%"] if lacking else [])]:
+        assert text in shown
+    for number in ("123,287", "196,771", "1,142,209", "1/4/121", "0.1/45.6/100.0"):
+        assert number in shown
+    assert split[:5] in shown
+
+
+def test_sentences_under_another_key_are_read_by_an_option(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "data.jsonl").write_text((root / "data.jsonl").read_text().replace('"expression"', '"Satz"'))
+    assert main(["data", "info", str(root)]) == 2
+    assert "name the key of the sentences with --text-key" in capsys.readouterr().err
+    assert main(["data", "info", str(root), "--text-key", "Satz", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["splits"]["val"]["expressions"] == 1
+
+
+def test_one_sample_is_singular(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "convert", str(root), str(tmp_path / "out"), "--split", "val"]) == 0
+    assert capsys.readouterr().out == f"Wrote 1 sample of val to {tmp_path / 'out'}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["info", ".", "--chek"], "There is no option '--chek'. Did you mean '--check'?"),
+        (["info", ".", "--examples", "many"], "--examples is 'many'; expected a whole number."),
+        (["convert", ".", "out", "--format", "json"], "--format is 'json'; expected one of its choices."),
+        (["info", ".", "--exif", "turned"], "--exif is 'turned'; expected one of its choices."),
+        (["convert", "."], "OUT is missing; `deixis data convert --help` shows the options."),
+    ],
+)
+def test_options_are_checked_in_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"deixis: {sentence}")
+
+
 def test_audit_finds_nothing_where_nothing_is_shared(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "audit", str(root), "--against", str(root)]) == 0
-    assert "0 images and 0 of 1 sentences are in both" in capsys.readouterr().out
+    assert "0 images and 0 of 1 sentence are in both" in capsys.readouterr().out
 
 
 def test_audit_finds_what_is_shared_and_says_so_by_its_exit_code(
@@ -88,7 +174,7 @@ def test_audit_finds_what_is_shared_and_says_so_by_its_exit_code(
 ) -> None:
     command = ["data", "audit", str(root), "--against", str(root), "--train-split", "test"]
     assert main(command) == 1
-    assert "1 images and 1 of 1 sentences are in both" in capsys.readouterr().out
+    assert "1 image and 1 of 1 sentence are in both" in capsys.readouterr().out
     assert main([*command, "--json"]) == 1
     told = json.loads(capsys.readouterr().out)["splits"]["test"]
     assert told["shared_images"] == told["shared_sentences"] == 1
@@ -103,7 +189,7 @@ def test_convert_writes_what_info_reads(
 ) -> None:
     out = tmp_path / "out"
     assert main(["data", "convert", str(root), str(out), "--format", layout]) == 0
-    assert "3 samples of train, val, test are in" in capsys.readouterr().out
+    assert "Wrote 3 samples of train, val, test to" in capsys.readouterr().out
     assert main(["data", "info", str(out), "--json", "--check"]) == 0
     assert list(json.loads(capsys.readouterr().out)["splits"]) == ["train", "val", "test"]
     assert main(["data", "convert", str(root), str(out)]) == 2
@@ -142,7 +228,7 @@ def test_an_empty_set_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.jsonl").touch()
     assert main(["data", *arguments]) == 2
-    assert capsys.readouterr().err == "deixis: . holds no records; a data set with at least one is wanted.\n"
+    assert capsys.readouterr().err == "deixis: . holds no records; expected at least one.\n"
     assert not (tmp_path / "out").exists()
 
 

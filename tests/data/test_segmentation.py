@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deixis import masks
-from deixis.data.segmentation import as_rle
+from deixis.data.segmentation import as_rle, says_nothing
+from deixis.data.validation import Issues
 from deixis.errors import DeixisError
 
 
@@ -77,3 +78,92 @@ def test_published_overlaps_are_those_of_a_sum() -> None:
     summed = sum(masks.decode(masks.from_polygons([box], 12, 12)).astype(int) for box in boxes)
     assert np.array_equal(masks.decode(as_rle(boxes, 12, 12, "x", "published")), summed == 1)
     assert np.array_equal(masks.decode(as_rle(boxes, 12, 12, "x")), np.asarray(summed) > 0)
+
+
+BOX = [40, 30, 100, 30, 100, 70, 40, 70]
+AREA = 2400
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        BOX,
+        [BOX],
+        [[[40, 30], [100, 30], [100, 70], [40, 70]]],
+        [[40, 30], [100, 30], [100, 70], [40, 70]],
+        [[40, 30, 70, 30, 70, 70, 40, 70], [[70, 30], [100, 30], [100, 70], [70, 70]]],
+        {"size": [120, 160], "counts": [4830, *[40, 80] * 59, 40, 7250]},
+    ],
+)
+def test_every_form_of_one_block_is_the_same_mask(segmentation: Any) -> None:
+    mask = np.zeros((120, 160), dtype=bool)
+    mask[30:70, 40:100] = True
+    np.testing.assert_array_equal(masks.decode(as_rle(segmentation, 120, 160, "x")), mask)
+
+
+@pytest.mark.parametrize(
+    "polygon",
+    [
+        [x / 160 if k % 2 == 0 else x / 120 for k, x in enumerate(BOX)],
+        [0, 0, 1, 0, 1, 1],
+        [0.2, 0.2, 0.9, 0.2, 0.5, 0.9],
+    ],
+)
+def test_fractions_of_the_photo_are_refused(polygon: list[float]) -> None:
+    with pytest.raises(DeixisError, match="here: The polygon's coordinates look like fractions of the photo"):
+        as_rle([polygon], 120, 160, "here")
+    assert as_rle([[0, 0, 1, 0, 1, 1]], 2, 2, "a photo of two pixels")["size"] == [2, 2]
+
+
+@pytest.mark.parametrize("shift", [(160, 0), (0, 120), (-100, 0), (0, -70), (1000, 1000)])
+def test_a_polygon_outside_is_refused_with_its_extent_and_one_across_the_border_is_clipped(
+    shift: tuple[int, int],
+) -> None:
+    moved = [value + shift[k % 2] for k, value in enumerate(BOX)]
+    extent = f"x {moved[0]} to {moved[2]}, y {moved[1]} to {moved[5]}, in 120x160 pixels"
+    with pytest.raises(DeixisError, match=f"here: The polygon lies outside its photo: {extent}"):
+        as_rle([moved], 120, 160, "here")
+    across = [value + shift[k % 2] * 0.5 for k, value in enumerate(BOX)]
+    if max(shift) < 1000:
+        assert 0 < masks.area(as_rle([across], 120, 160, "here")) <= AREA
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("others", [[], [BOX]])
+def test_a_coordinate_that_is_not_finite_says_so(number: float, others: list[Any]) -> None:
+    with pytest.raises(DeixisError, match="here: A polygon has a coordinate that is not finite"):
+        as_rle([*others, [*BOX[:-1], number]], 120, 160, "here")
+
+
+@pytest.mark.parametrize("fragment", [[50, 50], [10, 10, 20, 20], [10, 10, 20, 20, 10, 10]])
+def test_a_fragment_alone_is_refused_also_where_issues_skip(fragment: list[int]) -> None:
+    issues = Issues(skip=True)
+    with pytest.raises(DeixisError, match=r"here: The polygon (has one point|has two points|is a line)"):
+        as_rle([fragment], 120, 160, "here", issues=issues)
+    assert masks.area(as_rle([BOX, fragment], 120, 160, "here", issues=issues)) == AREA
+    assert [*issues.dropped] == [f"here: polygon 2 of 2 {_reason(fragment)}; remove it."]
+    as_rle([BOX, fragment], 120, 160, "here", issues=issues)
+    assert len(issues.dropped) == 1  # a record that is read twice is noted once
+
+
+def _reason(fragment: list[int]) -> str:
+    return "has one point only" if len(fragment) == 2 else "has two points only"
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "facts", "nothing"),
+    [
+        (None, {}, True),
+        ([[]], {}, True),
+        ([[], []], {"bbox": [1, 1, 2, 2]}, True),
+        ([], {"bbox": [1, 1, 2, 2]}, True),
+        ([], {"area": 4}, True),
+        ([], {}, False),
+        ([], {"area": 0}, False),
+        ([], {"area": 0, "bbox": [0, 0, 0, 0]}, False),
+        ([BOX], {"bbox": [1, 1, 2, 2]}, False),
+        ({"size": [1, 1], "counts": [1]}, {"bbox": [1, 1, 2, 2]}, False),
+    ],
+)
+def test_a_record_says_nothing_or_that_its_mask_is_empty(segmentation: Any, facts: Any, nothing: bool) -> None:
+    assert says_nothing(segmentation, facts) == nothing

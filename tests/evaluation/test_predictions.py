@@ -99,10 +99,10 @@ def test_an_expression_has_several_masks_under_average_precision_only(tmp_path: 
 GOOD = {"id": "0", "rle": rle(2, 2)}
 MISTAKES = {
     "line 2: not JSON": [GOOD, "{nonsense"],
-    "line 1: not a JSON object": ["[1, 2]"],
+    "line 2: not a JSON object": [GOOD, "[1, 2]"],
     "line 1: no mask": [{"id": "0"}],
     "line 1: no mask; expected 'rle'": [{"id": "0", "rle": {"size": [6], "counts": "x"}}],
-    "line 1: not JSON .maximum recursion depth": ["[" * 200_000],
+    "line 2: not JSON .maximum recursion depth": [GOOD, "[" * 200_000],
     "line 1: 'score' is 'high'; expected a finite number": [{**GOOD, "score": "high"}],
     "line 1: 'score' is True; expected a finite number": [{**GOOD, "score": True}],
     "line 1: 'score' is inf; expected a finite number": [{**GOOD, "score": float("inf")}],
@@ -121,6 +121,38 @@ MISTAKES = {
 def test_each_error_names_file_and_line(tmp_path: Path, sentence: str, lines: list[Any]) -> None:
     with pytest.raises(DeixisError, match=rf"masks\.jsonl, {sentence}"):
         scored(tmp_path, lines)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    "who", [{"image_id": "image1"}, {"id": 2}, {"image_id": "image1", "id": "2", "category_id": 1}]
+)
+def test_a_list_of_cocos_results_is_read(tmp_path: Path, who: dict[str, Any], indent: int | None) -> None:
+    results = [{**who, "segmentation": rle(2, 4), "score": 0.5}, {"id": "0", "segmentation": rle(2, 2)}]
+    (tmp_path / "results.json").write_text(json.dumps(results, indent=indent))
+    found = list(Predictions(tmp_path / "results.json", Rectangles()).scored(PROTOCOLS["full"]))
+    assert [(one.ids.sentence, one.best.area, one.best.score) for one in found] == [("2", 8, 0.5), ("0", 4, 1.0)]
+
+
+def test_a_result_of_an_image_with_several_sentences_needs_an_id(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps([{"image_id": "image0", "segmentation": rle(2, 4)}]))
+    with pytest.raises(DeixisError, match=r"results\.json, result 1: no 'id', and image_id 'image0' has 2 sentences"):
+        list(Predictions(tmp_path / "results.json", Rectangles()).scored(PROTOCOLS["full"]))
+
+
+@pytest.mark.parametrize("counts", [[0, 2, 4, 2, 40], [0, 2, 4, 2, 4, 0, 36], [0, 2, 4, 2, 40, 0]])
+def test_uncompressed_run_lengths_are_read(tmp_path: Path, counts: list[int]) -> None:
+    (found,) = scored(tmp_path, [{"id": "0", "rle": {"size": [6, 8], "counts": counts}}])
+    assert (found.best.intersection, found.best.area) == (4, 4)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\n\n"])
+def test_a_file_of_any_encoding_is_read(tmp_path: Path, encoding: str, newline: str) -> None:
+    lines = [json.dumps({"id": str(number), "rle": rle(2, 2)}) for number in range(3)]
+    (tmp_path / "masks.jsonl").write_bytes(newline.join([*lines, ""]).encode(encoding))
+    found = list(Predictions(tmp_path / "masks.jsonl", Rectangles()).scored(PROTOCOLS["full"]))
+    assert [one.ids.sentence for one in found] == ["0", "1", "2"]
 
 
 def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from ..errors import InputError, ModelError, did_you_mean
 from ..files import replaced
 from ..metrics.calibration import Calibration
 from ..records import MaskRule
-from ..weights import check_finite, tensors_in
+from ..weights import check_finite, refuse_lfs_pointer, tensors_in
 from .configs import from_dict, to_dict
 
 WEIGHTS, CARD, VOCABULARY = "model.safetensors", "card.json", "vocab.txt"
@@ -159,6 +159,7 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             header = dict(opened.metadata() or {})
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no iterator
     except (SafetensorError, OSError) as error:
+        refuse_lfs_pointer(file)
         raise InputError(f"{file} is not a safetensors file, or is truncated ({error}); get a whole copy.") from error
     weights = tensors_in(weights, file)
     check_finite(weights, file)

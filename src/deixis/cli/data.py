@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from ..errors import InputError, did_you_mean
+from ..progress import ProgressBar
+from .data_tables import audit_as_json, print_audit, print_facts
+from .options import parse
 
 if TYPE_CHECKING:
+    from ..data.readers.options import ReadOptions
     from ..data.tools.leakage import Audit
-    from ..data.tools.statistics import SplitFacts, Spread
     from ..data.validation import Issues
     from ..records import Reader
 
@@ -23,67 +25,71 @@ usage: deixis data info PATH [--sheet OUT.png] [--check]
        deixis data audit A --against B
        deixis data convert PATH OUT --format jsonl|coco
 
-Look at data sets as they were downloaded; nothing is converted first.
+Look at data sets as they were downloaded, or at your own: docs/own-data.md lists what is read.
 
-`deixis data VERB --help` says more."""
+`deixis data VERB --help` shows the options of a verb."""
 
-Path_ = Annotated[Path, tyro.conf.Positional]
+DataPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Which data set of those at the path, and what to do with broken records."""
+    """Which data set at the path is read, and how."""
 
     dataset: str | None = None
-    """refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder or coco; found out by itself where one is there."""
+    """refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder or coco; detected where the path holds one."""
     split_by: str | None = None
-    """unc, umd or google."""
+    """The authors of the splits: unc, umd or google."""
+    text_key: str | None = None
+    """The key of the sentences in your own records, where it is not a usual one."""
+    exif: Literal["turn", "ignore"] = "turn"
+    """Turn your own photos upright as EXIF says, or read them as stored."""
     skip_broken: bool = False
-    """Leave broken records out and count them at the end, instead of stopping at the first."""
+    """Leave out broken records and list them at the end, instead of stopping at the first."""
     json: bool = False
     """Print one JSON object for programs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfoOptions(Source):
-    """What is there: splits, sentence lengths, mask sizes, and a contact sheet of examples."""
+    """Show the splits, the lengths of the sentences and the sizes of the masks."""
 
-    path: Path_
-    sheet: Path | None = None
-    """Write examples as PNG."""
+    path: DataPath
+    sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
+    """Draw examples with their masks."""
     split: str | None = None
     """Look at one split only."""
     examples: int = 12
     """How many examples the sheet shows."""
     check: bool = False
-    """Read every image and mask to the last pixel."""
+    """Read every image and every mask completely."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions(Source):
-    """Images that are in the training split of PATH and in the test splits of another set; exit code 1 if any are."""
+    """Find images of PATH's training split in the test splits of another set; the exit code is 1 if there are any."""
 
-    path: Path_
+    path: DataPath
     against: Path
     """The data set whose test splits must not be trained on."""
     train_split: str = "train"
     """The split of PATH that is trained on."""
     test_split: str | None = None
-    """The split of the other set; every split with test in its name if none is given, else val."""
+    """The split of the other set; without it every split with test in its name, or else val."""
     against_dataset: str | None = None
     """As --dataset, of the other set."""
     against_split_by: str | None = None
     """As --split-by, of the other set."""
     hash: bool = False
-    """Compare what all images look like, even where ids tell which are the same."""
+    """Compare how all images look, also where their ids are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions(Source):
-    """Write any data set as JSONL with run-length masks, or as COCO JSON with captions, beside its images."""
+    """Write a data set as JSONL with run-length masks, or as COCO JSON with captions, beside its images."""
 
-    path: Path_
-    out: Path_
+    path: DataPath
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     format: Literal["jsonl", "coco"] = "jsonl"
     """The layout to write."""
     split: str | None = None
@@ -105,39 +111,38 @@ def main(arguments: list[str]) -> int:
         raise InputError(f"There is no command 'data {verb}'. {did_you_mean(verb, verbs)}")
     options, run = verbs[verb]
     try:
-        parsed = tyro.cli(
-            options,
-            prog=f"deixis data {verb}",
-            args=rest,
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
-    except SystemExit as stopped:  # tyro has already said why
-        return int(stopped.code or 0)
+        parsed = parse(options, rest, f"deixis data {verb}")
+    except SystemExit:  # the help is printed
+        return 0
     return run(parsed)
 
 
 def _info(options: InfoOptions) -> int:
-    from ..data.readers import formats as opening
-    from ..data.tools import statistics as inspection
+    from ..data.readers import formats
+    from ..data.tools import statistics
     from ..data.validation import Issues, validate
 
     issues = Issues(skip=options.skip_broken)
-    name = opening.detect_format(options.path, options.dataset)
+    name = formats.detect_format(options.path, options.dataset)
     readers: Mapping[str, Reader] = _open(options.path, options, options.split, issues)
-    told = inspection.completeness(readers)
+    completeness = statistics.completeness(readers)
     if options.check:
-        with _progress("checking", sum(map(len, readers.values()))) as advance:
-            readers = {split: validate(reader, issues, advance) for split, reader in readers.items()}
-    with _progress("looking", sum(map(inspection.num_looked_at, readers.values()))) as advance:
-        facts = inspection.describe(readers, issues, advance)
+        with ProgressBar("checking", sum(map(len, readers.values()))) as bar:
+            readers = {split: validate(reader, issues, bar.advance) for split, reader in readers.items()}
+    with ProgressBar("measuring", sum(map(statistics.num_sampled, readers.values()))) as bar:
+        facts = statistics.describe(readers, issues, bar.advance)
     if options.sheet is not None:
         _write_sheet(readers, options.sheet, options.examples, issues)
     if options.json:
-        splits = inspection.as_json(facts)
-        _print_json({"path": str(options.path), "dataset": name, "completeness": told, "splits": splits}, issues)
+        splits = statistics.as_json(facts)
+        _print_json(
+            {"path": str(options.path), "dataset": name, "completeness": completeness, "splits": splits}, issues
+        )
     else:
-        _show_facts(options.path, name, facts, told)
-    _show_broken(issues, options)
+        print_facts(f"{options.path}: {name}", facts, completeness)
+    _print_broken(issues, options)
+    if options.check and not options.json:
+        print(issues.check_summary())
     return 0
 
 
@@ -150,7 +155,7 @@ def _audit(options: AuditOptions) -> int:
     train = options.train_split if options.train_split in ours or len(ours) > 1 else next(iter(ours))
     if train not in ours:
         raise InputError(f"{options.path} has no split {train!r}; name one of {', '.join(ours)} with --train-split.")
-    against = Source(dataset=options.against_dataset, split_by=options.against_split_by)
+    against = Source(dataset=options.against_dataset, split_by=options.against_split_by, exif=options.exif)
     theirs = _open(options.against, against, options.test_split, issues)
     if options.test_split is None:
         tests = [split for split in theirs if "test" in split] or [split for split in theirs if split == "val"]
@@ -159,40 +164,47 @@ def _audit(options: AuditOptions) -> int:
     for split, reader in theirs.items():
         pair = list(images_of(ours[train])), list(images_of(reader))
         total = sum(map(len, pair)) if options.hash or needs_looks(*pair) else 0
-        with _progress(f"hashing {split}", total) as advance:
-            found[split] = audit(ours[train], reader, options.hash, issues, advance)
+        with ProgressBar(f"hashing {split}", total) as bar:
+            found[split] = audit(ours[train], reader, options.hash, issues, bar.advance)
     if options.json:
-        told = {split: _audit_json(one) for split, one in found.items()}
-        _print_json({"train": f"{options.path} {train}", "against": str(options.against), "splits": told}, issues)
+        splits = {split: audit_as_json(one) for split, one in found.items()}
+        _print_json({"train": f"{options.path} {train}", "against": str(options.against), "splits": splits}, issues)
     else:
         for split, one in found.items():
-            _show_audit(f"{options.path} {train}", f"{options.against} {split}", one)
-    _show_broken(issues, options)
+            print_audit(f"{options.path} {train}", f"{options.against} {split}", one)
+    _print_broken(issues, options)
     return 1 if any(one.shared for one in found.values()) else 0
 
 
 def _convert(options: ConvertOptions) -> int:
     from ..data.tools.conversion import convert
-    from ..data.validation import Issues
+    from ..data.validation import Issues, counted
 
     issues = Issues(skip=options.skip_broken)
     readers = _open(options.path, options, options.split, issues)
-    with _progress("converting", sum(map(len, readers.values()))) as advance:
-        written = convert(readers, options.out, options.format, issues, advance)
+    with ProgressBar("converting", sum(map(len, readers.values()))) as bar:
+        written = convert(readers, options.out, options.format, issues, bar.advance)
     if options.json:
         _print_json({"out": str(options.out), "format": options.format, "samples": written}, issues)
     else:
-        print(f"{written:,} samples of {', '.join(readers)} are in {options.out}")
-    _show_broken(issues, options)
+        print(f"Wrote {counted(written, 'sample', 'samples')} of {', '.join(readers)} to {options.out}")
+    _print_broken(issues, options)
     return 0
 
 
 def _open(path: Path, source: Source, split: str | None, issues: "Issues") -> "Mapping[str, Reader]":
     from ..data.readers.formats import open_data, open_splits
 
+    read = _read_options(source)
     if split is not None:
-        return {split: open_data(path, split, source.dataset, source.split_by, issues)}
-    return open_splits(path, source.dataset, source.split_by, issues)
+        return {split: open_data(path, split, source.dataset, source.split_by, issues, options=read)}
+    return open_splits(path, source.dataset, source.split_by, issues, options=read)
+
+
+def _read_options(source: Source) -> "ReadOptions":
+    from ..data.readers.options import ReadOptions
+
+    return ReadOptions(text_key=source.text_key, exif=source.exif)
 
 
 def _write_sheet(readers: "Mapping[str, Reader]", out: Path, count: int, issues: "Issues") -> None:
@@ -202,89 +214,16 @@ def _write_sheet(readers: "Mapping[str, Reader]", out: Path, count: int, issues:
     from ..predict.prediction import write_picture
 
     if out.suffix.lower() != ".png":
-        raise InputError(f"The sheet {out} must be a PNG; give a name that ends in .png.")
+        raise InputError(f"The sheet {out} is not a PNG; give a name that ends in .png.")
     share = max(1, -(-count // max(1, len(readers))))
     shown = [sample for reader in readers.values() for sample in examples(reader, share, issues)]
     write_picture(out, Image.fromarray(contact_sheet(shown[:count])))
 
 
-def _show_facts(path: Path, name: str, facts: "Mapping[str, SplitFacts]", told: str) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{path}: {name}", caption=told or None, box=SIMPLE_HEAD, pad_edge=False)
-    some_lack = any(one.with_empty_mask or one.without_mask for one in facts.values())
-    headings = ["split", "images", "objects", "sentences", "words", "mask, % of image"]
-    for heading in [*headings, "empty", "no mask"] if some_lack else headings:
-        table.add_column(heading, justify="left" if heading == "split" else "right", no_wrap=True)
-    for split, one in facts.items():
-        counts = (f"{number:,}" for number in (one.images, one.objects, one.expressions))
-        share = 100 / max(1, one.looked_at)
-        rest = (f"{one.with_empty_mask * share:.0f}%", f"{one.without_mask * share:.0f}%") if some_lack else ()
-        table.add_row(split, *counts, _spread(one.words, 1.0, 0), _spread(one.mask_shares, 100.0, 1), *rest)
-    Console().print(table)
+def _print_json(content: dict[str, Any], issues: "Issues") -> None:
+    print(json.dumps({**content, "broken": [*issues.broken, *issues.dropped]}, indent=2, ensure_ascii=False))
 
 
-def _spread(spread: "Spread | None", factor: float, digits: int) -> str:
-    """Smallest, median and largest."""
-    if spread is None:
-        return "-"
-    values = (spread.smallest, spread.median, spread.largest)
-    return " / ".join(f"{factor * value:.{digits}f}" for value in values)
-
-
-def _show_audit(first: str, second: str, found: "Audit") -> None:
-    how = "ids and looks" if found.compared_looks else "ids"
-    sentences = f"{found.leaked_sentences:,} of {found.second_sentences:,} sentences"
-    print(
-        f"{first} ({found.first_images:,} images) against {second} ({found.second_images:,} images), by {how}: "
-        f"{found.leaked_images:,} images and {sentences} are in both"
-    )
-    for one in found.shared[:20]:
-        near = f", {one.distance} of 128 bits differ" if one.match == "looks" else ""
-        print(f"  {one.first} = {one.second} (by {one.match}{near}; {one.sentences} sentences)")
-    if len(found.shared) > 20:
-        print(f"  … and {len(found.shared) - 20:,} more; --json lists all")
-
-
-def _audit_json(found: "Audit") -> dict[str, Any]:
-    return {
-        "train_images": found.first_images,
-        "test_images": found.second_images,
-        "test_sentences": found.second_sentences,
-        "shared_images": found.leaked_images,
-        "shared_sentences": found.leaked_sentences,
-        "compared_looks": found.compared_looks,
-        "shared": [
-            {
-                "train_image": one.first,
-                "test_image": one.second,
-                "match": one.match,
-                "sentences": one.sentences,
-                "distance": one.distance,
-            }
-            for one in found.shared
-        ],
-    }
-
-
-def _print_json(told: dict[str, Any], issues: "Issues") -> None:
-    print(json.dumps({**told, "broken": issues.broken}, indent=2, ensure_ascii=False))
-
-
-def _show_broken(issues: "Issues", options: Source) -> None:
+def _print_broken(issues: "Issues", options: Source) -> None:
     if options.skip_broken and not options.json:
         print(issues.summary(), file=sys.stderr)
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr that shows itself where someone is looking."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ..data.image_folders import IMAGE_SUFFIXES, find_images
 from ..errors import DeixisError, InputError
 from .model_options import ModelOptions
 from .options import parse
@@ -20,24 +21,6 @@ if TYPE_CHECKING:
 
     from ..predict.prediction import Prediction
 
-IMAGE_ENDINGS = frozenset(
-    (
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".heic",
-        ".j2k",
-        ".jp2",
-        ".jpeg",
-        ".jpg",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    )
-)
 LONGEST_STEM = 255 - len("--99999-evidence.png")  # bytes for photo and sentence; file systems allow 255
 EPILOGUE = """
 An argument that names an existing file or folder, or ends like an image (.jpg, .png, .webp …), is an image; a folder
@@ -131,16 +114,18 @@ def _images_and_sentences(options: SegmentOptions) -> tuple[list[Path], list[str
 
 
 def _is_image(argument: str) -> bool:
-    if Path(argument).suffix.lower() in IMAGE_ENDINGS:
+    if Path(argument).suffix.lower() in IMAGE_SUFFIXES:
         return True
     return bool(argument.strip()) and os.path.exists(argument)  # unlike Path's, False for what is not a path
 
 
 def _inside(folder: Path) -> list[Path]:
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
-    if not images:
+    found = find_images(folder)
+    if summary := found.summary():
+        print(f"deixis: {folder}: {summary}", file=sys.stderr)
+    if not found.images:
         raise InputError(f"The folder {str(folder)!r} has no images; for a sentence of that name use --text.")
-    return images
+    return list(found.images)
 
 
 def _pictures(images: list[Path]) -> Iterator[tuple[Path, "np.ndarray | None"]]:

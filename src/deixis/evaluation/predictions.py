@@ -2,17 +2,23 @@
 
 A line is `{"id": sentence id, "rle": {...}, "score": 0.9}`, or has `image`, `object`, `sentence` instead of `id`;
 `score` is optional. A system with several masks for an expression writes one line for each, one after the other.
+One JSON list of COCO's results is read, too: `segmentation` for `rle`, and `image_id` where an image has one sentence.
 """
 
+import codecs
+import io
 import json
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from .. import masks
+from ..data.readers.json_files import parse
+from ..data.readers.text_files import read_text_file
+from ..data.segmentation import run_lengths
 from ..errors import DeixisError, InputError
 from ..masks import RLE
 from ..metrics.protocols import ScoringProtocol
@@ -22,7 +28,7 @@ from ..records import Reader
 
 @dataclass(frozen=True, slots=True)
 class PredictedMask:
-    """One line of a predictions file."""
+    """One line of a predictions file, or one result of a list."""
 
     line: int
     position: int  # of its expression in the reader
@@ -42,6 +48,7 @@ class Predictions:
         """
         self.path, self.reader, self.allow_unknown, self.left_out = path, reader, allow_unknown, left_out
         self.num_unknown = 0
+        self._unit = "line"
         self.positions = {ids.sentence: position for position, ids in enumerate(reader.ids)}
         self.seen = bytearray(len(reader.ids))  # one byte an expression: 1 where the file has a mask
         if len(self.positions) != len(reader.ids):
@@ -78,42 +85,47 @@ class Predictions:
         try:
             return score_expression(sample, [(one.rle, one.score) for one in answers], rules)
         except DeixisError as error:
-            raise InputError(f"{self.path}, line {answers[0].line}: {error}") from None
+            raise self._error(answers[0].line, str(error).rstrip(".")) from None
 
     def _lines(self) -> Iterator[PredictedMask]:
         try:
-            file = self.path.open("rb")
+            is_list = _first_byte(self.path) == b"["
+            self._unit = "result" if is_list else "line"
+            numbered = _json_list(self.path) if is_list else self._json_lines()
+            for number, fields in numbered:
+                if (parsed := self._parse(number, fields)) is not None:
+                    yield parsed
         except OSError as error:
             raise InputError(f"The predictions {self.path} cannot be read: {error.strerror}.") from None
-        with file:
-            for number, line in enumerate(file, start=1):
-                if line.strip() and (parsed := self._parse(number, line)) is not None:
-                    yield parsed
 
-    def _parse(self, number: int, line: bytes) -> PredictedMask | None:
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise self._error(number, f"not JSON ({error})") from None
+    def _json_lines(self) -> Iterator[tuple[int, Any]]:
+        for number, line in enumerate(_text_lines(self.path), start=1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise self._error(number, f"not JSON ({error})") from None
+
+    def _parse(self, number: int, fields: Any) -> PredictedMask | None:
         if not isinstance(fields, dict):
             raise self._error(number, "not a JSON object; expected {'id', 'rle', 'score'}")
-        rle = fields.get("rle")
-        if not isinstance(rle, dict) or not _is_size(rle.get("size")) or not isinstance(rle.get("counts"), str):
-            raise self._error(number, "no mask; expected 'rle': {'size': [height, width], 'counts': text}")
+        rle = fields.get("rle", fields.get("segmentation"))
+        if not isinstance(rle, dict) or not _is_size(rle.get("size")) or not isinstance(rle.get("counts"), str | list):
+            raise self._error(number, "no mask; expected 'rle': {'size': [height, width], 'counts': run lengths}")
         try:
-            masks.check_counts(rle["counts"], rle["size"][0] * rle["size"][1])
+            mask = run_lengths(rle)
         except ValueError as error:
             raise self._error(number, str(error).rstrip(".")) from None
         score = fields.get("score", 1.0)
         if not _is_finite(score):
             raise self._error(number, f"'score' is {repr(score)[:40]}; expected a finite number")
         position = self._position(number, fields)
-        if position is None:
-            return None
-        return PredictedMask(number, position, RLE(size=rle["size"], counts=rle["counts"]), float(score))
+        return None if position is None else PredictedMask(number, position, mask, float(score))
 
     def _position(self, number: int, fields: dict[str, Any]) -> int | None:
         sentence = fields.get("id", fields.get("sentence"))
+        if sentence is None and "image_id" in fields:
+            sentence = self._only_sentence(number, str(fields["image_id"]))
         if sentence is None:
             raise self._error(number, "no 'id'; expected the id of a sentence (or image, object and sentence)")
         position = self.positions.get(str(sentence))
@@ -128,8 +140,47 @@ class Predictions:
                 raise self._error(number, f"{name} {fields[name]!r}, but sentence {sentence!r} belongs to {known!r}")
         return position
 
+    def _only_sentence(self, number: int, image: str) -> str:
+        """The sentence of an image that has one, as COCO's results name images only."""
+        sentences = self._sentences_of.get(image, [])
+        if len(sentences) != 1:
+            raise self._error(
+                number,
+                f"no 'id', and image_id {image!r} has {len(sentences)} sentences in this split; add the 'id' of the "
+                "sentence to each result",
+            )
+        return sentences[0]
+
+    @cached_property
+    def _sentences_of(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for ids in self.reader.ids:
+            found.setdefault(ids.image, []).append(ids.sentence)
+        return found
+
     def _error(self, number: int, what: str) -> InputError:
-        return InputError(f"{self.path}, line {number}: {what}.")
+        return InputError(f"{self.path}, {self._unit} {number}: {what}.")
+
+
+def _first_byte(path: Path) -> bytes:
+    """The first byte that is not space; nothing where the file has another encoding than UTF-8."""
+    with path.open("rb") as file:
+        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+
+
+def _text_lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        start = file.read(4)
+        if json.detect_encoding(start).startswith("utf-8"):
+            file.seek(3 if start.startswith(codecs.BOM_UTF8) else 0)
+            yield from file
+            return
+    yield from io.BytesIO(read_text_file(path).data)
+
+
+def _json_list(path: Path) -> Iterator[tuple[int, Any]]:
+    """The results of a JSON list, as COCO's tools write them, numbered from 1."""
+    return enumerate(parse(path.read_bytes(), path), start=1)
 
 
 def _is_size(size: Any) -> bool:

@@ -85,7 +85,7 @@ def test_each_split_may_have_a_file_of_its_own(tmp_path: Path) -> None:
         ({"id": 5, "captions": ["a"], "ids": {"sentences": 5}}, "annotation 5 needs texts as captions"),
         ({"id": 5, "caption": 7}, "annotation 5 needs texts as captions"),
         ({"id": 5, "caption": "x", "image_id": 9}, "annotation 5 is on image 9"),
-        ({"id": 5, "caption": "a \ud83d"}, r"annotation 5 has a text .* \(surrogates not allowed\); mend it"),
+        ({"id": 5, "caption": "a \ud83d"}, r"annotation 5 has a text .* \(surrogates not allowed\); correct it"),
         ({"id": 5, "caption": "x", "ids": {"sentences": ["\ud83d"]}}, "annotation 5 has a text that cannot be written"),
         ({"id": 5, "caption": "x", "traits": {"colour": "\ud83d"}}, "annotation 5 has a text that cannot be written"),
     ],
@@ -100,12 +100,11 @@ def test_broken_captions_are_named_or_counted(tmp_path: Path, annotation: dict[s
         assert len(issues) == 1
 
 
-def test_an_annotation_that_is_no_json_is_counted(tmp_path: Path) -> None:
+def test_a_file_that_is_not_json_is_named_with_the_place(tmp_path: Path) -> None:
     file = write(tmp_path, {"id": 5, "caption": "x"}, {"id": 6, "caption": "a cup"}) / "data.json"
     file.write_text(file.read_text().replace('"x"', "x"))
-    issues = Issues(skip=True)
-    assert len(CaptionedInstances(file, issues=issues)) == 1
-    assert "annotation 5, is no whole JSON" in issues.broken[0]
+    with pytest.raises(DeixisError, match=r"data\.json is not valid JSON \(Expecting value: line 1 column 142"):
+        CaptionedInstances(file, issues=Issues(skip=True))
 
 
 def test_a_folder_without_json_is_refused(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_missing_file_names_the_download(root: Path, file: str) -> None:
 def test_a_target_that_is_not_there_is_refused_or_counted(root: Path) -> None:
     refs = root / "grefcoco" / "grefs(unc).json"
     refs.write_text(refs.read_text().replace("[1, 3]", "[1, 9]"))
-    with pytest.raises(DeixisError, match="ref 3 means annotation 9"):
+    with pytest.raises(DeixisError, match="ref 3 refers to annotation 9"):
         GRefCOCO(root)
     issues = Issues(skip=True)
     assert list(GRefCOCO.every_split(root, issues=issues)) == ["val", "testB"]
@@ -108,5 +108,5 @@ def test_a_target_that_is_not_there_is_refused_or_counted(root: Path) -> None:
 
 def test_a_refs_file_that_is_no_json_is_named(root: Path) -> None:
     (root / "grefcoco" / "grefs(unc).json").write_text("[{")
-    with pytest.raises(DeixisError, match=r"grefs\(unc\)\.json is no whole JSON"):
+    with pytest.raises(DeixisError, match=r"grefs\(unc\)\.json is not valid JSON"):
         GRefCOCO(root)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from deixis import masks
 from deixis.data.readers.jsonl import JsonlDataset
+from deixis.data.readers.options import ReadOptions
 from deixis.data.validation import Issues, validate
 from deixis.errors import DeixisError
 
@@ -106,6 +107,50 @@ def test_lines_may_say_who_they_are_and_to_which_split_they_belong(root: Path) -
         JsonlDataset(root, "test")
 
 
+@pytest.mark.parametrize("key", ["expression", "sentence", "caption", "text", "description"])
+def test_the_sentence_has_any_usual_key(root: Path, key: str) -> None:
+    assert JsonlDataset(write(root, {"image": "images/a.jpg", key: "the square"}))[0].expression == "the square"
+
+
+@pytest.mark.parametrize("key", ["expressions", "sentences", "captions"])
+def test_a_line_may_have_several_sentences(root: Path, key: str) -> None:
+    reader = JsonlDataset(write(root, {"image": "images/a.jpg", key: ["one", "two"], "mask": POLYGON}, line()))
+    assert [(ids.object, ids.sentence) for ids in reader.ids] == [("1", "1_0"), ("1", "1_1"), ("2", "2")]
+    assert [sample.expression for sample in reader] == ["one", "two", "the square"]
+    assert reader[0].mask == reader[1].mask != reader[2].mask
+
+
+@pytest.mark.parametrize(("label", "area"), [(1, 16), (2, 9), ("any", 25), ([2, 2, 2], 9)])
+def test_a_label_chooses_among_the_objects_of_a_mask_file(root: Path, label: Any, area: int) -> None:
+    labels = SQUARE.astype(np.uint8)
+    labels[8:11, 10:13] = 2
+    Image.fromarray(labels).save(root / "labels.png")
+    write(root, line(mask="labels.png", label=label), line(mask="labels.png"))
+    assert JsonlDataset(root)[0].traits == {"area": area}
+    with pytest.raises(DeixisError, match=r"line 2: the mask labels\.png has several values: 0, 1, 2; say which"):
+        JsonlDataset(root)[1]
+
+
+@pytest.mark.parametrize(
+    "mask", ["masks\\square.png", "masks/square.png", "mine/masks/square.png", "masks%2Fsquare.png"]
+)
+def test_mask_files_are_found_as_photos_are(root: Path, mask: str) -> None:
+    (root / "masks").mkdir()
+    Image.fromarray(SQUARE).save(root / "masks" / "square.png")
+    assert JsonlDataset(write(root, line(mask=mask)))[0].traits == {"area": 16}
+
+
+def test_photos_may_lie_elsewhere_where_that_is_allowed(root: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "photos"
+    elsewhere.mkdir()
+    (root / "images" / "a.jpg").rename(elsewhere / "a.jpg")
+    write(root, line(image="a.jpg"), line(image=str(elsewhere / "a.jpg")))
+    assert JsonlDataset(root, options=ReadOptions(images=elsewhere))[0].visual.read().shape == (1, 12, 16, 3)
+    assert JsonlDataset(root, options=ReadOptions(allow_outside=True))[1].visual.read().shape == (1, 12, 16, 3)
+    with pytest.raises(DeixisError, match=r"line 2 names .*, which leaves"):
+        JsonlDataset(root)[1]
+
+
 def test_files_named_after_splits_are_splits(root: Path) -> None:
     write(root, line(), line(), name="train.jsonl")
     write(root, line(), name="val.jsonl")
@@ -134,14 +179,17 @@ def test_a_csv_of_images_and_sentences_is_weak(root: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
-        ("{'image': 1}", r"data\.jsonl, line 2, is no whole JSON"),
-        ('{"image": "images/a.jpg", "expr', r"data\.jsonl, line 2, is no whole JSON"),
-        ("[1]", r"data\.jsonl, line 2: an object with 'image' and 'expression' is wanted"),
+        ("{'image': 1}", r"data\.jsonl, line 2, is not valid JSON"),
+        ('{"image": "images/a.jpg", "expr', r"data\.jsonl, line 2, is not valid JSON"),
+        ("[1]", r"data\.jsonl, line 2 is of type list; expected an object with 'image' and 'expression'"),
         ({"expression": "x"}, r"data\.jsonl, line 2 has no 'image'"),
-        ({"image": "images/a.jpg"}, r"data\.jsonl, line 2 has no 'expression'"),
-        ({"image": "images/a.jpg", "expression": 5}, r"data\.jsonl, line 2 has no 'expression'"),
-        ({"video": "a.mp4", "expression": "x"}, r"line 2 is of a video; videos are recognised but not supported yet"),
-        (line(ids=[1]), r"line 2: 'ids' is an object"),
+        (
+            {"image": "images/a.jpg", "phrase": "x"},
+            r"data\.jsonl, line 2 has no 'expression'; expected a text\. Its keys are image, phrase: .* --text-key",
+        ),
+        ({"image": "images/a.jpg", "expression": 5}, r"data\.jsonl, line 2 needs texts as captions, but 'expression'"),
+        ({"video": "a.mp4", "expression": "x"}, r"line 2 is of a video, which is not supported yet"),
+        (line(ids=[1]), r"line 2: 'ids' is of type list"),
         (line(expression="a \ud83d"), r"line 2 has a text that cannot be written as UTF-8 \(surrogates not allowed\)"),
         (line(ids={"sentence": "\ud83d"}), "line 2 has a text that cannot be written"),
         (line(image="\ud83d.jpg"), "line 2 has a text that cannot be written"),
@@ -163,23 +211,23 @@ def test_a_line_that_says_nothing_is_refused_or_counted(root: Path, broken: Any,
     [
         ({"mask": {"size": [16, 12], "counts": [192]}}, r"line 1: The mask is 16x12 .* image is 12x16"),
         ({"mask": {"size": [12, 16], "counts": [500]}}, r"line 1: Run lengths sum to 500"),
-        ({"mask": {"size": [12, 16], "counts": [-5, 197]}}, r"line 1: Uncompressed run lengths are whole numbers"),
+        ({"mask": {"size": [12, 16], "counts": [-5, 197]}}, r"line 1: Uncompressed run lengths must be whole numbers"),
         ({"mask": {"size": [12, 16], "counts": "ooooo"}}, "line 1: The run lengths"),
         ({"mask": {"size": [12, 16], "counts": ""}}, "line 1: The run lengths"),
         ({"mask": {"size": [12], "counts": ""}}, "line 1: Run lengths need"),
         ({"mask": {}}, "line 1: Run lengths need"),
-        ({"mask": [[1, 2], [3, 4]]}, "line 1: A polygon has 2 numbers"),
-        ({"mask": [[1, 2, 3, 4]]}, "line 1: A polygon has 4 numbers"),
-        ({"mask": [1, 2, 3, 4]}, "line 1: A polygon has 4 numbers"),
-        ({"mask": [["a"] * 6]}, "line 1: A polygon is a list of numbers"),
+        ({"mask": [[1, 2], [3, 4]]}, "line 1: The polygon has one point only"),
+        ({"mask": [[1, 2, 3, 4]]}, "line 1: The polygon has two points only"),
+        ({"mask": [1, 2, 3, 4]}, "line 1: The polygon has two points only"),
+        ({"mask": [["a"] * 6]}, "line 1: A polygon is .*; expected a list of numbers"),
         ({"mask": [[0, 0, 1e12, 0, 1, 1]]}, "line 1: A polygon leaves its image"),
-        ({"mask": 5}, "line 1: A mask is a list of polygons or run lengths"),
-        ({"mask": "none.png"}, r"none\.png is missing, but .* names it as its mask"),
-        ({"mask": "data.jsonl"}, r"the mask .*data\.jsonl is no whole picture"),
-        ({"mask": "large.png"}, r"the mask large\.png is 13x16 pixels, but its image is 12x16"),
-        ({"mask": "eps.png"}, r"line 1: the mask .*eps\.png is no whole picture \(cannot identify"),
-        ({"mask": "n" * 300 + ".png"}, r"line 1: the mask .* is no whole picture \(.*File name too long"),
-        ({"mask": "\ud83d.png"}, r"line 1 names '\\ud83d.png', which cannot be followed"),
+        ({"mask": 5}, "line 1: A mask is of type int; expected a list of polygons or run lengths"),
+        ({"mask": "none.png"}, r"none\.png is missing, but .*line 1 names it"),
+        ({"mask": "data.jsonl"}, r"the mask .*data\.jsonl is not an image"),
+        ({"mask": "large.png"}, r"the mask large\.png is 13x16 pixels \(height x width\), but its image is 12x16"),
+        ({"mask": "eps.png"}, r"line 1: the mask .*eps\.png is not an image"),
+        ({"mask": "n" * 300 + ".png"}, r"line 1 names 'n*', which cannot be a file \(File name too long"),
+        ({"mask": "\ud83d.png"}, r"line 1 names '\\ud83d.png', which cannot be a file name"),
         ({"mask": "../outside.png"}, "leaves"),
         ({"image": "../outside.png"}, "leaves"),
         ({"image": "/etc/hostname"}, "leaves"),
@@ -193,10 +241,10 @@ def test_a_line_that_says_nothing_is_refused_or_counted(root: Path, broken: Any,
         ({"image": "data.jsonl"}, r"line 1: .*data\.jsonl is not an image"),
         ({"size": [10**6, 10**6], "mask": []}, "line 1: A mask cannot be 1000000x1000000 pixels"),
         ({"size": [-12, -16], "mask": []}, "line 1: A mask cannot be -12x-16 pixels"),
-        ({"size": [1]}, "line 1: 'size' is height and width"),
+        ({"size": [1]}, "line 1: 'size' is '\\[1\\]'; expected height and width"),
         ({"size": [12, 17], "mask": POLYGON}, r"a\.jpg is 12x16 pixels .* says 12x17"),
-        ({"traits": ["small"]}, "line 1: 'traits' is an object"),
-        ({"traits": "small"}, "line 1: 'traits' is an object"),
+        ({"traits": ["small"]}, "line 1: 'traits' is of type list; expected an object"),
+        ({"traits": "small"}, "line 1: 'traits' is of type str; expected an object"),
     ],
 )
 def test_a_broken_record_is_named_when_it_is_read(root: Path, facts: dict[str, Any], sentence: str) -> None:
@@ -212,7 +260,7 @@ def test_a_broken_record_is_named_when_it_is_read(root: Path, facts: dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("side", "wrong"), [(10_000, r"is no whole picture \(.*truncated"), (30_000, "would unfold to 30000x30000 pixels")]
+    ("side", "wrong"), [(10_000, r"is a broken or truncated image \(.*truncated"), (30_000, "has 30000x30000 pixels")]
 )
 def test_a_mask_that_says_to_be_huge_is_one_sentence(root: Path, side: int, wrong: str) -> None:
     small = (root / "mask8.png").read_bytes()
@@ -237,7 +285,7 @@ def test_ids_are_unique_within_a_split_not_across_splits(root: Path) -> None:
     [
         ("name,words\na,b\n", r"data\.csv has the columns \['name', 'words'\]"),
         ("", r"data\.csv has the columns \[\]"),
-        ('image,expression\n"a.jpg,b\n', r"data\.csv, line \d, is no CSV"),
+        ('image,expression\n"a.jpg,b\n', r"data\.csv, line \d, is not valid CSV"),
         ("image,expression\na.jpg\n", r"data\.csv, line 2 has no 'expression'"),
     ],
 )

@@ -236,17 +236,17 @@ def test_an_annotation_without_image_is_refused(tree: SmallTree) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda tree: tree.refs[1].update(ref_id=101), r"refs\(unc\)\.p: ref 101 comes twice"),
+        (lambda tree: tree.refs[1].update(ref_id=101), r"refs\(unc\)\.p: ref 101 is there twice"),
         (lambda tree: tree.refs[1]["sentences"][0].update(sent_id=0), "ref 102 has a sentence whose id another"),
         (lambda tree: tree.annotations[1].update(id=11), "instances.json: two annotations have the id 11"),
         (lambda tree: tree.images[1].update(id=1), "instances.json: two images have the id 1"),
-        (lambda tree: tree.refs[1].update(ann_id=99), "ref 102 means annotation 99, which .* lacks"),
+        (lambda tree: tree.refs[1].update(ann_id=99), "ref 102 refers to annotation 99, which .* lacks"),
         (lambda tree: tree.refs[1].update(ann_id=13), "its annotation 13 is on another"),
         (lambda tree: tree.refs[1].update(image_id=5), "ref 102 is on image 5, which .* lacks"),
-        (lambda tree: tree.refs[1].pop("split"), "record number 1 has no whole ref_id"),
-        (lambda tree: tree.refs[1].update(ref_id=float("inf")), "record number 1 has no whole ref_id"),
-        (lambda tree: tree.refs[1]["sentences"][0].update(raw="\ud83d"), "record number 1 has no whole ref_id"),
-        (lambda tree: tree.refs[1]["sentences"][0].update(raw=5), "record number 1 has no whole ref_id"),
+        (lambda tree: tree.refs[1].pop("split"), "record number 1 lacks a valid ref_id"),
+        (lambda tree: tree.refs[1].update(ref_id=float("inf")), "record number 1 lacks a valid ref_id"),
+        (lambda tree: tree.refs[1]["sentences"][0].update(raw="\ud83d"), "record number 1 lacks a valid ref_id"),
+        (lambda tree: tree.refs[1]["sentences"][0].update(raw=5), "record number 1 lacks a valid ref_id"),
     ],
 )
 def test_records_that_contradict_each_other_are_refused(tree: SmallTree, change: Any, sentence: str) -> None:

@@ -189,7 +189,7 @@ def test_training_on_images_of_the_test_split_is_told_by_their_ids_alone(tmp_pat
         "The testB split shares 2",
     ]
     assert leaks(train.sibling("testA"), train.sibling("val")) == [
-        "The testA split shares 1 of its images with training (4 is one): its scores flatter."
+        "The testA split shares 1 of its images with training (such as 4): its scores will be too high."
     ]
     own_set = own(tmp_path / "own", {"a.png": scene(1)})
     assert leaks(own_set, own_set)

@@ -1,6 +1,7 @@
-"""COCO JSON with captions per annotation: `{"image_id", "segmentation", "captions": […]}`, or `caption` alone.
+"""COCO JSON with sentences per annotation, as annotation tools and people write it.
 
-One file, or one a split: `train.json`, `val.json`, `test.json`.
+An annotation is `{"image_id", "segmentation", "captions": […]}`, with its sentences under any usual name, of the
+annotation or of its `attributes`. `coco_layouts.py` lists where the files may be.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,67 +9,90 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ... import masks
 from ...errors import DeixisError, InputError
 from ...records import Ids, Sample
-from ..segmentation import as_rle
 from ..validation import Issues
+from .coco_layouts import FILES, CocoFile, find_coco_files
+from .identity import Identity
 from .instances import Instances
-from .jsonl import WHOLE
-from .jsonspans import check_text
-from .named_images import NamedImage
+from .json_files import check_text
+from .named_images import named_image
+from .options import AS_WRITTEN, ReadOptions
+from .record_masks import facts_of, mask_of
 from .referents import unknown_split
-
-_KEYS = ("captions", "caption", "expressions", "expression", "sentences", "sentence")
-_FILES = ("data.json", "annotations.json", "instances.json", "annotations/instances.json")
-_NAMED_SPLITS = ("train", "val", "test")
+from .sentences import expected_keys, sentences_of
 
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """One caption of one annotation."""
+    """One sentence of one annotation."""
 
-    annotation: int
+    annotation: Identity
     text: str
     split: str
     ids: Ids
 
 
 class CaptionedInstances:
-    """The captions of a file: of one split, or of all where none is named."""
+    """The sentences of one file: of one split, or of all without a split."""
 
-    def __init__(self, path: str | Path, split: str | None = None, issues: Issues | None = None) -> None:
-        files = find_files(Path(path))
+    def __init__(
+        self,
+        path: str | Path,
+        split: str | None = None,
+        issues: Issues | None = None,
+        options: ReadOptions = AS_WRITTEN,
+    ) -> None:
+        files = find_coco_files(Path(path))
         if len(files) != 1:
-            several = ", ".join(file.name for file in files)
+            several = ", ".join(file.path.name for file in files)
             raise InputError(
                 f"{path} holds {several}; name one of these files."
                 if files
-                else f"{path} holds no COCO JSON; one of {', '.join(_FILES)} is wanted."
+                else f"{path} holds no COCO JSON; expected one of {', '.join(FILES)}."
             )
-        (file,) = files
-        issues = Issues() if issues is None else issues
-        self.instances = Instances(file, issues)
-        self.root = file.parent / "images" if (file.parent / "images").is_dir() else file.parent
-        captions = list(_captions(self.instances, file.stem if file.stem in _NAMED_SPLITS else WHOLE, issues))
-        if not captions:
-            raise InputError(f"{file} has no captions; its annotations need 'caption', or 'captions' with a list.")
-        self._choose(captions, split)
+        self._read(files[0], Issues() if issues is None else issues, options)
+        self._choose(self.captions, split)
 
     @classmethod
-    def every_split(cls, path: str | Path, issues: Issues | None = None) -> dict[str, "CaptionedInstances"]:
+    def every_split(
+        cls, path: str | Path, issues: Issues | None = None, options: ReadOptions = AS_WRITTEN
+    ) -> dict[str, "CaptionedInstances"]:
         """All splits of one file or of several, each read once."""
         readers: dict[str, CaptionedInstances] = {}
-        for file in find_files(Path(path)) or [Path(path)]:
-            whole = cls(file, None, issues)
+        for file in [file.path for file in find_coco_files(Path(path))] or [Path(path)]:
+            whole = cls(file, None, issues, options)
             for split in dict.fromkeys(caption.split for caption in whole.captions):
                 if split in readers:
                     other = readers[split].instances.path
-                    raise InputError(f"{other} and {file} both have captions of the split {split!r}; join the files.")
+                    raise InputError(
+                        f"{other} and {whole.instances.path} both have captions of the split {split!r}; join the files."
+                    )
                 reader = readers[split] = cls.__new__(cls)
-                reader.instances, reader.root = whole.instances, whole.root
+                vars(reader).update(vars(whole))
                 reader._choose(whole.captions, split)
         return readers
+
+    def _read(self, file: CocoFile, issues: Issues, options: ReadOptions) -> None:
+        self.issues, self.options = issues, options
+        found: dict[Identity, list[Caption]] = {}
+
+        def visit(annotation: Identity, record: Mapping[str, Any]) -> None:
+            where = f"{file.path}: annotation {annotation}"
+            try:
+                found[annotation] = _captions_of(annotation, record, file.split, where, options.text_key)
+            except DeixisError as error:
+                issues.add(str(error))
+
+        self.instances = Instances(file.path, issues, visit)
+        self.folders = options.folders(file.root, file.places)
+        self.captions = [caption for annotation in self.instances for caption in found.get(annotation, [])]
+        if not self.captions and len(self.instances):
+            keys = ", ".join(self.instances.annotation(next(iter(self.instances))))
+            raise InputError(
+                f"{file.path} has no captions: expected {expected_keys(options.text_key)} in its annotations or their "
+                f"'attributes', whose first has {keys}; name the key of the sentences with --text-key."
+            )
 
     def _choose(self, captions: list[Caption], split: str | None) -> None:
         known = {caption.split for caption in captions}
@@ -83,66 +107,46 @@ class CaptionedInstances:
     def __getitem__(self, position: int) -> Sample:
         caption, instances = self.captions[position], self.instances
         record = instances.annotation(caption.annotation)
-        image = instances.image_of(caption.annotation)
-        picture = instances.images[image]
+        name = instances.image_of(caption.annotation)
+        image = instances.images[name]
+        ignore_exif = image.ignore_exif or record.get("exif") == "ignore" or self.options.exif == "ignore"
+        place = f"{instances.path} (image {name})"
+        visual = named_image(self.folders, image.name, image.size, place, ignore_exif)
         where = f"{instances.path}: annotation {caption.annotation}"
-        segmentation = record.get("segmentation")
-        mask = None if segmentation is None else as_rle(segmentation, picture.height, picture.width, where)
+        mask = mask_of(record, "segmentation", visual, where, self.issues)
         traits = dict(record["traits"]) if isinstance(record.get("traits"), dict) else self._facts(caption.annotation)
         return Sample(
-            visual=NamedImage(
-                self.root, picture.name, picture.height, picture.width, f"{instances.path} (image {image})"
-            ),
+            visual=visual,
             expression=caption.text,
-            mask=mask,
+            mask=mask.rle,
             ids=caption.ids,
             dataset=str(record.get("dataset") or instances.path.parent.name),
             split=caption.split,
-            traits=traits if mask is None else {**traits, "area": masks.area(mask)},
+            traits={**traits, **facts_of(mask)},
         )
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[position] for position in range(len(self)))
 
-    def _facts(self, annotation: int) -> dict[str, Any]:
+    def _facts(self, annotation: Identity) -> dict[str, Any]:
         image, category = self.instances.image_of(annotation), self.instances.category_of(annotation)
         count = self.instances.same_category(image, category)
         return {"category": self.instances.categories.get(category, ""), "same_category_count": count}
 
 
-def find_files(path: Path) -> list[Path]:
-    """The COCO JSON that `path` is or holds, or those of its splits; none where there is no such file."""
-    if path.suffix == ".json":
-        return [path] if path.is_file() else []
-    for names in (*((name,) for name in _FILES), tuple(f"{split}.json" for split in _NAMED_SPLITS)):
-        if files := [path / name for name in names if (path / name).is_file()]:
-            return files
-    return []
-
-
-def _captions(instances: Instances, split: str, issues: Issues) -> Iterator[Caption]:
-    """What is said of every annotation; those that are broken are refused through the issues."""
-    for record in instances.records(issues):
-        try:
-            yield from _captions_of(record, split, f"{instances.path}: annotation {record['id']}")
-        except DeixisError as error:
-            issues.add(str(error))
-
-
-def _captions_of(record: Mapping[str, Any], split: str, where: str) -> list[Caption]:
-    key = next((key for key in _KEYS if record.get(key)), None)
-    if key is None:
-        return []  # an object that nobody speaks about
-    texts = record[key] if isinstance(record[key], list) else [record[key]]
+def _captions_of(
+    annotation: Identity, record: Mapping[str, Any], split: str, where: str, text_key: str | None
+) -> list[Caption]:
+    """None for an object without sentences."""
+    texts = sentences_of(record, where, text_key)
     ids = record["ids"] if isinstance(record.get("ids"), Mapping) else {}
-    sentences = ids.get("sentences") or [f"{record['id']}_{number}" for number in range(len(texts))]
-    each_has_one = isinstance(sentences, list) and len(sentences) == len(texts)
-    if not each_has_one or not all(isinstance(text, str) for text in texts):
+    sentences = ids.get("sentences") or [f"{annotation}_{number}" for number in range(len(texts))]
+    if texts and (not isinstance(sentences, list) or len(sentences) != len(texts)):
         raise InputError(f"{where} needs texts as captions, each with one id.")
-    check_text([texts, *(record.get(name) for name in ("ids", "split", "dataset", "traits"))], where)
-    image, thing = str(ids.get("image", record["image_id"])), str(ids.get("object", record["id"]))
+    check_text([record.get(name) for name in ("ids", "split", "dataset", "traits")], where)
+    image, referent = str(ids.get("image", record["image_id"])), str(ids.get("object", annotation))
     split = str(record.get("split") or split)
     return [
-        Caption(int(record["id"]), text, split, Ids(image, thing, str(sentence)))
-        for text, sentence in zip(texts, sentences, strict=True)
+        Caption(annotation, text, split, Ids(image, referent, str(sentence)))
+        for text, sentence in zip(texts, sentences, strict=bool(texts))
     ]

@@ -1,4 +1,4 @@
-"""Which reader fits a path: the one table of formats, and the one way to open any of them."""
+"""The table of formats: which one a path holds, and how its splits are opened."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,38 +9,43 @@ from ...records import Reader
 from ..segmentation import Overlaps
 from ..validation import Issues
 from . import captions, grefcoco, jsonl, phrasecut, refcoco
+from .coco_layouts import find_coco_files
+from .options import AS_WRITTEN, ReadOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A layout on disk: how it is recognised, and how its splits are opened."""
+    """A layout on disk: how it is detected, and how its splits are opened."""
 
     title: str
     is_at: Callable[[Path], bool]
-    # Of a path, divided by someone.
-    open_splits: Callable[[Path, str | None, Issues | None, Overlaps], Mapping[str, Reader]]
+    open_splits: Callable[[Path, "_Request"], Mapping[str, Reader]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    split_by: str | None
+    issues: Issues | None
+    overlaps: Overlaps
+    options: ReadOptions
 
 
 def _refcoco(dataset: str) -> Format:
     def is_at(path: Path) -> bool:
         named = (path / dataset).is_dir() and any((path / dataset).glob("refs(*).p"))
-        # The folder itself may have been renamed; then it passes for plain RefCOCO.
+        # A renamed folder counts as plain RefCOCO.
         unnamed = dataset == "refcoco" and path.name not in refcoco.SPLIT_BY
         return named or ((path.name == dataset or unnamed) and any(path.glob("refs(*).p")))
 
-    def open_splits(
-        path: Path, split_by: str | None, issues: Issues | None, overlaps: Overlaps
-    ) -> Mapping[str, Reader]:
-        return refcoco.RefCOCO.every_split(path, dataset, split_by, issues, overlaps)
+    def open_splits(path: Path, asked: _Request) -> Mapping[str, Reader]:
+        return refcoco.RefCOCO.every_split(path, dataset, asked.split_by, asked.issues, asked.overlaps)
 
     return Format(title=dataset, is_at=is_at, open_splits=open_splits)
 
 
 def _video(title: str, marks: tuple[str, ...]) -> Format:
-    def open_splits(
-        path: Path, split_by: str | None, issues: Issues | None, overlaps: Overlaps
-    ) -> Mapping[str, Reader]:
-        raise InputError(f"{path} is {title}, which is recognised but not supported yet; only sets of stills are.")
+    def open_splits(path: Path, _: _Request) -> Mapping[str, Reader]:
+        raise InputError(f"{path} is {title}, which is not supported yet; only data sets of images are.")
 
     return Format(
         title=title, is_at=lambda path: any((path / mark).exists() for mark in marks), open_splits=open_splits
@@ -54,25 +59,25 @@ FORMATS: dict[str, Format] = {
     "grefcoco": Format(
         title="gRefCOCO",
         is_at=lambda path: any(path.glob("grefs(*).json")) or any(path.glob("grefcoco/grefs(*).json")),
-        open_splits=lambda path, split_by, issues, _overlaps: grefcoco.GRefCOCO.every_split(path, split_by, issues),
+        open_splits=lambda path, asked: grefcoco.GRefCOCO.every_split(path, asked.split_by, asked.issues),
     ),
     "phrasecut": Format(
         title="PhraseCut",
         is_at=lambda path: any((path / f"refer_{split}.json").is_file() for split in phrasecut.SPLITS),
-        open_splits=lambda path, _, issues, _overlaps: phrasecut.PhraseCut.every_split(path, issues),
+        open_splits=lambda path, asked: phrasecut.PhraseCut.every_split(path, asked.issues),
     ),
     "youtube-vos": _video("Refer-YouTube-VOS", ("meta_expressions",)),
     "a2d": _video("A2D-Sentences", ("a2d_annotation.txt", "a2d_annotation_with_instances")),
     "jhmdb": _video("J-HMDB-Sentences", ("jhmdb_annotation.txt",)),
     "folder": Format(
-        title="a folder of your own",
+        title="JSONL or CSV",
         is_at=lambda path: bool(jsonl.find_files(path)[1]),
-        open_splits=lambda path, _, issues, _overlaps: jsonl.JsonlDataset.every_split(path, issues),
+        open_splits=lambda path, asked: jsonl.JsonlDataset.every_split(path, asked.issues, asked.options),
     ),
     "coco": Format(
-        title="COCO JSON with captions",
-        is_at=lambda path: bool(captions.find_files(path)),
-        open_splits=lambda path, _, issues, _overlaps: captions.CaptionedInstances.every_split(path, issues),
+        title="COCO JSON with sentences",
+        is_at=lambda path: bool(find_coco_files(path)),
+        open_splits=lambda path, asked: captions.CaptionedInstances.every_split(path, asked.issues, asked.options),
     ),
 }
 
@@ -84,22 +89,23 @@ def open_data(
     split_by: str | None = None,
     issues: Issues | None = None,
     overlaps: Overlaps = "union",
+    options: ReadOptions = AS_WRITTEN,
 ) -> Reader:
-    """The reader of one split of whatever data set lies at the path.
+    """The reader of one split of the data set at the path, whatever its format.
 
-    Without `split` it is `val`, or the only one there is. `test` takes testA and testB together. Records that are
-    broken raise, unless `issues` skips and counts them.
+    Without `split` it is `val`, or the only split. `test` is testA and testB together. Broken records raise, unless
+    `issues` skips and counts them.
     """
-    splits = open_splits(path, dataset, split_by, issues, overlaps)
+    splits = open_splits(path, dataset, split_by, issues, overlaps, options)
     if split is None:
         if "val" not in splits and len(splits) != 1:
-            raise InputError(f"Say which split of {path} is meant; there are: {', '.join(splits)}.")
+            raise InputError(f"{path} has several splits; name one of: {', '.join(splits)}.")
         return splits.get("val") or next(iter(splits.values()))
     return choose(splits, split, path)
 
 
 def choose(splits: Mapping[str, Reader], split: str, path: str | Path) -> Reader:
-    """The split of that name, `test` being testA and testB together. Raises DeixisError where there is none."""
+    """The split of that name; `test` is testA and testB together. Raises InputError where there is none."""
     if split in splits:
         return splits[split]
     reader = next(iter(splits.values()), None)
@@ -114,25 +120,31 @@ def open_splits(
     split_by: str | None = None,
     issues: Issues | None = None,
     overlaps: Overlaps = "union",
+    options: ReadOptions = AS_WRITTEN,
 ) -> Mapping[str, Reader]:
-    """Every split of the data set at the path, its files read once; `overlaps` is RefCOCO's family's.
+    """Every split of the data set at the path, its files read once.
 
-    Raises DeixisError where not one has a record.
+    `overlaps` applies to RefCOCO's family, `options` to your own data. Raises InputError without any record.
     """
-    splits = FORMATS[detect_format(path, dataset)].open_splits(Path(path), split_by, issues, overlaps)
+    asked = _Request(split_by=split_by, issues=issues, overlaps=overlaps, options=options)
+    splits = FORMATS[detect_format(path, dataset)].open_splits(Path(path), asked)
     if not any(len(reader) for reader in splits.values()):
-        came = f"holds none but broken records, {len(issues):,} of them" if issues else "holds no records"
-        raise InputError(f"{path} {came}; a data set with at least one is wanted.")
+        found = (
+            f"holds broken records only, {len(issues):,} of them: {issues.broken[0]}"
+            if issues
+            else "holds no records; expected at least one."
+        )
+        raise InputError(f"{path} {found}")
     return splits
 
 
 def detect_format(path: str | Path, dataset: str | None = None) -> str:
-    """The name in `FORMATS` of what lies at the path; raises DeixisError where that is nothing, or several things."""
+    """The name in `FORMATS` of the data set at the path; raises InputError where there is none, or several."""
     path = Path(path)
     if dataset is not None and dataset not in FORMATS:
         raise InputError(f"There is no data set {dataset!r}. {did_you_mean(dataset, FORMATS)}")
     if dataset is not None and (path.exists() or dataset not in ("folder", "coco")):
-        return dataset  # whose reader says, where nothing is there, where to get it
+        return dataset  # its reader says where to download what is missing
     if not path.exists():
         raise InputError(f"There is nothing at {path}; give the folder of a data set.")
     found = [name for name, layout in FORMATS.items() if layout.is_at(path)]
@@ -142,14 +154,16 @@ def detect_format(path: str | Path, dataset: str | None = None) -> str:
         raise InputError(missing)
     if not found:
         titles = ", ".join(layout.title for layout in FORMATS.values())
-        raise InputError(f"{path} is none of the layouts that are read: {titles}.")
+        raise InputError(
+            f"{path} has none of the layouts that are read: {titles}; docs/own-data.md describes your own."
+        )
     if len(found) > 1:
-        raise InputError(f"{path} holds {', '.join(found)}; say which with --dataset.")
+        raise InputError(f"{path} holds {', '.join(found)}; choose one with --dataset.")
     return found[0]
 
 
 def _half_there(path: Path) -> str:
-    """A sentence about a known folder whose refs file is missing."""
+    """An error for a known folder whose refs file is missing, or nothing."""
     for name in (*refcoco.SPLIT_BY, grefcoco.DATASET):
         page = grefcoco.PAGE if name == grefcoco.DATASET else refcoco.PAGE
         for place in (path / name, path):

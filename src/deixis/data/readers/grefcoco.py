@@ -1,4 +1,4 @@
-"""gRefCOCO: sentences that mean several objects, or none; `grefs(unc).json` beside `instances.json`."""
+"""gRefCOCO: sentences that refer to several objects, or to none; `grefs(unc).json` beside `instances.json`."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ DATASET = "grefcoco"
 
 
 class GRefCOCO(TreeSplit):
-    """The sentences of one split; the target is the union of all that is meant, and empty where nothing is."""
+    """The sentences of one split; the mask is the union of their referents, and empty without a referent."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class GRefCOCO(TreeSplit):
 
 
 def read_tree(root: Path, split_by: str | None, sentences: Sentences, issues: Issues | None) -> Tree:
-    """Raises DeixisError, or reports, where a file is missing or broken or a record is not whole."""
+    """Raises InputError where a file is missing or broken; incomplete records are added to the issues."""
     issues = Issues() if issues is None else issues
     folder = dataset_folder(root, DATASET, PAGE)
     split_by = split_by or "unc"
@@ -61,4 +61,4 @@ def _records(refs: Path) -> Any:
     try:
         return json.loads(refs.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{refs} is no whole JSON ({error}); download it again.") from error
+        raise InputError(f"{refs} is not valid JSON ({error}); download it again.") from error

@@ -1,47 +1,47 @@
-"""Your own data: a folder with `data.jsonl`, one record a line, or with `data.csv`, images and sentences alone.
+"""Your own data as lines: `data.jsonl`, one record a line, or `data.csv`, one row each.
 
 A line is `{"image": "cat.jpg", "expression": "the cat on the left", "mask": …}`. The mask is COCO run lengths, a
-polygon or several, the path of a PNG, or absent; absent masks make the set weak. A line may also have `split`, `ids`
-(`image`, `object`, `sentence`), `size` (height, width), `dataset` and `traits`. The columns of a CSV are `image` and
-`expression` (or `sentence`), and `split` if there is one.
+polygon or several, the name of an image file, or absent. A line may also have `label` (which value of the mask file is
+the object), `exif` (`ignore`), `split`, `ids` (`image`, `object`, `sentence`), `size` (height, width), `dataset` and
+`traits`. The columns of a CSV are `image` and `expression`, and `mask`, `label`, `split` and `exif` if there are any.
 """
 
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-
-from ... import masks
 from ...errors import DeixisError, InputError
-from ...masks import RLE
 from ...records import Ids, Sample
-from ..images import BROKEN, opened
-from ..segmentation import as_rle
 from ..validation import Issues
-from .jsonspans import Span, check_text, parse, read_bytes, read_span
-from .named_images import confined, named_image
+from .coco_layouts import NAMED_SPLITS, WHOLE
+from .json_files import Span, check_text, parse, read_span
+from .named_files import SearchFolders
+from .named_images import named_image
+from .options import AS_WRITTEN, ReadOptions
+from .record_masks import facts_of, mask_of
 from .referents import unknown_split
+from .sentences import TEXT_KEYS, expected_keys, sentences_of
+from .text_files import read_text_file
 
-WHOLE = "all"  # the split of records that name none
-_NAMED_SPLITS = ("train", "val", "test")
-_TEXTS = ("image", "expression", "ids", "split", "dataset", "traits")  # what a line says in words
+_TEXTS = ("image", "ids", "split", "dataset", "traits")  # what a line says in words, beside its sentences
+_CSV_KEYS = ("image", "mask", "label", "split", "exif")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is kept of a line; `span` is where the line lies, None where the format has no masks."""
+    """What is kept of a sentence: its line is at `span` in the file, or here where it cannot be read from there."""
 
     file: Path
-    number: int
+    number: int  # of the line
     image: str
     expression: str
     ids: Ids
     split: str
     span: Span | None
+    record: Mapping[str, Any] | None
 
     @property
     def where(self) -> str:
@@ -49,23 +49,32 @@ class Row:
 
 
 class JsonlDataset:
-    """The records of one split, or of all where none is named."""
+    """The sentences of one split, or of all without a split."""
 
-    def __init__(self, path: str | Path, split: str | None = None, issues: Issues | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        split: str | None = None,
+        issues: Issues | None = None,
+        options: ReadOptions = AS_WRITTEN,
+    ) -> None:
         self.root, files = find_files(Path(path))
         if not files:
             raise InputError(f"{path} holds no data.jsonl and no data.csv; write one record a line there.")
-        issues = Issues() if issues is None else issues
-        self._choose(list(_unique(read_rows(files, issues), issues)), split)
+        self.issues, self.options = Issues() if issues is None else issues, options
+        self.folders = options.folders(self.root, ("", "images"))
+        self._choose(list(_unique(read_rows(files, self.issues, options.text_key), self.issues)), split)
 
     @classmethod
-    def every_split(cls, path: str | Path, issues: Issues | None = None) -> dict[str, "JsonlDataset"]:
+    def every_split(
+        cls, path: str | Path, issues: Issues | None = None, options: ReadOptions = AS_WRITTEN
+    ) -> dict[str, "JsonlDataset"]:
         """All splits, read once."""
-        whole = cls(path, None, issues)
+        whole = cls(path, None, issues, options)
         readers = {}
         for split in dict.fromkeys(row.split for row in whole.rows):
             readers[split] = cls.__new__(cls)
-            readers[split].root = whole.root
+            vars(readers[split]).update(vars(whole))
             readers[split]._choose(whole.rows, split)
         return readers
 
@@ -81,24 +90,27 @@ class JsonlDataset:
 
     def __getitem__(self, position: int) -> Sample:
         row = self.rows[position]
-        line = read_span(row.file, row.span, f"line {row.number}") if row.span else {}
-        size = line.get("size")
-        if size is not None and not (isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in size)):
-            raise InputError(f"{row.where}: 'size' is height and width, two whole numbers.")
-        visual = named_image(self.root, row.image, tuple(size) if size else None, row.where)
-        mask = _mask(line.get("mask"), self.root, visual.size, row.where)
-        traits = line.get("traits") or {}
-        if not isinstance(traits, dict):
-            raise InputError(f"{row.where}: 'traits' is an object, facts by name.")
+        line = row.record or {}
+        if row.span is not None:
+            line = read_span(row.file, row.span, f"line {row.number}")
+        folders = self._folders_of(row.split)
+        ignore_exif = line.get("exif") == "ignore" or self.options.exif == "ignore"
+        visual = named_image(folders, row.image, _size(line, row.where), row.where, ignore_exif)
+        mask = mask_of(line, "mask" if "mask" in line else "segmentation", visual, row.where, self.issues)
+        if not isinstance(traits := line.get("traits") or {}, Mapping):
+            raise InputError(f"{row.where}: 'traits' is of type {type(traits).__name__}; expected an object.")
         return Sample(
             visual=visual,
             expression=row.expression,
-            mask=mask,
+            mask=mask.rle,
             ids=row.ids,
             dataset=str(line.get("dataset") or self.root.name),
             split=row.split,
-            traits=traits if mask is None else {**traits, "area": masks.area(mask)},
+            traits={**traits, **facts_of(mask)},
         )
+
+    def _folders_of(self, split: str) -> SearchFolders:
+        return replace(self.folders, places=(*self.folders.places, split, f"images/{split}"))
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[position] for position in range(len(self)))
@@ -106,74 +118,121 @@ class JsonlDataset:
 
 def find_files(path: Path) -> tuple[Path, list[Path]]:
     """The root that records may not leave, and the files with the records; no files where it is another format."""
-    if path.suffix in (".jsonl", ".csv"):
+    if path.suffix.lower() in (".jsonl", ".csv", ".tsv"):
         return path.parent, [path] if path.is_file() else []
-    for ending in ("jsonl", "csv"):
+    for ending in ("jsonl", "csv", "tsv"):
         if (path / f"data.{ending}").is_file():
             return path, [path / f"data.{ending}"]
-        named = [path / f"{split}.{ending}" for split in _NAMED_SPLITS if (path / f"{split}.{ending}").is_file()]
+        named = [path / f"{split}.{ending}" for split in NAMED_SPLITS if (path / f"{split}.{ending}").is_file()]
         if named:
             return path, named
     return path, []
 
 
-def read_rows(files: Sequence[Path], issues: Issues) -> Iterator[Row]:
-    """Every record that can be told what it is of and what it says; the others are refused through the issues."""
+def read_rows(files: Sequence[Path], issues: Issues, text_key: str | None = None) -> Iterator[Row]:
+    """The sentences of every record that has an image and sentences; the others are added to the issues."""
     for file in files:
-        default = file.stem if file.stem in _NAMED_SPLITS else WHOLE
-        numbered = _csv_records(file) if file.suffix == ".csv" else _jsonl_records(file)
-        for number, span, read in numbered:
+        split = file.stem if file.stem in NAMED_SPLITS else WHOLE
+        read = _jsonl_lines if file.suffix.lower() == ".jsonl" else _csv_lines
+        for line in read(file, text_key):
             try:
-                yield _row(file, number, span, read(), default)
+                yield from _rows(line, split, text_key)
             except DeixisError as error:
                 issues.add(str(error))
 
 
-def _jsonl_records(file: Path) -> Iterator[tuple[int, Span | None, Callable[[], Any]]]:
-    start = 0
-    for number, line in enumerate(io.BytesIO(read_bytes(file)), 1):
-        span = (start, start + len(line))
+@dataclass(frozen=True, slots=True)
+class _Line:
+    file: Path
+    number: int
+    span: Span | None
+    parse: Callable[[], Any]
+
+
+def _jsonl_lines(file: Path, _: str | None) -> Iterator[_Line]:
+    text = read_text_file(file)
+    start = text.start or 0
+    for number, line in enumerate(io.BytesIO(text.data), 1):
+        span = None if text.start is None else (start, start + len(line))
         start += len(line)
         if line.strip():
-            yield number, span, lambda line=line, number=number: parse(line, file, f"line {number}")  # type: ignore[misc]
+            yield _Line(file, number, span, lambda line=line, number=number: parse(line, file, f"line {number}"))  # type: ignore[misc]
 
 
-def _csv_records(file: Path) -> Iterator[tuple[int, Span | None, Callable[[], Any]]]:
-    try:
-        text = read_bytes(file).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+def _csv_lines(file: Path, text_key: str | None) -> Iterator[_Line]:
+    """The rows; cells are separated by commas, semicolons or tabs."""
+    text = read_text_file(file).text
+    heading = text.lstrip("\r\n").partition("\n")[0]
+    delimiter = max(",;\t", key=heading.count)
+    table = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         columns = {(name or "").strip().lower() for name in table.fieldnames or []}
-        if "image" not in columns or not columns & {"expression", "sentence"}:
-            raise InputError(f"{file} has the columns {sorted(columns)}; 'image' and 'expression' are wanted.")
+        texts = {text_key.lower()} if text_key else set(TEXT_KEYS)
+        if "image" not in columns or not columns & texts:
+            raise InputError(
+                f"{file} has the columns {sorted(columns)}; expected 'image' and {expected_keys(text_key)}, separated "
+                "by commas, semicolons or tabs."
+            )
         for record in table:
             cells = {(name or "").strip().lower(): cell for name, cell in record.items()}
-            cells["expression"] = cells.get("expression") or cells.get("sentence")
-            yield table.line_num, None, lambda cells=cells: cells  # type: ignore[misc]
+            kept = {key: cells[key] for key in (*_CSV_KEYS, *texts) if cells.get(key)}
+            if (label := kept.get("label", "")).lstrip("-").isdigit():
+                kept["label"] = int(label)
+            kept = {text_key if text_key and key == text_key.lower() else key: cell for key, cell in kept.items()}
+            yield _Line(file, table.line_num, None, lambda kept=kept: kept)  # type: ignore[misc]
     except csv.Error as error:
-        raise InputError(f"{file}, line {table.line_num}, is no CSV ({error}).") from error
+        raise InputError(f"{file}, line {table.line_num}, is not valid CSV ({error}).") from error
 
 
-def _row(file: Path, number: int, span: Span | None, record: Any, split: str) -> Row:
-    where = f"{file}, line {number}"
+def _rows(line: _Line, split: str, text_key: str | None) -> list[Row]:
+    where = f"{line.file}, line {line.number}"
+    record = line.parse()
     if not isinstance(record, Mapping):
-        raise InputError(f"{where}: an object with 'image' and 'expression' is wanted.")
+        raise InputError(
+            f"{where} is of type {type(record).__name__}; expected an object with 'image' and 'expression'."
+        )
     if record.get("video") is not None:
-        raise InputError(f"{where} is of a video; videos are recognised but not supported yet.")
-    for key in ("image", "expression"):
-        if not isinstance(record.get(key), str):
-            raise InputError(f"{where} has no {key!r}; a text is wanted.")
+        raise InputError(f"{where} is of a video, which is not supported yet; give the frames as images.")
+    if not isinstance(image := record.get("image"), str):
+        raise InputError(f"{where} has no 'image'; expected the name of a file.")
+    texts = sentences_of(record, where, text_key)
+    if not texts:
+        raise InputError(
+            f"{where} has no {text_key or 'expression'!r}; expected a text. Its keys are {', '.join(map(str, record))}"
+            ": name the key of the sentences with --text-key."
+        )
     check_text([record.get(name) for name in _TEXTS], where)
     ids = record.get("ids") or {}
     if not isinstance(ids, Mapping):
-        raise InputError(f"{where}: 'ids' is an object with 'image', 'object' and 'sentence'.")
-    # Lines of several files may share their numbers, so a line is called after its file's split too.
-    own = f"{split}:{number}" if split != WHOLE else str(number)
-    image, thing, sentence = ids.get("image", record["image"]), ids.get("object", own), ids.get("sentence", own)
-    who = Ids(str(image), str(thing), str(sentence))
-    return Row(file, number, record["image"], record["expression"], who, str(record.get("split") or split), span)
+        raise InputError(f"{where}: 'ids' is of type {type(ids).__name__}; expected 'image', 'object' and 'sentence'.")
+    # Lines of several files may have the same numbers, so their ids begin with the file's split.
+    own = f"{split}:{line.number}" if split != WHOLE else str(line.number)
+    referent, first = str(ids.get("object", own)), str(ids.get("sentence", own))
+    names = [first] if len(texts) == 1 else [f"{first}_{number}" for number in range(len(texts))]
+    belongs = str(record.get("split") or split)
+    return [
+        Row(
+            *(
+                line.file,
+                line.number,
+                image,
+                text,
+                Ids(str(ids.get("image", image)), referent, name),
+                belongs,
+                line.span,
+            ),
+            None if line.span else record,
+        )
+        for text, name in zip(texts, names, strict=True)
+    ]
+
+
+def _size(line: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    if (size := line.get("size")) is None:
+        return None
+    if not isinstance(size, list) or len(size) != 2 or not all(isinstance(side, int) for side in size):
+        raise InputError(f"{where}: 'size' is {str(size)[:40]!a}; expected height and width.")
+    return size[0], size[1]
 
 
 def _unique(rows: Iterator[Row], issues: Issues) -> Iterator[Row]:
@@ -188,31 +247,3 @@ def _unique(rows: Iterator[Row], issues: Issues) -> Iterator[Row]:
                 f"{row.where} has the sentence id {row.ids.sentence!r} of line {first.number}; ids are unique within a "
                 "split."
             )
-
-
-def _mask(mask: Any, root: Path, size: tuple[int, int], where: str) -> RLE | None:
-    if mask is None:
-        return None
-    if isinstance(mask, str):
-        return _picture_mask(confined(root, mask, where), size, where)
-    if isinstance(mask, list) and len(mask) > 2 and all(isinstance(point, list) and len(point) == 2 for point in mask):
-        mask = [[coordinate for point in mask for coordinate in point]]  # one polygon, written as pairs
-    return as_rle(mask, *size, where)
-
-
-def _picture_mask(path: Path, size: tuple[int, int], where: str) -> RLE:
-    try:
-        with opened(path, f"{where}: the mask {path}") as picture:
-            pixels = np.asarray(picture)
-    except DeixisError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing, but {where} names it as its mask.") from None
-    except BROKEN as error:
-        raise InputError(f"{where}: the mask {path} is no whole picture ({error}).") from error
-    if pixels.shape[:2] != size:
-        came = f"{pixels.shape[0]}x{pixels.shape[1]}"
-        raise InputError(f"{where}: the mask {path.name} is {came} pixels, but its image is {size[0]}x{size[1]}.")
-    channels = pixels.reshape(*size, -1)
-    colours = channels[..., :-1] if channels.shape[-1] in (2, 4) else channels  # the last of two or four is alpha
-    return cast(RLE, masks.encode(np.any(colours != 0, axis=-1)))

@@ -1,42 +1,28 @@
-"""The photo that a record names: found inside the data set's own folder, and held to the size it should have."""
+"""The photo that a record names: found below the data set's folder, and checked against the size it should have."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ...errors import DeixisError, InputError
 from ..images import ImageFile
-
-
-def confined(root: Path, name: object, record: str) -> Path:
-    """The file `name` under `root`; a name that leaves it (`..`, an absolute path, a symlink) is refused."""
-    if not isinstance(name, str) or not name or "\0" in name:
-        raise InputError(f"{record} names no file (a text was wanted, {type(name).__name__} came).")
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or PureWindowsPath(name).anchor or ".." in pure.parts or ".." in PureWindowsPath(name).parts:
-        raise InputError(f"{record} names {name[:200]!r}, which leaves {root}; only files under it are read.")
-    path = root / name
-    try:
-        inside = path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{record} names {name[:200]!r}, which cannot be followed ({error}).") from error
-    if not inside:
-        raise InputError(f"{record} names {name[:200]!r}, a link that leaves {root}; put the file itself there.")
-    return path
+from .named_files import SearchFolders
 
 
 @dataclass(frozen=True, slots=True)
 class NamedImage:
-    """A photo whose size its record tells, so that masks can be scored where the pixels are absent."""
+    """A photo whose size its record gives, so that masks can be scored where the pixels are absent."""
 
-    root: Path
+    folders: SearchFolders
     name: str
     height: int
     width: int
     record: str  # the file and record that name it, for errors
+    ignore_exif: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -44,43 +30,56 @@ class NamedImage:
 
     @property
     def path(self) -> Path:
-        """Where the file is; raises DeixisError if it is absent or outside the root."""
-        path = confined(self.root, self.name, self.record)
-        try:
-            is_there = path.is_file()
-        except OSError as error:  # such as a name too long
-            name = self.name[:200]
-            raise InputError(f"{self.record} names {name!r}, which cannot be a file ({error.strerror}).") from error
-        if not is_there:
-            raise InputError(f"{path} is missing, but {self.record} names it; download the images into {self.root}.")
-        return path
+        """Where the file is; raises InputError if it is absent or outside the root."""
+        return self.folders.find(self.name, self.record)
 
     @property
     def num_frames(self) -> int:
         return 1
 
     def read(self, frames: Sequence[int] | None = None) -> UInt8[np.ndarray, "t h w 3"]:
-        try:
-            pixels = ImageFile(self.path).read()
-        except DeixisError as error:
-            raise InputError(str(error) if self.record in str(error) else f"{self.record}: {error}") from error
+        with _naming(self.record):
+            pixels = ImageFile(self.path, self.ignore_exif).read()
         if pixels.shape[1:3] != self.size:
-            came = f"{pixels.shape[1]}x{pixels.shape[2]}"
             raise InputError(
-                f"{self.path} is {came} pixels (height x width), but {self.record} says {self.height}x{self.width}."
+                f"{self.path} is {pixels.shape[1]}x{pixels.shape[2]} pixels (height x width), but {self.record} says "
+                f"{self.height}x{self.width}.{self.exif_hint((pixels.shape[1], pixels.shape[2]), self.size)}"
             )
         return pixels if frames is None else pixels[list(frames)]
 
+    def exif_hint(self, photo: tuple[int, int], other: tuple[int, int]) -> str:
+        """A sentence where the photo is turned by EXIF, and a size that does not fit is the unturned one."""
+        if photo != other[::-1] or self.ignore_exif or not self._is_turned():
+            return ""
+        return (
+            f" EXIF turns this photo to {photo[0]}x{photo[1]}, and {other[0]}x{other[1]} is the unturned one: write "
+            '"exif": "ignore" in the record, or give --exif ignore, to read the photo unturned.'
+        )
 
-def named_image(root: Path, name: object, size: tuple[int, int] | None, record: str) -> NamedImage:
-    """The photo `name` under `root`; where its record tells no size, the file's header does and must be there."""
-    confined(root, name, record)
+    def _is_turned(self) -> bool:
+        try:
+            return ImageFile(self.path).is_turned
+        except DeixisError:
+            return False
+
+
+def named_image(
+    folders: SearchFolders, name: object, size: tuple[int, int] | None, record: str, ignore_exif: bool = False
+) -> NamedImage:
+    """The photo `name`; where its record has no size, the file must exist and its header gives the size."""
     height, width = size or (0, 0)
-    named = NamedImage(root, str(name), height, width, record)
+    named = NamedImage(folders, str(name), height, width, record, ignore_exif)
     if size:
         return named
+    with _naming(record):
+        height, width = ImageFile(folders.find(name, record), ignore_exif).size
+    return replace(named, height=height, width=width)
+
+
+@contextmanager
+def _naming(record: str) -> Iterator[None]:
+    """Errors inside name the record."""
     try:
-        height, width = ImageFile(named.path).size
+        yield
     except DeixisError as error:
         raise InputError(str(error) if record in str(error) else f"{record}: {error}") from error
-    return replace(named, height=height, width=width)

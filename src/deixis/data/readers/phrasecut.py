@@ -1,4 +1,4 @@
-"""PhraseCut in its official layout: `refer_<split>.json` with polygons per instance, and Visual Genome's images."""
+"""PhraseCut in its official layout: `refer_<split>.json` with polygons per instance; images of Visual Genome."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,12 +7,15 @@ from typing import Any
 
 from ... import masks
 from ...errors import DeixisError, InputError
+from ...masks import RLE
 from ...records import Ids, Sample
-from ..segmentation import as_rle
+from ..segmentation import as_rle, has_box
 from ..validation import Issues
-from .jsonspans import Span, check_text, objects, parse, read_bytes, read_span
+from .json_files import JsonRecords, check_text, parse
+from .named_files import SearchFolders
 from .named_images import NamedImage, named_image
 from .referents import required, unknown_split
+from .text_files import read_text_file
 
 PAGE = "https://github.com/ChenyunWu/PhraseCutDataset"
 SPLITS = ("train", "val", "test", "miniv")
@@ -20,17 +23,16 @@ SPLITS = ("train", "val", "test", "miniv")
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """What is kept of a task: the polygons stay in the file, between two bytes."""
+    """What is kept of a task; its polygons stay in the file."""
 
     image: int
     text: str
     instances: int
-    span: Span
 
 
 @dataclass(frozen=True, slots=True)
 class GenomeImage:
-    """What `image_data_split.json` says of an image; COCO's id where the photo is one of COCO's."""
+    """An image of `image_data_split.json`; `coco` is COCO's id of the photo, where it is one of COCO's."""
 
     height: int
     width: int
@@ -38,7 +40,7 @@ class GenomeImage:
 
 
 class PhraseCut:
-    """The phrases of one split; the target is the union of all instances that the phrase means."""
+    """The phrases of one split; the mask is the union of all instances that the phrase refers to."""
 
     def __init__(self, root: str | Path, split: str = "val", issues: Issues | None = None) -> None:
         root = Path(root)
@@ -60,9 +62,21 @@ class PhraseCut:
         self.split = split
         self.file = root / f"refer_{split}.json"
         self.genome = genome
-        phrases = list(_phrases(self.file, issues))
-        self._phrases = [phrase for _, phrase in phrases]
-        self.ids = tuple(Ids(str(phrase.image), task, task) for task, phrase in phrases)
+        self.folders = SearchFolders(root / "images", ("",))
+        phrases: dict[str, Phrase] = {}
+
+        def visit(number: int, record: Any) -> bool:
+            try:
+                task, phrase = _check_task(record, number, self.file, phrases)
+            except DeixisError as error:
+                issues.add(str(error))
+                return False
+            phrases[task] = phrase
+            return True
+
+        self._records = JsonRecords(self.file, None, visit)
+        self._phrases = list(phrases.values())
+        self.ids = tuple(Ids(str(phrase.image), task, task) for task, phrase in phrases.items())
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,11 +85,11 @@ class PhraseCut:
         phrase, ids = self._phrases[position], self.ids[position]
         where = f"{self.file}: task {ids.sentence}"
         visual = self._visual(phrase.image, where)
-        record = read_span(self.file, phrase.span, f"task {ids.sentence}")
-        mask = as_rle(_polygons(record, where), *visual.size, where)
+        mask = _mask(self._records.read(position, f"task {ids.sentence}"), visual.size, where)
         facts = self.genome.get(phrase.image)
         coco = {"coco_image": facts.coco} if facts and facts.coco is not None else {}
-        traits = {"num_instances": phrase.instances, "area": masks.area(mask), **coco}
+        area = {} if mask is None else {"area": masks.area(mask)}
+        traits = {"num_instances": phrase.instances, **area, **coco}
         return Sample(
             visual=visual,
             expression=phrase.text,
@@ -92,11 +106,11 @@ class PhraseCut:
     def _visual(self, image: int, where: str) -> NamedImage:
         facts = self.genome.get(image)
         size = (facts.height, facts.width) if facts else None
-        return named_image(self.root / "images", f"{image}.jpg", size, where)
+        return named_image(self.folders, f"{image}.jpg", size, where)
 
 
 def known_splits(root: Path) -> tuple[str, ...]:
-    """The splits whose files are there; raises DeixisError where none is."""
+    """The splits whose files exist; raises InputError where none does."""
     found = tuple(split for split in SPLITS if (root / f"refer_{split}.json").is_file())
     if not found:
         required(root / "refer_val.json", "PhraseCut", PAGE)
@@ -104,11 +118,11 @@ def known_splits(root: Path) -> tuple[str, ...]:
 
 
 def read_genome(root: Path) -> dict[int, GenomeImage]:
-    """Sizes and COCO ids of the images, where the download has them."""
+    """Sizes and COCO ids of the images; none where the download lacks them."""
     file = root / "image_data_split.json"
     if not file.is_file():
         return {}
-    images = parse(read_bytes(file), file)
+    images = parse(read_text_file(file).data, file)
     try:
         return {
             int(image["image_id"]): GenomeImage(
@@ -119,36 +133,34 @@ def read_genome(root: Path) -> dict[int, GenomeImage]:
             for image in images
         }
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise InputError(f"{file}: an image has no whole image_id, height and width ({error!r}).") from error
+        raise InputError(f"{file}: an image lacks a valid image_id, height or width ({error!r}).") from error
 
 
-def _phrases(file: Path, issues: Issues) -> Iterator[tuple[str, Phrase]]:
-    data = read_bytes(file)
-    start = len(data) - len(data.lstrip())
-    spans = objects(data, start)
-    if data[start : start + 1] != b"[" or data[spans[-1][1] if spans else start + 1 :].strip() != b"]":
-        tasks = parse(data, file)
-        raise InputError(f"{file} holds a {type(tasks).__name__}; a list of tasks is wanted; download it again.")
-    seen: set[str] = set()
-    for number, span in enumerate(spans):
-        try:
-            record = parse(data[slice(*span)], file, f"task number {number}")
-            check_text([record.get("task_id"), record.get("phrase")], f"{file}: task number {number}")
-            task, image = str(record["task_id"]), int(record["image_id"])
-            text, instances = record["phrase"], len(record["Polygons"])
-        except DeixisError as error:
-            issues.add(str(error))
-            continue
-        except (KeyError, TypeError, ValueError, OverflowError):
-            issues.add(f"{file}: task number {number} has no whole task_id, image_id, phrase and Polygons.")
-            continue
-        if not isinstance(text, str):
-            issues.add(f"{file}: task {task}: the phrase is a {type(text).__name__}; a text is wanted.")
-        elif task in seen:
-            issues.add(f"{file}: two tasks have the id {task}; ids must be unique.")
-        else:
-            seen.add(task)
-            yield task, Phrase(image, text, instances, span)
+def _check_task(record: Any, number: int, file: Path, seen: Mapping[str, Phrase]) -> tuple[str, Phrase]:
+    """Raises InputError where the task is not complete."""
+    where = f"{file}: task number {number}"
+    try:
+        check_text([record.get("task_id"), record.get("phrase")], where)
+        task, image = str(record["task_id"]), int(record["image_id"])
+        text, instances = record["phrase"], len(record["Polygons"])
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where} lacks a valid task_id, image_id, phrase or Polygons.") from None
+    if not isinstance(text, str):
+        raise InputError(f"{file}: task {task}: the phrase is of type {type(text).__name__}; expected a text.")
+    if task in seen:
+        raise InputError(f"{file}: two tasks have the id {task}; ids must be unique.")
+    return task, Phrase(image, text, instances)
+
+
+def _mask(record: Any, size: tuple[int, int], where: str) -> RLE | None:
+    """The union of the instances; None where there are boxes only."""
+    polygons = _polygons(record, where)
+    boxes = record.get("instance_boxes")
+    if not polygons and isinstance(boxes, list) and any(map(has_box, boxes)):
+        return None
+    return as_rle(polygons, *size, where, as_published=True)
 
 
 def _polygons(record: Any, where: str) -> list[list[float]]:
@@ -160,4 +172,4 @@ def _polygons(record: Any, where: str) -> list[list[float]]:
             for polygon in instance
         ]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{where}: its polygons are no lists of points ({error}).") from error
+        raise InputError(f"{where}: its polygons are not lists of points ({error}).") from error

@@ -1,8 +1,9 @@
-"""Pickles as plain data: lists, dicts, tuples, strings, bytes, numbers, truth values and None; all else is refused.
+"""Pickles as plain data: lists, dicts, tuples, strings, bytes, numbers, booleans and None; anything else is refused.
 
-A pickle is a program, and the usual way to run it can call any function, take numbers from a global registry, or
-set aside gigabytes on the word of a few bytes. So a file is first walked without being run: every operation must be
-a plain one, and every length and memo number it claims must fit the bytes that are there. Only then is it loaded.
+A pickle is a program. Unpickling can call any function, read a global registry, or allocate gigabytes for a few bytes.
+An Unpickler with a restricted `find_class` does not prevent the last two: it is not asked about cached extension codes,
+sets, bytearrays and memo numbers. So a file is first walked without being run: every operation must be a plain one, and
+every length and memo number must fit the file. Only then is it loaded.
 """
 
 import io
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 
 from ...errors import DeixisError, InputError
 
-# Operations that reach for code or for things outside the file, and what to call what they ask for.
+# Operations that need code or things outside the file, and the name of what they ask for.
 REFUSED = {
     b"c": "a global",
     b"i": "an instance",
@@ -66,13 +67,13 @@ def load_plain(data: bytes, name: str) -> Any:
         return _PlainUnpickler(io.BufferedReader(io.BytesIO(data), 1 << 20), name).load()
     except DeixisError:
         raise
-    # Operations may still follow one another in ways that make no sense, and the unpickler meets each in its own way.
+    # Plain operations in an invalid order raise exceptions of many types.
     except Exception as error:
         raise InputError(f"{name} is a broken pickle ({type(error).__name__}: {error}); download it again.") from error
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """The walk has seen every operation; these two refuse once more."""
+    """Refuses once more what the walk has refused."""
 
     def __init__(self, file: io.BufferedReader, name: str) -> None:
         super().__init__(file, encoding="latin1")
@@ -113,7 +114,7 @@ def _walk(data: bytes, name: str) -> None:
         elif operation in REFUSED:
             raise _refusal(name, _wanted(data, position, name))
         else:
-            what = "ends in the middle" if position >= len(data) - 9 else "is no pickle, or a broken one"
+            what = "ends in the middle" if position >= len(data) - 9 else "is not a pickle, or a broken one"
             raise InputError(f"{name} {what} (at byte {position:,} of {len(data):,}); download it again.")
 
 
@@ -146,7 +147,7 @@ def _wanted(data: bytes, position: int, name: str) -> str:
         module, function = (data[position + 1 : position + 400] + b"\n").decode("latin1").split("\n")[:2]
         return f"{module[:100]}.{function[:100]}"
     if operation == b"\x93":
-        # The name lies on the stack. All before it is plain, so it may be run up to here, where find_class refuses.
+        # The name is on the stack. Everything before is plain, so it is safe to run until find_class refuses.
         try:
             _PlainUnpickler(io.BufferedReader(io.BytesIO(data)), name).load()
         except DeixisError as error:
@@ -162,7 +163,7 @@ def _wanted(data: bytes, position: int, name: str) -> str:
 
 
 def _plain_operations(memo_limit: int) -> re.Pattern[bytes]:
-    """The longest run of operations whose size shows in at most two bytes: nearly all of an honest file."""
+    """The longest run of operations with a size of at most two bytes, which are nearly all of a published file."""
     high, middle = memo_limit >> 24, (memo_limit >> 16) & 0xFF
     memo_index = [rb"..[\x00-" + re.escape(bytes([middle])) + rb"]" + re.escape(bytes([high]))]
     if high:

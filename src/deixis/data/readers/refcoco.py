@@ -32,7 +32,7 @@ class RefCOCO(TreeSplit):
     """The sentences of one split, in the order in which the published code reads them.
 
     `sentences`: `raw` as the published code of LAVT and its followers uses them, or the cleaned `sent`.
-    `overlaps`: `published` drops the pixels where parts of one object overlap, as that code does.
+    `overlaps`: `published` drops the pixels where parts of one object overlap, as the published code does.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class RefCOCO(TreeSplit):
 def read_tree(
     root: Path, dataset: str, split_by: str | None, sentences: Sentences, overlaps: Overlaps, issues: Issues | None
 ) -> Tree:
-    """Raises DeixisError, or reports, where a file is missing or broken or a record is not whole."""
+    """Raises InputError where a file is missing or broken; incomplete records are added to the issues."""
     issues = Issues() if issues is None else issues
     if dataset not in SPLIT_BY:
         raise InputError(f"There is no data set {dataset!r} of this kind. {did_you_mean(dataset, SPLIT_BY)}")

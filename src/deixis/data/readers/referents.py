@@ -1,4 +1,4 @@
-"""The records that RefCOCO's family shares: what is meant in which image, by which sentences, with which masks."""
+"""The records of RefCOCO's family: the referents of each image, their sentences and their masks."""
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +11,13 @@ from ... import masks
 from ...errors import InputError
 from ...masks import RLE
 from ...records import Ids, Sample
-from ..segmentation import Overlaps, as_rle
+from ..segmentation import Overlaps, as_rle, says_nothing
 from ..validation import Issues
 from .instances import Instances
-from .named_images import NamedImage
+from .named_files import SearchFolders
+from .named_images import named_image
 
-NOTHING = -1  # the annotation id of gRefCOCO's sentences that mean nothing in the image
+NOTHING = -1  # the annotation id of gRefCOCO's sentences without a referent in the image
 Sentences = Literal["raw", "sent"]
 
 _IMAGE_FOLDERS = (
@@ -30,18 +31,18 @@ _IMAGE_FOLDERS = (
 
 @dataclass(frozen=True, slots=True)
 class Referent:
-    """An object, or several, of one split and the sentences that mean it: what is kept of a record."""
+    """One or several objects of a split and the sentences that refer to them: what is kept of a record."""
 
     id: int
     split: str
     image: int
-    annotations: tuple[int, ...]  # none where the sentences mean nothing that is there
+    annotations: tuple[int, ...]  # none where the sentences have no referent in the image
     sentences: tuple[tuple[int, str], ...]  # id and text
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The records of a refs file, its instances file and where the images are."""
+    """The records of a refs file, its instances file and the folder of the images."""
 
     dataset: str
     split_by: str
@@ -56,42 +57,44 @@ class Tree:
         return tuple(dict.fromkeys(referent.split for referent in self.referents))
 
     def of_split(self, split: str) -> list[Referent]:
-        """The objects of a split; `test` is every split with test in its name, as the published code takes it."""
+        """The objects of a split; `test` is every split with test in its name, as in the published code."""
         known = {*self.splits, *(["test"] if any("test" in name for name in self.splits) else [])}
         if split not in known:
             raise unknown_split(split, known, f"{self.refs}")
         return [referent for referent in self.referents if _belongs(referent.split, split)]
 
     def counts(self) -> tuple[int, int, int]:
-        """Sentences, objects and images that sentences speak about, over all splits."""
+        """Sentences, objects and images with sentences, over all splits."""
         sentences = sum(len(referent.sentences) for referent in self.referents)
         return sentences, len(self.referents), len({referent.image for referent in self.referents})
 
     def sample(self, referent: Referent, number: int, ids: Ids) -> Sample:
-        picture = self.instances.images[referent.image]
+        image = self.instances.images[referent.image]
         record = f"{self.instances.path} (image {referent.image})"
-        mask = self.mask(referent)
+        visual = named_image(SearchFolders(self.images, ("",)), image.name, image.size, record)
+        mask = self.mask(referent, visual.size)
         return Sample(
-            visual=NamedImage(self.images, picture.name, picture.height, picture.width, record),
+            visual=visual,
             expression=referent.sentences[number][1],
             mask=mask,
             ids=ids,
             dataset=self.dataset,
             split=referent.split,
-            traits={**self._facts(referent), "area": masks.area(mask)},
+            traits={**self._facts(referent), **({} if mask is None else {"area": masks.area(mask)})},
         )
 
-    def mask(self, referent: Referent) -> RLE:
-        """All that is meant, as one mask; empty where nothing is."""
-        picture = self.instances.images[referent.image]
+    def mask(self, referent: Referent, size: tuple[int, int]) -> RLE | None:
+        """All annotations as one mask, empty without any; None where one of them has no mask."""
         parts = []
         for annotation in referent.annotations:
-            segmentation = self.instances.annotation(annotation).get("segmentation")
+            record = self.instances.annotation(annotation)
+            if says_nothing(segmentation := record.get("segmentation"), record):
+                return None
             where = f"{self.instances.path}: annotation {annotation}"
-            parts.append(as_rle(segmentation, picture.height, picture.width, where, self.overlaps))
+            parts.append(as_rle(segmentation, *size, where, self.overlaps, as_published=True))
         if len(parts) > 1:
             return cast(RLE, masks.union(parts))
-        return parts[0] if parts else as_rle([], picture.height, picture.width, "")
+        return parts[0] if parts else as_rle([], *size, "")
 
     def _facts(self, referent: Referent) -> dict[str, Any]:
         if not referent.annotations:
@@ -106,7 +109,7 @@ class Tree:
 
 
 def entries(referents: Sequence[Referent]) -> tuple[list[tuple[Referent, int]], tuple[Ids, ...]]:
-    """Each sentence as its object and its number there, in the published order, and who it is."""
+    """Each sentence as its referent and its number there, in the published order, and its ids."""
     positions = [(referent, number) for referent in referents for number in range(len(referent.sentences))]
     ids = tuple(
         Ids(str(referent.image), str(referent.id), str(sentence))
@@ -117,14 +120,14 @@ def entries(referents: Sequence[Referent]) -> tuple[list[tuple[Referent, int]], 
 
 
 def dataset_folder(root: Path, dataset: str, page: str) -> Path:
-    """The folder with the annotation files: `<root>/<dataset>`, or the root itself."""
+    """The folder of the annotation files: `<root>/<dataset>`, or the root itself."""
     if not root.is_dir():
         raise InputError(f"There is no folder {root}; give the one that holds {dataset}/, from {page}")
     return root / dataset if (root / dataset).is_dir() else root
 
 
 def image_folder(root: Path, folder: Path) -> Path:
-    """The first of the usual places of COCO's training images that is there."""
+    """The first of the usual folders of COCO's training images that exists."""
     for base in dict.fromkeys((root, folder, folder.parent)):
         for place in _IMAGE_FOLDERS:
             if (base / place).is_dir():
@@ -145,16 +148,19 @@ def unknown_split(split: str, known: set[str], place: str) -> InputError:
 def read_referents(
     records: Any, file: Path, instances: Instances, sentences: Sentences, issues: Issues
 ) -> Iterator[Referent]:
-    """What is kept of each record of a refs file; broken ones are refused through the issues."""
+    """What is kept of each record of a refs file; broken ones are added to the issues."""
     if not isinstance(records, list):
-        raise InputError(f"{file} holds a {type(records).__name__}; a list of records is wanted.")
+        raise InputError(f"{file} holds type {type(records).__name__}; expected a list of records.")
     seen: set[int] = set()
     seen_sentences: set[int] = set()
     for number, record in enumerate(records):
         try:
             referent = _referent(record, sentences)
         except (KeyError, TypeError, ValueError, OverflowError):
-            issues.add(f"{file}: record number {number} has no whole ref_id, ann_id, image_id, split and sentences.")
+            issues.add(
+                f"{file}: record number {number} lacks a valid ref_id, ann_id, image_id, split or sentences; download "
+                "the file again."
+            )
             continue
         wrong = _wrong(referent, instances, seen, seen_sentences)
         if wrong:
@@ -178,28 +184,28 @@ def _referent(record: Mapping[str, Any], sentences: Sentences) -> Referent:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("a text is wanted")
+        raise TypeError("expected a text")
     value.encode()  # raises a ValueError for half a surrogate pair, which JSON can name and nothing can write
     return value
 
 
 def _wrong(referent: Referent, instances: Instances, seen: set[int], seen_sentences: set[int]) -> str:
     if referent.id in seen:
-        return "comes twice; ids must be unique."
+        return "is there twice; ids must be unique."
     if any(sentence in seen_sentences for sentence, _ in referent.sentences):
         return "has a sentence whose id another ref has; ids must be unique."
     if referent.image not in instances.images:
         return f"is on image {referent.image}, which {instances.path} lacks."
     for annotation in referent.annotations:
         if annotation not in instances:
-            return f"means annotation {annotation}, which {instances.path} lacks."
+            return f"refers to annotation {annotation}, which {instances.path} lacks."
         if instances.image_of(annotation) != referent.image:
             return f"is on image {referent.image}, but its annotation {annotation} is on another."
     return ""
 
 
 def _belongs(name: str, split: str) -> bool:
-    # The published reader takes testA and testB by their last letter, and test as any part of the name.
+    # The published reader recognises testA and testB by their last letter, and test as any part of the name.
     if split in ("testA", "testB", "testC"):
         return split[-1] in name
     return "test" in name if split == "test" else name == split
@@ -207,7 +213,7 @@ def _belongs(name: str, split: str) -> bool:
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Millions of records that all stay would be searched for garbage again and again."""
+    """The garbage collector would search the millions of records that all stay, again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:

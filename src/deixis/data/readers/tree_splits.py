@@ -1,4 +1,4 @@
-"""A split of a tree in RefCOCO's layout: what the readers of that family have in common."""
+"""A split of a data set in RefCOCO's layout, which the readers of that family share."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from .referents import Tree, entries, without_garbage_collection
 
 
 class TreeSplit:
-    """The sentences of one split in the published order; a subclass says how the tree is read."""
+    """The sentences of one split in the published order; subclasses read the tree."""
 
     @without_garbage_collection()
     def __init__(self, tree: Tree, split: str) -> None:
@@ -17,13 +17,13 @@ class TreeSplit:
 
     @classmethod
     def of(cls, tree: Tree, split: str) -> "TreeSplit":
-        """A reader of a tree that was read before."""
+        """A reader of a tree that has been read."""
         reader = cls.__new__(cls)
         TreeSplit.__init__(reader, tree, split)
         return reader
 
     def sibling(self, split: str) -> "TreeSplit":
-        """Another split of the same tree, which is not read again."""
+        """Another split of the same tree, without reading it again."""
         return self.of(self.tree, split)
 
     def __len__(self) -> int:

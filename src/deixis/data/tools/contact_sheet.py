@@ -1,4 +1,4 @@
-"""A contact sheet: examples with their masks painted on and their expressions below."""
+"""A contact sheet: examples with their masks painted over them and their expressions below."""
 
 import textwrap
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ GAP = 8
 
 
 def contact_sheet(samples: Sequence[Sample], columns: int = 4) -> UInt8[np.ndarray, "h w 3"]:
-    """The samples row by row; the frame that a clip's mask belongs to stands for the clip."""
+    """The samples row by row; of a clip, the frame that the mask belongs to."""
     rows = max(1, -(-len(samples) // columns))
     width = columns * (CELL + GAP) + GAP
     height = rows * (CELL + CAPTION + GAP) + GAP
@@ -38,7 +38,7 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 4) -> UInt8[np.ndarr
 
 
 def examples(reader: Reader, count: int, issues: Issues) -> list[Sample]:
-    """Samples spread evenly over the reader; broken ones are refused through the issues."""
+    """Samples spread evenly over the reader; broken ones are added to the issues."""
     found = []
     for position in np.linspace(0, len(reader) - 1, min(count, len(reader))).round().astype(int).tolist():
         try:
@@ -51,8 +51,7 @@ def examples(reader: Reader, count: int, issues: Issues) -> list[Sample]:
 
 
 def _painted(sample: Sample) -> Image.Image:
-    frames = sample.visual.read()
-    pixels = frames[len(frames) // 2]
+    pixels = sample.visual.read([sample.frame])[0]
     height, width = pixels.shape[:2]
     scale = CELL / max(height, width)
     fitted = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -1,6 +1,6 @@
-"""Any reader as plain files: JSONL with run-length masks, or COCO JSON with captions, beside the images.
+"""Write any reader as plain files: JSONL with run-length masks, or COCO JSON with captions, beside the images.
 
-Both are read back by `folder` and `captions` as the same samples. The folder appears only when it is complete.
+Both are read back as the same samples. The folder appears only when it is complete.
 """
 
 import json
@@ -17,6 +17,7 @@ from ... import masks
 from ...errors import DeixisError, InputError
 from ...files import complete_or_absent
 from ...records import Reader, Sample
+from ..readers.record_masks import CUT
 from ..validation import Issues
 
 Layout = Literal["jsonl", "coco"]
@@ -67,7 +68,7 @@ def _samples(
 
 
 class _Pictures:
-    """The images written so far: one file an image, under its own name where that is free."""
+    """The images written so far: one file each, under its own name where that is free."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,7 +86,7 @@ class _Pictures:
             else:
                 pixels = sample.visual.read()
                 if len(pixels) != 1:
-                    raise InputError(f"Image {image} is a clip of {len(pixels)} frames; only stills are converted.")
+                    raise InputError(f"Image {image} is a clip of {len(pixels)} frames; only images are converted.")
                 Image.fromarray(pixels[0]).save(self.folder / name)
             self.taken.add(name.lower())
             self.name_of[image] = name
@@ -103,7 +104,7 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except FileNotFoundError:
-        raise InputError(f"{source} is missing; download the images first.") from None
+        raise InputError(f"{source} is missing; put the image there first.") from None
     except OSError:  # another file system, or one without hard links
         try:
             shutil.copyfile(source, target)
@@ -120,12 +121,23 @@ def _line(sample: Sample, name: str) -> dict[str, Any]:
         "ids": {"image": sample.ids.image, "object": sample.ids.object, "sentence": sample.ids.sentence},
         "dataset": sample.dataset,
         "split": sample.split,
-        "traits": dict(sample.traits),
+        "traits": _traits(sample),
+        **_exif(sample),
     }
 
 
+def _traits(sample: Sample) -> dict[str, Any]:
+    """Without what only holds of the mask's old file."""
+    return {name: value for name, value in sample.traits.items() if name != CUT}
+
+
+def _exif(sample: Sample) -> dict[str, str]:
+    """The photo is copied as it is, so that it must be read back as it was read."""
+    return {"exif": "ignore"} if getattr(sample.visual, "ignore_exif", False) else {}
+
+
 class _Coco:
-    """COCO's lists, one annotation an object of a split; numbers count from 1, and `ids` keeps whose they were."""
+    """COCO's lists, one annotation for each object of a split; numbers count from 1, and `ids` keeps the old ids."""
 
     def __init__(self) -> None:
         self.images: dict[str, dict[str, Any]] = {}
@@ -138,7 +150,8 @@ class _Coco:
         if image is None:
             height, width = sample.visual.size
             number = len(self.images) + 1
-            image = {"id": number, "file_name": name.removeprefix("images/"), "height": height, "width": width}
+            file_name = name.removeprefix("images/")
+            image = {"id": number, "file_name": file_name, "height": height, "width": width, **_exif(sample)}
             self.images[ids.image] = image
         shape = sample.mask["counts"] if sample.mask else ""
         key = (sample.dataset, sample.split, ids.image, ids.object, shape)
@@ -171,7 +184,7 @@ class _Coco:
             "ids": {"image": sample.ids.image, "object": sample.ids.object, "sentences": []},
             "dataset": sample.dataset,
             "split": sample.split,
-            "traits": dict(sample.traits),
+            "traits": _traits(sample),
         }
 
 
@@ -179,4 +192,4 @@ def _plain(value: Any) -> Any:
     """NumPy's numbers and arrays as JSON's."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    raise TypeError(f"A {type(value).__name__} has no place in JSON.")
+    raise TypeError(f"JSON cannot hold a value of type {type(value).__name__}.")

@@ -1,7 +1,7 @@
-"""The same images in one set's training split and another's test split: the leakage that inflates scores.
+"""Images that are in one set's training split and in another's test split, which inflates scores.
 
-Images are the same where they have the same COCO id, the same Visual Genome id, or look the same: a perceptual hash
-that resizing and recompressing leave nearly alone. PhraseCut's list says which of Visual Genome's images are COCO's.
+Two images are the same if they have the same COCO id or the same Visual Genome id, or if they look the same: by a
+perceptual hash, which resizing and recompressing hardly change. PhraseCut lists the COCO ids of Visual Genome's images.
 """
 
 import re
@@ -25,7 +25,7 @@ from ..validation import Issues
 Match = Literal["coco", "genome", "looks"]
 
 NEAR = 16  # of 128 bits: resized and recompressed copies differ in 0 to 11, any two of 155 photos in 35 or more
-# COCO's ids have six digits, so without its prefix a name that fills all twelve is something else, as a date.
+# COCO's ids have six digits, so a name without its prefix that fills all twelve is something else, such as a date.
 _COCO_NAME = re.compile(
     r"(?:^|[/\\])(?:COCO_(?:train|val|test)\d{4}_|(?=0000))(\d{12})\.(?:jpg|jpeg|png)$", re.IGNORECASE
 )
@@ -34,14 +34,14 @@ _COCO_DATASETS = {"refcoco", "refcoco+", "refcocog", "grefcoco"}
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """One image of a split: who it is, in every numbering that is known."""
+    """One image of a split, with its id in every known numbering."""
 
     id: str
     position: int  # of the first of its sentences
     sentences: int
     coco: int | None
     genome: int | None
-    coco_known: bool  # whether `coco` is the answer, be it None
+    coco_known: bool  # whether `coco` is known, also where it is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class SharedImage:
     first: str
     second: str
     match: Match
-    sentences: int  # of the second split, that speak about it
+    sentences: int  # of the second split, about this image
     distance: int = 0  # bits of the perceptual hash
 
 
@@ -84,8 +84,8 @@ def audit(
 ) -> Audit:
     """The images of `second` that `first` has too.
 
-    Looks are compared where `looks` is asked for, or where ids cannot tell; that reads every image once, and calls
-    `advance` after each. An image that cannot be read raises, unless the issues skips it.
+    Looks are compared with `looks`, or where ids are not known; that reads every image once, and calls `advance` after
+    each. An image that cannot be read raises, unless the issues skip it.
     """
     issues = Issues() if issues is None else issues
     ours, theirs = list(images_of(first)), list(images_of(second))
@@ -100,25 +100,26 @@ def audit(
 
 
 def shared_images(train: Reader, held: Reader) -> tuple[str, ...]:
-    """The images of `held` that `train` has too, by their ids alone: for splits of one data set, which share them."""
+    """The images of `held` that `train` has too, by ids only: for splits of one data set, which share their ids."""
     known = {ids.image for ids in train.ids}
     return tuple(dict.fromkeys(ids.image for ids in held.ids if ids.image in known))
 
 
 def leaks(train: Reader, held: Reader) -> list[str]:
-    """A sentence about each split that training must not see, but does: the one held out, and its set's test splits."""
+    """A sentence for each split that shares images with training: validation, and the test splits of its data set."""
     readers, source = {"validation": held}, held.reader if isinstance(held, Subset) else held
     if isinstance(source, RefCOCO | GRefCOCO):
         readers |= {split: source.sibling(split) for split in source.tree.splits if "test" in split}
     return [
-        f"The {name} split shares {len(shared):,} of its images with training ({shared[0]} is one): its scores flatter."
+        f"The {name} split shares {len(shared):,} of its images with training (such as {shared[0]}): its scores will "
+        "be too high."
         for name, reader in readers.items()
         if (shared := shared_images(train, reader))
     ]
 
 
 def images_of(reader: Reader) -> Iterator[ImageFacts]:
-    """Every image of a reader once, told by its first sample."""
+    """Every image of a reader once, by its first sample."""
     counts = Counter(ids.image for ids in reader.ids)
     seen: set[str] = set()
     for position, ids in enumerate(reader.ids):
@@ -128,7 +129,7 @@ def images_of(reader: Reader) -> Iterator[ImageFacts]:
 
 
 def needs_looks(first: Sequence[ImageFacts], second: Sequence[ImageFacts]) -> bool:
-    """Whether some image's ids cannot tell if it is in the other split."""
+    """Whether some image's ids do not show if it is in the other split."""
     genome = all(image.genome is not None for image in (*first, *second))
     return not genome and not all(image.coco_known for image in (*first, *second))
 
@@ -148,7 +149,7 @@ def _facts(reader: Reader, position: int, sentences: int) -> ImageFacts:
 
 
 def _name(reader: Reader, position: int) -> str:
-    """The name of the image's file, which in COCO's copies is its id."""
+    """The name of the image's file, which holds COCO's id in copies of COCO."""
     rows = getattr(reader, "rows", None)
     if rows is not None:
         return str(rows[position].image)
@@ -170,7 +171,7 @@ def _by_ids(first: Sequence[ImageFacts], second: Sequence[ImageFacts]) -> Iterat
 
 
 def perceptual_hash(pixels: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "128"]:
-    """Half of the bits say which of neighbouring patches is brighter, half which low frequencies are strong."""
+    """64 bits for which of neighbouring patches is brighter, 64 for which low frequencies are strong."""
     grey = Image.fromarray(pixels).convert("L")
     patches = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), dtype=np.float32)
     small = np.asarray(grey.resize((32, 32), Image.Resampling.BOX), dtype=np.float32)
@@ -186,12 +187,12 @@ _COSINES = np.cos(np.pi * np.arange(8)[:, None] * (2 * np.arange(32)[None, :] + 
 def _hashes(
     reader: Reader, images: Sequence[ImageFacts], issues: Issues, advance: Callable[[], None]
 ) -> Bool[np.ndarray, "i 128"]:
-    """One row an image; a row of an image that cannot be read is near to none."""
+    """One row for each image; the row of an image that cannot be read is all False, and matches nothing."""
     rows = np.zeros((len(images), 128), dtype=bool)
     for row, image in enumerate(images):
         try:
-            frames = reader[image.position].visual.read()
-            rows[row] = perceptual_hash(frames[len(frames) // 2])
+            sample = reader[image.position]
+            rows[row] = perceptual_hash(sample.visual.read([sample.frame])[0])
         except DeixisError as error:
             issues.add(str(error))
         advance()
@@ -208,7 +209,7 @@ def _by_looks(
         return
     signs = np.where(first_hashes, np.float32(1), np.float32(-1))
     for image, hashed in zip(second, second_hashes, strict=True):
-        # Signs that agree add one, signs that do not take one away: the distance of all pairs is a product.
+        # Equal signs add one, unequal signs subtract one: a product gives the distances of all pairs.
         distances = ((128 - signs @ np.where(hashed, np.float32(1), np.float32(-1))) / 2).round().astype(int)
         nearest = int(distances.argmin())
         if hashed.any() and first_hashes[nearest].any() and distances[nearest] <= NEAR:

@@ -1,4 +1,4 @@
-"""What is in a data set: how much of everything, how long the sentences are, how large the masks."""
+"""Statistics of a data set: counts, the lengths of the sentences, the sizes of masks and images."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,12 +12,12 @@ from ...records import Reader
 from ..readers.refcoco import PUBLISHED, RefCOCO
 from ..validation import Issues
 
-SAMPLED = 1000  # samples of a split whose masks are looked at, spread evenly
+SAMPLED = 1000  # samples of a split that are read, spread evenly
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Where values lie; fractions and counts alike."""
+    """The distribution of some values."""
 
     smallest: float
     quarter: float
@@ -36,7 +36,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFacts:
-    """One split. Sentences and masks are looked at in `looked_at` samples."""
+    """One split. Sentences and masks are those of `looked_at` samples."""
 
     images: int
     objects: int
@@ -45,7 +45,7 @@ class SplitFacts:
     without_mask: int
     with_empty_mask: int
     words: Spread | None  # words of an expression, by spaces
-    mask_shares: Spread | None  # the mask's share of its image, where it is not empty
+    mask_shares: Spread | None  # masks that are not empty, as fractions of their images
     heights: Spread | None
     widths: Spread | None
     broken: int
@@ -54,12 +54,12 @@ class SplitFacts:
 def describe(
     readers: Mapping[str, Reader], issues: Issues | None = None, advance: Callable[[], None] = lambda: None
 ) -> dict[str, SplitFacts]:
-    """The facts of every split; `advance` is called after every sample that is looked at."""
+    """The facts of every split; `advance` is called after every sample that is read."""
     issues = Issues() if issues is None else issues
     return {split: _facts(reader, issues, advance) for split, reader in readers.items()}
 
 
-def num_looked_at(reader: Reader) -> int:
+def num_sampled(reader: Reader) -> int:
     return min(len(reader), SAMPLED)
 
 
@@ -68,7 +68,7 @@ def as_json(facts: Mapping[str, SplitFacts]) -> dict[str, Any]:
 
 
 def completeness(readers: Mapping[str, Reader]) -> str:
-    """A sentence that sets the whole beside the published sizes; empty where none are published."""
+    """A sentence that compares the counts with the published ones; empty where none are published."""
     reader = next(iter(readers.values()), None)
     if not isinstance(reader, RefCOCO):
         return ""
@@ -86,7 +86,7 @@ def completeness(readers: Mapping[str, Reader]) -> str:
 def _facts(reader: Reader, issues: Issues, advance: Callable[[], None]) -> SplitFacts:
     words, shares, heights, widths = [], [], [], []
     without = empty = broken = 0
-    positions = np.linspace(0, len(reader) - 1, num_looked_at(reader)).round().astype(int).tolist()
+    positions = np.linspace(0, len(reader) - 1, num_sampled(reader)).round().astype(int).tolist()
     for position in positions:
         try:
             sample = reader[position]
