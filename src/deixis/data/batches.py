@@ -126,27 +126,6 @@ def check_limit(limit: int | None) -> None:
 
 
 @dataclass(frozen=True)
-class Joined:
-    """Several readers as one: registers that are trained together, or data sets."""
-
-    readers: tuple[Reader, ...]
-
-    @cached_property
-    def ids(self) -> tuple[Ids, ...]:
-        return tuple(ids for reader in self.readers for ids in reader.ids)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.readers))
-
-    def __getitem__(self, position: int) -> Sample:
-        for reader in self.readers:
-            if position < len(reader):
-                return reader[position]
-            position -= len(reader)
-        raise IndexError(position)
-
-
-@dataclass(frozen=True)
 class _Plan:
     """The positions of every part of every step; a batch sampler that holds no state."""
 
