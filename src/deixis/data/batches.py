@@ -36,7 +36,7 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preproc
     index = [first.setdefault(sample.ids.image, len(first)) for sample in samples]
     owners = [samples[index.index(position)] for position in range(len(first))]
     frames = [sample.visual.read() for sample in owners]
-    clips = [torch.stack([preprocess.image(frame) for frame in clip]) for clip in frames]
+    clips = [torch.stack([torch.as_tensor(preprocess.image(frame)) for frame in clip]) for clip in frames]
     sizes = [(clip.shape[1], clip.shape[2]) for clip in frames]
     token_ids, token_mask = tokenizer.encode([sample.expression for sample in samples], preprocess.max_tokens)
     labels = [_label(sample, sizes[image], preprocess) for sample, image in zip(samples, index, strict=True)]
@@ -238,4 +238,4 @@ def _label(sample: Sample, size: tuple[int, int], preprocess: Preprocess) -> Boo
             f"The mask of {sample.ids} in {sample.dataset} is {'x'.join(map(str, sample.mask['size']))}, but its image "
             f"is {size[0]}x{size[1]}; they must be of one size."
         )
-    return preprocess.mask(masks.decode(sample.mask))
+    return torch.as_tensor(preprocess.mask(masks.decode(sample.mask)))
