@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from deixis.checkpoints.configs import from_dict, to_dict
-from deixis.errors import DeixisError
+from deixis.errors import DeixisError, InputError
 
 
 class Way(StrEnum):
@@ -64,7 +64,7 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.side < 1:
-            raise DeixisError(f"A window's side cannot be {self.side}.")
+            raise InputError(f"A window's side cannot be {self.side}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,22 +90,23 @@ def test_whole_numbers_may_stand_for_real_ones() -> None:
 @pytest.mark.parametrize(
     ("plain", "sentence"),
     [
-        ([1], "an object with the fields of Tree is wanted"),
+        ([1], "card is [1]; expected an object with the fields of Tree."),
         ({"leav": {}}, "has no field 'leav'. Did you mean 'leaf'?"),
         ({"leaf": {"siz": 1}}, "card: leaf has no field 'siz'. Did you mean 'size'?"),
-        ({"leaf": {"size": "3"}}, "card: leaf: size is '3'; int is wanted"),
-        ({"leaf": {"size": True}}, "size is True; int is wanted"),
-        ({"leaf": {"size": 1.5}}, "size is 1.5; int is wanted"),
-        ({"leaf": 3}, "leaf is 3; an object"),
+        ({"leaf": {"size": "3"}}, "card: leaf: size is '3'; expected a valid integer."),
+        ({"leaf": {"size": True}}, "size is True; expected a valid integer."),
+        ({"leaf": {"size": 1.5}}, "size is 1.5; expected a valid integer."),
+        ({"leaf": 3}, "leaf is 3; expected an object with the fields of Leaf."),
         ({"thing": {"type": "Stnoe", "weight": 1}}, "is of type 'Stnoe'. Did you mean 'Stone'?"),
         ({"thing": {"type": "Stone"}}, "thing is incomplete"),
         ({"depths": [1, "2"]}, "depths[1] is '2'"),
         ({"depths": 4}, "depths is 4"),
-        ({"pair": [1]}, "pair has 1 values; 2 are wanted"),
+        ({"pair": [1]}, "pair has 1 values, fewer than it needs; add the missing ones."),
+        ({"pair": [1, 2, 3]}, "pair is [1, 2, 3]; Tuple should have at most 2 items after validation, not 3."),
         ({"limit": "many"}, "limit is 'many'"),
         ({"way": "tpo"}, "way is 'tpo'. Did you mean 'top'?"),
         ({"kind": "c"}, "kind is 'c'. Choose one of: a, b."),
-        ({"open": 1}, "open is 1; bool is wanted"),
+        ({"open": 1}, "open is 1; expected a valid boolean."),
         ({"notes": []}, "notes is []"),
     ],
 )
