@@ -54,7 +54,7 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
         with FlopCounterMode(display=False, custom_mapping={fused: attention_flops}) as counter:
             answer()
         if mode == "compiled":
-            ask = Compiled(network, words=20)
+            ask = Compiled(network, tokens=20)
         first = seconds(answer, repeats=1, warm_ups=0)["median"]
         times = seconds(answer, repeats=repeats, warm_ups=1)
         peak = peak_megabytes()

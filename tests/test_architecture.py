@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "deixis"
 ROWS = (
     ("records", "masks", "errors"),
-    ("batch", "system", "files", "hub", "weights", "compiling"),
+    ("batch", "system", "files", "hub", "weights", "compiling", "progress"),
     ("data", "toyland", "text", "vision", "layers", "kernels", "losses", "metrics", "viz"),
     ("models", "objectives", "adapt", "checkpoints", "training", "predict", "evaluation"),
     ("zoo", "runs"),

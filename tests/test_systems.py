@@ -264,7 +264,7 @@ def compare_answers(name: str) -> None:
     exact: Any = build(name, TINY[name]).eval().requires_grad_(False)
     plain, given = copy.deepcopy(exact).bfloat16(), batch()
     narrow = replace(given, images=given.images.bfloat16())
-    compiled = Compiled(copy.deepcopy(plain), words=given.token_ids.shape[1] + 2)
+    compiled = Compiled(copy.deepcopy(plain), tokens=given.token_ids.shape[1] + 2)
     with torch.inference_mode():
         found = compiled(narrow)
         assert not counters["graph_break"]

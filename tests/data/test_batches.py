@@ -12,8 +12,9 @@ import torch
 
 from deixis import masks
 from deixis.batch import Batch
-from deixis.data.batches import Batches, InOrder, Joined, collate
-from deixis.data.images import Pixels
+from deixis.data.batches import Batches, InOrder, collate
+from deixis.data.images import ImageArray
+from deixis.data.subsets import Concat
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
 from deixis.records import Sample
@@ -57,7 +58,7 @@ def test_a_batch_with_an_unlabelled_sample_has_no_masks() -> None:
 
 
 def test_a_mask_of_another_size_is_refused_with_the_samples_name() -> None:
-    wrong = replace(tiny.Squares(1)[0], visual=Pixels(np.zeros((9, 12, 3), dtype=np.uint8)))
+    wrong = replace(tiny.Squares(1)[0], visual=ImageArray(np.zeros((9, 12, 3), dtype=np.uint8)))
     with pytest.raises(DeixisError, match=r"image0.*is 12x12, but its image is 9x12"):
         collate([wrong], tiny.Letters(), PREPROCESS)
 
@@ -155,7 +156,7 @@ def test_scoring_nothing_is_refused(limit: int) -> None:
 
 
 def test_readers_joined_are_one_reader() -> None:
-    joined = Joined((tiny.Squares(1), tiny.Squares(2)))
+    joined = Concat((tiny.Squares(1), tiny.Squares(2)))
     assert len(joined) == 18 == len(joined.ids)
     for position in (0, 5, 6, 17):
         assert joined[position].ids == joined.ids[position]

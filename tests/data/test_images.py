@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deixis.data import images as visuals
-from deixis.data.images import ImageFile, Pixels, open_image
+from deixis.data.images import ImageArray, ImageFile, open_image
 from deixis.errors import DeixisError
 
 GENERATOR = np.random.default_rng(0)
@@ -115,7 +115,7 @@ def test_a_turned_photo_stands_upright_and_says_its_upright_size(tmp_path: Path,
 def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.new("RGB", (1, 1), (1, 2, 3)))
     assert open_image(path).tolist() == [[[1, 2, 3]]]
-    assert Pixels(np.zeros((1, 1, 3), dtype=np.uint8)).size == (1, 1)
+    assert ImageArray(np.zeros((1, 1, 3), dtype=np.uint8)).size == (1, 1)
 
 
 def test_the_size_is_read_from_the_header_alone(tmp_path: Path) -> None:
@@ -234,6 +234,6 @@ def test_what_pillow_says_only_when_pixels_are_read_is_one_sentence_too(
 
 
 def test_pixels_in_memory_are_a_still() -> None:
-    picture = Pixels(COLOURS)
+    picture = ImageArray(COLOURS)
     assert picture.size == (6, 9)
     np.testing.assert_array_equal(picture.read(), COLOURS[None])

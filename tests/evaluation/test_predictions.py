@@ -112,7 +112,7 @@ MISTAKES = {
     "line 1: image 'image1', but sentence '0' belongs to 'image0'": [{**GOOD, "image": "image1"}],
     "line 1: The mask of sentence '0'.*size is": [{"id": "0", "rle": rle(2, 2, (8, 6))}],
     "line 1: The run lengths do not fill": [{"id": "0", "rle": {**rle(2, 2), "size": [7, 8]}}],
-    "line 1: The run lengths are no COCO": [{"id": "0", "rle": {"size": [6, 8], "counts": "!!"}}],
+    "line 1: The run lengths are not COCO": [{"id": "0", "rle": {"size": [6, 8], "counts": "!!"}}],
     "line 3: its expression was answered further up": [GOOD, {"id": "1", "rle": rle(1, 1)}, GOOD],
 }
 

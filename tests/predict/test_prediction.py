@@ -1,6 +1,8 @@
-"""A Prediction says what it shows: sizes, box, score, run lengths and files."""
+"""What a Prediction holds: sizes, box, score, run lengths, files and JSON."""
 
 import json
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +12,16 @@ from PIL import Image
 from deixis import masks
 from deixis.errors import DeixisError
 from deixis.predict import prediction as module
-from deixis.predict.prediction import LARGEST_OVERLAY, Prediction, answer, slug
+from deixis.predict.prediction import LARGEST_OVERLAY, Prediction, postprocess, slug
+from deixis.predict.presence import Presence
+from deixis.records import MaskRule
 
 
 def a_prediction(height: int = 12, width: int = 20, expression: str = "the red cup") -> Prediction:
     probability = np.zeros((height, width), np.float32)
     probability[3:7, 5:11] = 0.75
     probability[3, 5] = 1.0
-    return answer(expression, np.full((height, width, 3), 200, np.uint8), probability)
+    return postprocess(expression, np.full((height, width, 3), 200, np.uint8), probability)
 
 
 def test_box_and_score_are_those_of_the_pixels_above_the_threshold() -> None:
@@ -26,15 +30,16 @@ def test_box_and_score_are_those_of_the_pixels_above_the_threshold() -> None:
     assert prediction.score == pytest.approx((1.0 + 23 * 0.75) / 24)
     assert prediction.mask.sum() == 24
     assert tuple(prediction.box) == masks.box(prediction.rle())
-    strict = answer("x", prediction.image, prediction.probability, threshold=0.75)
+    strict = postprocess("x", prediction.image, prediction.probability, rule=MaskRule(threshold=0.75))
     assert strict.box == (5, 3, 1, 1)
     assert strict.score == 1.0
 
 
 def test_an_empty_mask_has_no_box_and_no_score() -> None:
-    prediction = answer("x", np.zeros((4, 6, 3), np.uint8), np.full((4, 6), 0.4, np.float32))
+    prediction = postprocess("x", np.zeros((4, 6, 3), np.uint8), np.full((4, 6), 0.4, np.float32))
     assert prediction.box is None
     assert prediction.score == 0.0
+    assert not prediction.found
     assert json.loads(json.dumps(prediction.to_json()))["box"] is None
 
 
@@ -44,6 +49,45 @@ def test_json_gives_the_mask_back() -> None:
     assert record["expression"] == "die rote Tasse, größer als 茶"
     assert record["size"] == [12, 20]
     assert (masks.decode(record["rle"]) == prediction.mask).all()
+
+
+def test_json_says_what_was_found_what_is_present_and_what_to_note() -> None:
+    plain = a_prediction().to_json()
+    assert (plain["found"], plain["present"], plain["notes"]) == (True, None, [])
+    assert "frame" not in plain
+    photo, probability = np.zeros((2, 2, 3), np.uint8), np.full((2, 2), 0.9, np.float32)
+    absent = postprocess("x", photo, probability, presence=Presence(probability=0.25), notes=("a note",)).to_json()
+    assert (absent["found"], absent["present"], absent["score"], absent["notes"]) == (False, False, 0.25, ["a note"])
+
+
+def test_the_frame_and_its_time_stand_in_the_json_of_a_video() -> None:
+    record = replace(a_prediction(), frame=12, time=0.5).to_json()
+    assert (record["frame"], record["time"]) == (12, 0.5)
+
+
+def test_a_prediction_pickles() -> None:
+    prediction = replace(a_prediction(), evidence={"similarity": np.ones((2, 3, 3), np.float32)}, notes=("a note",))
+    copy = pickle.loads(pickle.dumps(prediction))
+    assert copy.to_json() == prediction.to_json()
+    assert (copy.image == prediction.image).all()
+    assert (copy.probability == prediction.probability).all()
+    assert (copy.evidence["similarity"] == prediction.evidence["similarity"]).all()
+
+
+@pytest.mark.parametrize(
+    ("rule", "marked"),
+    [
+        (MaskRule(), [0.6, 0.8]),
+        (MaskRule(threshold=0.7), [0.8]),
+        (MaskRule(kind="min-max", threshold=0.5), [0.6, 0.8]),  # 0.2 to 0.8 is stretched to 0 to 1
+        (MaskRule(kind="half-maximum"), [0.45, 0.6, 0.8]),
+    ],
+)
+def test_the_mask_follows_the_rule(rule: MaskRule, marked: list[float]) -> None:
+    probability = np.array([[0.2, 0.3, 0.45, 0.6, 0.8]], np.float32)
+    prediction = postprocess("x", np.zeros((1, 5, 3), np.uint8), probability, rule=rule)
+    assert probability[prediction.mask].tolist() == pytest.approx(marked)
+    assert prediction.score == pytest.approx(np.mean(marked))
 
 
 def test_the_overlay_changes_the_masks_pixels_and_no_others() -> None:
@@ -56,7 +100,7 @@ def test_the_overlay_changes_the_masks_pixels_and_no_others() -> None:
 def test_a_large_overlay_is_shrunk_and_the_mask_is_not(tmp_path: Path) -> None:
     probability = np.zeros((10, 2 * LARGEST_OVERLAY), np.float32)
     probability[:, : LARGEST_OVERLAY // 2] = 1.0
-    files = answer("x", np.zeros((10, 2 * LARGEST_OVERLAY, 3), np.uint8), probability).save(tmp_path)
+    files = postprocess("x", np.zeros((10, 2 * LARGEST_OVERLAY, 3), np.uint8), probability).save(tmp_path)
     with Image.open(files["overlay"]) as overlay, Image.open(files["mask"]) as mask:
         assert overlay.size == (LARGEST_OVERLAY, 5)
         assert mask.size == (2 * LARGEST_OVERLAY, 10)
@@ -78,8 +122,8 @@ def test_save_writes_three_whole_files_and_leaves_nothing_else(tmp_path: Path) -
 
 
 def test_save_takes_the_overlays_own_name(tmp_path: Path) -> None:
-    files = a_prediction().save(str(tmp_path / "answer.png"))
-    assert [path.name for path in files.values()] == ["answer.png", "answer-mask.png", "answer.json"]
+    files = a_prediction().save(str(tmp_path / "cup.png"))
+    assert [path.name for path in files.values()] == ["cup.png", "cup-mask.png", "cup.json"]
     assert all(path.exists() for path in files.values())
 
 

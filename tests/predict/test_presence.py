@@ -1,4 +1,4 @@
-"""Whether it is there: what a presence head decides, calibrated or not, and what holds for systems without one."""
+"""The presence head: what it decides, calibrated or not, and what holds for systems without one."""
 
 import runpy
 from dataclasses import dataclass
@@ -14,41 +14,43 @@ from torch import nn
 from deixis import masks
 from deixis.batch import Batch, Output
 from deixis.data.transforms import Preprocess
-from deixis.errors import DeixisError
+from deixis.errors import DeixisError, ModelError
 from deixis.evaluation.scoring import Scoring, score_presence, score_system
 from deixis.metrics.calibration import Calibration, apply
 from deixis.metrics.protocols import PROTOCOLS
-from deixis.predict.prediction import answer
-from deixis.predict.presence import Presence, chances, decide
+from deixis.predict.outputs import presence_probabilities
+from deixis.predict.prediction import postprocess
+from deixis.predict.presence import Presence, decide
 from deixis.predict.segmenter import Segmenter
-from deixis.records import Ids, Sample
+from deixis.records import Ids, MaskRule, Sample
 from deixis.text.tokenizer import Tokenizer
 
 apple = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "apple.py")))
 VOCABULARY = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "surely", "maybe", "hardly", "dark")
-CHANCES = {4: 0.95, 5: 0.6, 6: 0.1}  # of the words; the least of a sentence's counts
+PROBABILITIES = {4: 0.95, 5: 0.6, 6: 0.1}  # of the words; an expression has the smallest of its words
 PHOTO = np.zeros((30, 50, 3), np.uint8)
 PHOTO[:15, :25] = 255
 
 
 class Headed(nn.Module):
-    """Marks what is bright, nothing where it hears "dark"; its head believes the words."""
+    """Marks bright pixels, none for "dark"; the words decide what its presence head returns."""
 
     def __init__(self, headed: bool = True, broken: bool = False) -> None:
         super().__init__()
         self.headed, self.broken = headed, broken
 
-    def forward(self, batch: Batch) -> Output:
+    def forward(self, batch: Batch, *, features: tuple[str, ...] = (), explain: bool = False) -> Output:
         logits = 8 * batch.expand(batch.images)[:, 0].mean(dim=1) - 4
         logits = torch.where((batch.token_ids == 7).any(1)[:, None, None], -logits.abs(), logits)
-        said = [min(CHANCES.get(word, 1.0) for word in words) for words in batch.token_ids.tolist()]
-        chance = torch.tensor(said) * (float("nan") if self.broken else 1.0)
-        return Output(logits=logits, evidence={"present": chance} if self.headed else {})
+        said = [min(PROBABILITIES.get(word, 1.0) for word in words) for words in batch.token_ids.tolist()]
+        presence = torch.logit(torch.tensor(said), eps=1e-6) * (float("nan") if self.broken else 1.0)
+        return Output(logits=logits, presence=presence if self.headed else None)
 
 
 @dataclass(frozen=True)
 class Card:
     calibration: Calibration | None
+    mask_rule: MaskRule = MaskRule()
 
 
 MENDED = Calibration(scale=0.5, bias=-1.0, data="made:val", expressions=9, ece_before=0.3, ece_after=0.1)
@@ -67,6 +69,7 @@ def test_a_head_decides_whether_there_is_an_answer() -> None:
     assert hardly.box is None
     assert (hardly.probability == surely.probability).all()  # the map stays to be looked at
     assert (surely.mask == (surely.probability > 0.5)).all()
+    assert not surely.evidence
     assert not surely.calibrated
 
 
@@ -82,58 +85,62 @@ def test_each_threshold_is_its_own() -> None:
             headed(PHOTO, "maybe", presence_threshold=level)
 
 
-def test_an_answer_is_present_exactly_where_it_has_pixels_and_a_box() -> None:
+def test_something_is_found_exactly_where_the_mask_has_pixels_and_a_box() -> None:
     for sentence in ("surely", "maybe", "hardly", "surely dark", "dark"):
         for headed in (True, False):
             prediction = segmenter(headed=headed)(PHOTO, sentence)
-            assert prediction.present == prediction.mask.any() == (prediction.box is not None)
-    nowhere = segmenter()(PHOTO, "surely dark")  # the head believes in it, and no pixel is it
+            assert prediction.found == prediction.mask.any() == (prediction.box is not None)
+            assert (prediction.present is None) == (not headed)
+    nowhere = segmenter()(PHOTO, "surely dark")  # present by the head, but no pixel exceeds the threshold
     assert nowhere.score == pytest.approx(0.95)
-    assert not nowhere.present
+    assert nowhere.present
+    assert not nowhere.found
 
 
 def test_without_a_head_the_score_is_the_masks_mean_probability() -> None:
     plain = segmenter(MENDED, headed=False)
     prediction = plain(PHOTO, "hardly")
-    assert prediction.present
+    assert prediction.found
+    assert prediction.present is None
     assert prediction.score == pytest.approx(prediction.probability[prediction.mask].mean())
     assert not prediction.calibrated
     assert plain(PHOTO, "dark").score == 0.0
-    with pytest.raises(DeixisError, match="'headed' does not say whether the referent is there, so it knows no pres"):
+    with pytest.raises(DeixisError, match="'headed' has no presence head, so it has no presence threshold"):
         plain(PHOTO, "hardly", presence_threshold=0.5)
 
 
 def test_a_calibrated_score_is_what_the_card_makes_of_the_heads() -> None:
-    plain, mended = segmenter()(PHOTO, ["surely", "maybe"]), segmenter(MENDED)(PHOTO, ["surely", "maybe"])
+    plain, mended = (segmenter(one)(PHOTO, ["surely", "maybe"], explain=True) for one in (None, MENDED))
     expected = apply(np.array([one.score for one in plain]), 0.5, -1.0)
     assert [one.score for one in mended] == pytest.approx(expected.tolist())
     assert all(one.calibrated for one in mended)
     assert [one.present for one in mended] == [True, False]  # 0.62, 0.31
-    assert mended[0].evidence["present"] == pytest.approx(0.95)  # what the head itself said
+    assert mended[0].evidence["presence"] == pytest.approx(0.95)  # the head's own probability
     record = mended[1].to_json()
-    assert (record["present"], record["calibrated"], record["box"]) == (False, True, None)
+    assert (record["found"], record["present"], record["calibrated"], record["box"]) == (False, False, True, None)
     assert record["score"] == round(float(expected[1]), 4)
 
 
-def test_a_chance_at_the_threshold_is_not_above_it() -> None:
-    probability = np.full((2, 2), 0.9, np.float32)
-    for chance, present in ((0.5, False), (0.50001, True)):
-        mask, score = decide(probability, 0.5, Presence(chance=chance))
-        assert (mask.any(), score) == (present, chance)
-    assert not answer("x", np.zeros((2, 2, 3), np.uint8), probability, presence=Presence(chance=0.5)).present
+def test_a_probability_at_the_threshold_does_not_exceed_it() -> None:
+    values = np.full((2, 2), 0.9, np.float32)
+    for probability, present in ((0.5, False), (0.50001, True)):
+        mask, score = decide(values, MaskRule(), Presence(probability=probability))
+        assert (mask.any(), score) == (present, probability)
+    at_threshold = Presence(probability=0.5)
+    assert postprocess("x", np.zeros((2, 2, 3), np.uint8), values, presence=at_threshold).present is False
 
 
-def test_a_head_that_says_no_number_is_told() -> None:
-    with pytest.raises(DeixisError, match="not finite"):
+def test_a_head_that_returns_nan_is_an_error_of_the_model() -> None:
+    with pytest.raises(ModelError, match="not finite"):
         segmenter(broken=True)(PHOTO, "maybe")
-    with pytest.raises(DeixisError, match="not finite"):
+    with pytest.raises(ModelError, match="not finite"):
         list(score_system(segmenter(broken=True), Said(), PROTOCOLS["full"], Scoring()))
 
 
-def test_an_apple_gpu_is_asked_for_no_float64() -> None:
-    said = chances(Output(logits=torch.zeros(1, 2, 2), evidence={"present": apple.on_apple(torch.tensor([0.25]))}))
-    assert said is not None
-    assert (said.tolist(), said.dtype) == ([0.25], np.float64)
+def test_an_apple_gpu_computes_no_float64() -> None:
+    found = presence_probabilities(Output(logits=torch.zeros(1, 2, 2), presence=apple.on_apple(torch.tensor([0.0]))))
+    assert found is not None
+    assert (found.tolist(), found.dtype) == ([0.5], np.float64)
 
 
 class Picture:
@@ -146,7 +153,7 @@ class Picture:
 
 
 class Said:
-    """Five sentences about one photo; the bright corner is meant by all but the last two."""
+    """Five sentences about one photo; the first three refer to the bright corner, the last two to nothing."""
 
     said = ("surely", "maybe", "hardly", "hardly", "maybe")
     ids = tuple(Ids("photo", f"o{number}", f"s{number}") for number in range(5))
@@ -162,7 +169,7 @@ class Said:
         )
 
 
-def test_a_split_is_scored_by_what_users_get() -> None:
+def test_a_split_is_scored_by_the_masks_of_the_segmenter() -> None:
     scored = {
         one.ids.sentence: one
         for batch in score_system(segmenter(), Said(), PROTOCOLS["grefcoco"], Scoring(batch_size=2))
@@ -173,13 +180,13 @@ def test_a_split_is_scored_by_what_users_get() -> None:
     strict = Scoring(presence_threshold=0.7)
     kept = [one for batch in score_system(segmenter(), Said(), PROTOCOLS["full"], strict) for one in batch]
     assert sum(one.best.area > 0 for one in kept) == 1
-    with pytest.raises(DeixisError, match="knows no presence threshold"):
+    with pytest.raises(DeixisError, match="has no presence threshold"):
         list(score_system(segmenter(headed=False), Said(), PROTOCOLS["full"], strict))
 
 
-def test_what_the_head_says_of_a_split_is_had_without_its_calibration() -> None:
-    heard: list[int] = []
-    said, there = score_presence(segmenter(MENDED), Said(), Scoring(batch_size=2), heard.append)
+def test_the_heads_probabilities_over_a_split_are_not_calibrated() -> None:
+    advanced: list[int] = []
+    said, there = score_presence(segmenter(MENDED), Said(), Scoring(batch_size=2), advanced.append)
     assert sorted(said.tolist()) == pytest.approx([0.1, 0.1, 0.6, 0.6, 0.95])
     assert sorted(zip(said.round(2).tolist(), there.tolist(), strict=True)) == [
         (0.1, False),
@@ -188,8 +195,8 @@ def test_what_the_head_says_of_a_split_is_had_without_its_calibration() -> None:
         (0.6, True),
         (0.95, True),
     ]
-    assert sum(heard) == 5
-    with pytest.raises(DeixisError, match="is no chance that could be calibrated"):
+    assert sum(advanced) == 5
+    with pytest.raises(DeixisError, match="has no presence head"):
         score_presence(segmenter(headed=False), Said(), Scoring())
 
 

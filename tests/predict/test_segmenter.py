@@ -1,13 +1,14 @@
-"""The Segmenter takes any photo and any sentences, and answers at the photo's own size."""
+"""The Segmenter: any photo and any sentences in, Predictions at the photo's own size out."""
 
 import io
-import runpy
 import subprocess
 import sys
-import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,30 +18,32 @@ from torch import Tensor, nn
 
 from deixis.batch import Batch, Output
 from deixis.data.transforms import Preprocess
-from deixis.errors import DeixisError
-from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU, ExpressionWarning, Segmenter, resize_probability
+from deixis.errors import DeixisError, InputError, ModelError
+from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU, Segmenter
+from deixis.records import MaskRule
 from deixis.text.tokenizer import Tokenizer
 
-apple = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "apple.py")))
 LIMIT = 8
 WORDS = Tokenizer(["[PAD]", "[CLS]", "[SEP]", "red", "green", "blue", "[UNK]", "the", "thing"])  # colours are 3 to 5
 
 
 class ColourSystem(nn.Module):
-    """Finds pixels of the colour that is named; counts the pictures it was shown."""
+    """Finds pixels of the colour that is named; records the images and expressions of each batch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.tensor(20.0))
         self.batches: list[tuple[int, int]] = []
 
-    def forward(self, batch: Batch) -> Output:
+    def forward(self, batch: Batch, *, features: tuple[str, ...] = (), explain: bool = False) -> Output:
         self.batches.append((len(batch.images), len(batch)))
         pixels = batch.expand(batch.images[:, 0])  # 0 to 1: the preprocess of these tests does not normalise
         named = torch.stack([(batch.token_ids == number).any(1) for number in (3, 4, 5)], dim=1).to(pixels.dtype)
         chosen = (pixels * named[..., None, None]).sum(1)
         others = (pixels * (1 - named[..., None, None])).amax(1)
         logits = self.gain * (chosen - others - 0.5)
+        if not explain:
+            return Output(logits=logits)
         grid = nn.functional.adaptive_avg_pool2d(pixels, 4)[:, :1].repeat(1, batch.token_ids.shape[1], 1, 1)
         return Output(logits=logits, evidence={"similarity": grid, "selected": grid > 0.5})
 
@@ -48,9 +51,33 @@ class ColourSystem(nn.Module):
         return {}
 
 
-def segmenter(**changes: torch.dtype | str) -> Segmenter:
-    preprocess = Preprocess(image_size=32, max_tokens=LIMIT, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    return Segmenter(ColourSystem(), WORDS, preprocess, name="colours", **changes)  # type: ignore[arg-type]
+class LateColours(ColourSystem):
+    """The same, with a vision half of its own; counts the images that it encodes."""
+
+    encoded = 0
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        self.encoded += len(images)
+        return images.clone()
+
+    def decode_expressions(
+        self, encoded: Tensor, batch: Batch, *, features: tuple[str, ...] = (), explain: bool = False
+    ) -> Output:
+        assert torch.equal(encoded, batch.images)
+        return ColourSystem.forward(self, batch, features=features, explain=explain)
+
+    def forward(self, batch: Batch, **options: Any) -> Output:
+        return self.decode_expressions(self.encode_images(batch.images), batch, **options)
+
+
+@dataclass(frozen=True)
+class Card:
+    mask_rule: MaskRule
+
+
+def segmenter(system: nn.Module | None = None, fit: Any = "stretch", **changes: Any) -> Segmenter:
+    preprocess = Preprocess(image_size=32, max_tokens=LIMIT, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), fit=fit)
+    return Segmenter(system or ColourSystem(), WORDS, preprocess, name="colours", **changes)
 
 
 def photo(height: int = 60, width: int = 90) -> np.ndarray:
@@ -70,7 +97,7 @@ def test_the_mask_has_the_photos_size_and_the_things_place() -> None:
     assert prediction.score > 0.9
 
 
-def test_a_list_gives_the_answers_of_its_sentences_one_by_one() -> None:
+def test_a_list_gives_the_predictions_of_its_sentences_one_by_one() -> None:
     one, sentences = segmenter(), ["red", "blue", "the green", "red blue thing"] * 5
     together = one(photo(), sentences)
     assert [each.expression for each in together] == sentences
@@ -79,43 +106,83 @@ def test_a_list_gives_the_answers_of_its_sentences_one_by_one() -> None:
         assert (alone.mask == prediction.mask).all()
         assert np.allclose(alone.probability, prediction.probability, atol=1e-6)
         assert alone.score == pytest.approx(prediction.score, abs=1e-6)
-        assert alone.words == prediction.words[: len(alone.words)]
-        assert set(prediction.words[len(alone.words) :]) <= {"[PAD]"}
+        assert alone.tokens == prediction.tokens[: len(alone.tokens)]
+        assert set(prediction.tokens[len(alone.tokens) :]) <= {"[PAD]"}
 
 
-def test_the_image_is_shown_once_for_all_the_sentences_of_a_chunk() -> None:
+def test_the_sentences_of_a_chunk_share_one_pass_over_the_image() -> None:
     one = segmenter()
     one(photo(), ["red"] * (LARGEST_BATCH_OF_A_CPU + 3))
     assert one.system.batches == [(1, LARGEST_BATCH_OF_A_CPU), (1, 3)]
     assert one(photo(), []) == []
 
 
-def test_a_stream_gives_each_answer_before_more_are_looked_for_and_keeps_none() -> None:
+def test_a_stream_yields_each_prediction_before_computing_more_and_keeps_none() -> None:
     one, sentences = segmenter(), ["red", "blue", "the green", "red blue thing", "the red", "the blue"]
     together = one(photo(), sentences)
     one.system.batches.clear()
     stream = one.stream(photo(), sentences)
     assert one.system.batches == []
-    answered = weakref.ref(next(stream))
+    first = weakref.ref(next(stream))
     assert one.system.batches == [(1, LARGEST_BATCH_OF_A_CPU)]
-    assert answered() is None
-    assert not torch.is_inference_mode_enabled()  # between answers, whoever asks may train
+    assert first() is None
+    assert not torch.is_inference_mode_enabled()  # between predictions the caller may train
     for expected, prediction in zip(together[1:], stream, strict=True):
         assert prediction.expression == expected.expression
         assert (prediction.probability == expected.probability).all()
 
 
-def test_what_is_wrong_is_said_before_the_first_of_a_stream_is_asked_for(tmp_path: Path) -> None:
+def test_errors_are_raised_before_the_first_of_a_stream_is_requested(tmp_path: Path) -> None:
     one = segmenter()
     with pytest.raises(DeixisError, match="The expression is empty"):
         one.stream(photo(), ["red", " "])
     with pytest.raises(DeixisError, match=r"There is no file .*nowhere\.png"):
         one.stream(tmp_path / "nowhere.png", ["red"])
-    with pytest.warns(ExpressionWarning, match="does not know 1"):
-        one.stream(photo(), ["red elephant"])
+    with pytest.raises(InputError, match="threshold is 2"):
+        one.stream(photo(), ["red"], threshold=2.0)
 
 
-def test_every_form_of_a_photo_gives_the_same_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("system", [ColourSystem, LateColours])
+def test_an_image_is_encoded_once_for_as_many_expressions_as_needed(system: type[ColourSystem]) -> None:
+    one, sentences = segmenter(system()), ["red", "blue", "the green", "red blue thing"] * 10
+    expected = segmenter()(photo(), sentences)
+    encoded = one.encode(photo())
+    found = [encoded(sentence) for sentence in sentences[:20]] + encoded(sentences[20:])
+    assert [each.expression for each in found] == sentences
+    for prediction, other in zip(found, expected, strict=True):
+        assert (prediction.probability == other.probability).all()
+    if isinstance(one.system, LateColours):
+        assert one.system.encoded == 1
+    assert len(one.system.batches) == 20 + 20 // LARGEST_BATCH_OF_A_CPU
+    assert encoded([]) == []
+    assert next(encoded.stream(["the red"])).mask.any()
+
+
+def test_a_list_of_expressions_runs_a_separate_vision_half_once() -> None:
+    one = segmenter(LateColours())
+    one(photo(), ["red", "blue"] * 20)
+    assert one.system.encoded == 1
+    one.system.encoded = 0
+    one.predict(one.batch(photo(), ["red", "blue"]))  # through the system's forward
+    assert one.system.encoded == 2  # once by `batch`, once by `predict`
+
+
+def test_eight_threads_get_the_bits_of_one() -> None:
+    one = segmenter()
+    photos = [np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8) for seed in range(8)]
+    sentences = ["red", "the blue thing", "green", "red elephant", "red " * 50]
+
+    def run(number: int) -> list[tuple[bytes, bytes, float, tuple[str, ...]]]:
+        found = one(photos[number], sentences[number % 3 :], explain=True)
+        return [(p.probability.tobytes(), p.evidence["similarity"].tobytes(), p.score, p.notes) for p in found]
+
+    alone = [run(number) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(5):
+            assert list(threads.map(run, range(8))) == alone
+
+
+def test_every_form_of_a_photo_gives_the_same_prediction(tmp_path: Path) -> None:
     one, path, stream = segmenter(), tmp_path / "photo.png", io.BytesIO()
     Image.fromarray(photo()).save(path)
     Image.fromarray(photo()).save(stream, "PNG")
@@ -124,7 +191,7 @@ def test_every_form_of_a_photo_gives_the_same_answer(tmp_path: Path) -> None:
         assert (one(form, "blue").probability == expected).all()
 
 
-def test_a_photo_turned_by_exif_is_answered_upright(tmp_path: Path) -> None:
+def test_a_photo_turned_by_exif_is_segmented_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it rotated clockwise by a quarter
     Image.fromarray(photo()).save(tmp_path / "turned.png", exif=exif)
@@ -160,21 +227,18 @@ def test_any_size_comes_back_as_it_came(height: int, width: int) -> None:
     assert prediction.box == (0, 0, width, height)
 
 
-def test_a_pattern_finer_than_the_photo_is_averaged_rather_than_sampled() -> None:
-    place = torch.arange(63)
-    board = ((place[:, None] + place) % 2).float()
-    # Seven, as an odd shrinkage, has a pixel in the middle of each cell: a sample would be 0 or 1.
-    assert resize_probability(board, 9, 9) == pytest.approx(0.5, abs=0.01)
-    assert resize_probability(board, 8, 8) == pytest.approx(0.5, abs=0.01)
-
-
-def test_an_apple_gpus_maps_are_stretched_on_the_cpu() -> None:
-    maps = torch.rand(8, 8)
-    assert (resize_probability(apple.on_apple(maps), 5, 13) == resize_probability(maps, 5, 13)).all()
+def test_a_padded_photo_gets_the_mask_of_its_own_pixels() -> None:
+    """Stretching changes the aspect ratio and padding does not; both find the quarter of a wide photo."""
+    wide = photo(40, 160)
+    for fit in ("stretch", "pad"):
+        found = segmenter(fit=fit)(wide, "blue", explain=True)
+        assert found.size == (40, 160)
+        assert found.box == pytest.approx((80, 20, 80, 20), abs=5)
+        assert found.evidence["similarity"].shape == (3, 4 if fit == "stretch" else 1, 4)
 
 
 @pytest.mark.slow
-def test_a_photo_of_a_hundred_megapixels_is_answered(tmp_path: Path) -> None:
+def test_a_photo_of_a_hundred_megapixels_is_segmented(tmp_path: Path) -> None:
     Image.fromarray(photo(90, 120)).resize((12_000, 9_000), Image.Resampling.NEAREST).save(
         tmp_path / "large.png", compress_level=1
     )
@@ -190,45 +254,57 @@ def test_the_threshold_chooses_the_mask_from_the_probability() -> None:
     assert (low.mask == (low.probability > 0.1)).all()
     assert high.mask.sum() < low.mask.sum()
     for level in (0.0, 1.0, float("nan")):
-        with pytest.raises(DeixisError, match="between 0 and 1"):
+        with pytest.raises(InputError, match="between 0 and 1"):
             segmenter()(photo(), "red", threshold=level)
 
 
-def test_evidence_and_words_stand_with_their_answer() -> None:
-    prediction = segmenter()(photo(), ["the blue thing", "the red"])[1]
-    assert prediction.words == ("[CLS]", "the", "red", "[SEP]", "[PAD]")
+def test_the_cards_rule_makes_the_mask_and_a_threshold_replaces_its_own() -> None:
+    relative = segmenter(card=Card(MaskRule(kind="min-max", threshold=0.9)))
+    found = relative(photo(), "red")
+    low, high = found.probability.min(), found.probability.max()
+    assert (found.mask == (found.probability - low >= np.float32(0.9) * (high - low))).all()
+    assert relative(photo(), "red", threshold=0.1).mask.sum() > found.mask.sum()
+    half = segmenter(card=Card(MaskRule(kind="half-maximum")))
+    assert half(photo(), "red").mask.any()
+    with pytest.raises(InputError, match="no threshold; omit"):
+        half(photo(), "red", threshold=0.5)
+
+
+def test_evidence_comes_on_request_with_the_tokens_that_it_describes() -> None:
+    assert not segmenter()(photo(), "the red").evidence
+    prediction = segmenter()(photo(), ["the blue thing", "the red"], explain=True)[1]
+    assert prediction.tokens == ("[CLS]", "the", "red", "[SEP]", "[PAD]")
     assert prediction.evidence["similarity"].shape == (5, 4, 4)
     assert prediction.evidence["selected"].dtype == bool
     assert prediction.evidence["similarity"].dtype == np.float32
 
 
-def test_long_sentences_are_cut_with_a_warning() -> None:
+def test_cut_sentences_have_a_note() -> None:
     one = segmenter()
-    with pytest.warns(ExpressionWarning, match="first 7 words"):
-        long = one(photo(), "red thing " * 200)
-    assert (long.mask == one(photo(), "red thing").mask).all()
+    long, short = one(photo(), "red thing " * 200), one(photo(), "red thing")
+    assert (long.mask == short.mask).all()
+    assert len(long.notes) == 1
+    assert long.notes[0].startswith("Only the first 7 tokens of 'red thing red")
+    assert short.notes == ()
 
 
-def test_words_that_the_model_does_not_know_are_counted() -> None:
-    with pytest.warns(ExpressionWarning, match="does not know 2 of the words of 'red 茶 杯'"):
-        prediction = segmenter()(photo(), "red 茶 杯")
-    assert prediction.words == ("[CLS]", "red", "[UNK]", "[UNK]", "[SEP]")
+def test_unknown_words_are_counted_in_a_note() -> None:
+    prediction, known = segmenter()(photo(), ["red 茶 杯", "the red"])
+    assert prediction.notes == ("The model 'colours' does not know 2 of the words of 'red 茶 杯'.",)
+    assert known.notes == ()
+    assert prediction.tokens == ("[CLS]", "red", "[UNK]", "[UNK]", "[SEP]")
     assert prediction.mask.any()
 
 
 @pytest.mark.parametrize("sentence", ["das Stück", "左边的", "ред 🟥", "e\u0301te\u0301", "\u202ethe", "ﬁne 𝕣𝕖𝕕"])
-def test_unicode_sentences_are_answered(sentence: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExpressionWarning)  # it says which words are unknown
-        prediction = segmenter()(photo(), f"{sentence} red")
+def test_unicode_sentences_are_accepted(sentence: str) -> None:
+    prediction = segmenter()(photo(), f"{sentence} red")
     assert prediction.expression == f"{sentence} red"
     assert prediction.mask.any()
 
 
-def test_bytes_that_are_no_text_become_question_marks(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExpressionWarning)
-        prediction = segmenter()(photo(), "the red caf\udce9")  # what Python makes of another encoding's letter
+def test_bytes_that_are_not_text_become_question_marks(tmp_path: Path) -> None:
+    prediction = segmenter()(photo(), "the red caf\udce9")  # Python's reading of a letter in another encoding
     assert prediction.expression == "the red caf?"
     prediction.save(tmp_path)
 
@@ -242,8 +318,8 @@ def test_an_empty_sentence_is_refused(sentence: str) -> None:
 def test_a_sentence_without_a_word_and_a_number_are_refused() -> None:
     with pytest.raises(DeixisError, match="no word in it"):
         segmenter()(photo(), "\x00\x01")
-    with pytest.raises(DeixisError, match="is int; a sentence"):
-        segmenter()._encode(["red", 3])
+    with pytest.raises(DeixisError, match="of type int; expected a sentence"):
+        segmenter()._tokenized(["red", 3])
 
 
 def test_a_broken_photo_is_one_sentence(tmp_path: Path) -> None:
@@ -256,14 +332,14 @@ def test_a_broken_photo_is_one_sentence(tmp_path: Path) -> None:
         segmenter()(tmp_path / "absent.png", "red")
 
 
-def test_weights_that_are_no_numbers_are_named() -> None:
+def test_broken_weights_are_an_error_of_the_model() -> None:
     one = segmenter()
     nn.init.constant_(one.system.gain, float("nan"))
-    with pytest.raises(DeixisError, match=r"'colours' answers with numbers that are not finite"):
+    with pytest.raises(ModelError, match=r"'colours' computes numbers that are not finite"):
         one(photo(), "red")
 
 
-def test_half_precision_answers_nearly_the_same() -> None:
+def test_half_precision_changes_little() -> None:
     exact, half = segmenter()(photo(), "red"), segmenter(dtype=torch.bfloat16)(photo(), "red")
     assert half.probability.dtype == np.float32
     assert np.abs(exact.probability - half.probability).max() < 0.05
@@ -272,12 +348,12 @@ def test_half_precision_answers_nearly_the_same() -> None:
 def test_nothing_is_kept_for_a_backward_pass() -> None:
     one = segmenter()
     assert not one.system.training
-    prediction = one(photo(), "red")
+    prediction = one(photo(), "red", explain=True)
     assert one.system.gain.grad is None
     assert isinstance(prediction.evidence["similarity"], np.ndarray)
 
 
-def test_the_batch_that_a_system_sees_can_be_had() -> None:
+def test_the_batch_that_the_system_reads_is_available() -> None:
     one = segmenter()
     batch = one.batch(photo(), ["red", "the blue thing"])
     assert batch.images.shape == (1, 1, 3, 32, 32)
@@ -287,7 +363,7 @@ def test_the_batch_that_a_system_sees_can_be_had() -> None:
     assert ((logits[0] > 0).float().mean().item()) == pytest.approx(one(photo(), "red").mask.mean(), abs=0.02)
 
 
-def test_one_sentence_is_no_list_of_letters() -> None:
+def test_one_sentence_is_not_a_list_of_letters() -> None:
     one = segmenter()
     assert [prediction.expression for prediction in one.stream(photo(), "the red")] == ["the red"]
     assert one.batch(photo(), "the red").expressions == ("the red",)
@@ -304,14 +380,15 @@ for image, said in ((io.BytesIO(b""), "it"), (bytearray(4), "it"), (picture, Non
 """
 
 
-def test_what_is_neither_image_nor_sentence_is_called_by_its_type() -> None:
-    """Without the checker of types that these tests run under."""
-    told = subprocess.run([sys.executable, "-c", MISTAKEN], check=True, capture_output=True, text=True).stdout
-    image, sentence = "a path, bytes, a Pillow image or an array of pixels is wanted.", "a sentence as text"
-    assert told.splitlines() == [
-        f"An image is BytesIO; {image}",
-        f"An image is bytearray; {image}",
-        f"An expression is NoneType; {sentence}, or a list of them, is wanted.",
-        f"An expression is int; {sentence}, or a list of them, is wanted.",
-        f"An expression is bytes; {sentence} is wanted.",
+def test_wrong_images_and_sentences_are_named_by_their_types() -> None:
+    """Without the type checker that these tests run under."""
+    printed = subprocess.run([sys.executable, "-c", MISTAKEN], check=True, capture_output=True, text=True).stdout
+    lines = printed.splitlines()
+    assert lines[0].startswith("An image is BytesIO; ")
+    assert lines[1].startswith("An image is bytearray; ")
+    sentence = "expected a sentence as text"
+    assert lines[2:] == [
+        f"An expression is of type NoneType; {sentence}, or a list of them.",
+        f"An expression is of type int; {sentence}, or a list of them.",
+        f"An expression is of type bytes; {sentence}.",
     ]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from deixis import masks
 from deixis.batch import Batch, Output
 from deixis.data.batches import Batches, InOrder
-from deixis.data.images import Pixels
+from deixis.data.images import ImageArray
 from deixis.data.transforms import Preprocess
 from deixis.objectives.mask_grounding import GroundingConfig, MaskGrounding
 from deixis.records import Ids, Sample
@@ -55,7 +55,7 @@ class Squares:
             if colour == thing:
                 mask[row : row + 4, column : column + 4] = True
         return Sample(
-            visual=Pixels(pixels),
+            visual=ImageArray(pixels),
             expression=COLOURS[thing] if sentence == 0 else f"the {COLOURS[thing]}",
             mask=masks.encode(mask),  # type: ignore[arg-type]
             ids=self.ids[position],

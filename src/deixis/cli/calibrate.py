@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
 
     from ..checkpoints import native
-    from ..data.validation import Report
+    from ..data.validation import Issues
     from ..evaluation.scoring import Scoring, limited, score_presence
     from ..metrics.calibration import calibrate
     from ..zoo.loading import find, load
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     place = find(options.model)
     if not place.is_dir():
         raise InputError(f"{place} is a weights' file; give its checkpoint's folder, whose card is written anew.")
-    reader = limited(open_split(options, Report()), options.limit)
+    reader = limited(open_split(options, Issues()), options.limit)
     segmenter = load(place, device=options.device)
     scoring = Scoring(batch_size=options.batch_size, workers=options.workers)
     with bar("expressions", len(reader), options.quiet) as advance:

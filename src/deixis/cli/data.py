@@ -15,7 +15,7 @@ from ..errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from ..data.tools.leakage import Audit
     from ..data.tools.statistics import SplitFacts, Spread
-    from ..data.validation import Report
+    from ..data.validation import Issues
     from ..records import Reader
 
 USAGE = """\
@@ -119,39 +119,39 @@ def main(arguments: list[str]) -> int:
 def _info(options: InfoOptions) -> int:
     from ..data.readers import formats as opening
     from ..data.tools import statistics as inspection
-    from ..data.validation import Report, whole
+    from ..data.validation import Issues, validate
 
-    report = Report(skip=options.skip_broken)
-    name = opening.recognise(options.path, options.dataset)
-    readers: Mapping[str, Reader] = _open(options.path, options, options.split, report)
+    issues = Issues(skip=options.skip_broken)
+    name = opening.detect_format(options.path, options.dataset)
+    readers: Mapping[str, Reader] = _open(options.path, options, options.split, issues)
     told = inspection.completeness(readers)
     if options.check:
         with _progress("checking", sum(map(len, readers.values()))) as advance:
-            readers = {split: whole(reader, report, advance) for split, reader in readers.items()}
+            readers = {split: validate(reader, issues, advance) for split, reader in readers.items()}
     with _progress("looking", sum(map(inspection.num_looked_at, readers.values()))) as advance:
-        facts = inspection.describe(readers, report, advance)
+        facts = inspection.describe(readers, issues, advance)
     if options.sheet is not None:
-        _write_sheet(readers, options.sheet, options.examples, report)
+        _write_sheet(readers, options.sheet, options.examples, issues)
     if options.json:
         splits = inspection.as_json(facts)
-        _print_json({"path": str(options.path), "dataset": name, "completeness": told, "splits": splits}, report)
+        _print_json({"path": str(options.path), "dataset": name, "completeness": told, "splits": splits}, issues)
     else:
         _show_facts(options.path, name, facts, told)
-    _show_broken(report, options)
+    _show_broken(issues, options)
     return 0
 
 
 def _audit(options: AuditOptions) -> int:
     from ..data.tools.leakage import audit, images_of, needs_looks
-    from ..data.validation import Report
+    from ..data.validation import Issues
 
-    report = Report(skip=options.skip_broken)
-    ours = _open(options.path, options, None, report)
+    issues = Issues(skip=options.skip_broken)
+    ours = _open(options.path, options, None, issues)
     train = options.train_split if options.train_split in ours or len(ours) > 1 else next(iter(ours))
     if train not in ours:
         raise InputError(f"{options.path} has no split {train!r}; name one of {', '.join(ours)} with --train-split.")
     against = Source(dataset=options.against_dataset, split_by=options.against_split_by)
-    theirs = _open(options.against, against, options.test_split, report)
+    theirs = _open(options.against, against, options.test_split, issues)
     if options.test_split is None:
         tests = [split for split in theirs if "test" in split] or [split for split in theirs if split == "val"]
         theirs = {split: theirs[split] for split in tests or theirs}
@@ -160,42 +160,42 @@ def _audit(options: AuditOptions) -> int:
         pair = list(images_of(ours[train])), list(images_of(reader))
         total = sum(map(len, pair)) if options.hash or needs_looks(*pair) else 0
         with _progress(f"hashing {split}", total) as advance:
-            found[split] = audit(ours[train], reader, options.hash, report, advance)
+            found[split] = audit(ours[train], reader, options.hash, issues, advance)
     if options.json:
         told = {split: _audit_json(one) for split, one in found.items()}
-        _print_json({"train": f"{options.path} {train}", "against": str(options.against), "splits": told}, report)
+        _print_json({"train": f"{options.path} {train}", "against": str(options.against), "splits": told}, issues)
     else:
         for split, one in found.items():
             _show_audit(f"{options.path} {train}", f"{options.against} {split}", one)
-    _show_broken(report, options)
+    _show_broken(issues, options)
     return 1 if any(one.shared for one in found.values()) else 0
 
 
 def _convert(options: ConvertOptions) -> int:
     from ..data.tools.conversion import convert
-    from ..data.validation import Report
+    from ..data.validation import Issues
 
-    report = Report(skip=options.skip_broken)
-    readers = _open(options.path, options, options.split, report)
+    issues = Issues(skip=options.skip_broken)
+    readers = _open(options.path, options, options.split, issues)
     with _progress("converting", sum(map(len, readers.values()))) as advance:
-        written = convert(readers, options.out, options.format, report, advance)
+        written = convert(readers, options.out, options.format, issues, advance)
     if options.json:
-        _print_json({"out": str(options.out), "format": options.format, "samples": written}, report)
+        _print_json({"out": str(options.out), "format": options.format, "samples": written}, issues)
     else:
         print(f"{written:,} samples of {', '.join(readers)} are in {options.out}")
-    _show_broken(report, options)
+    _show_broken(issues, options)
     return 0
 
 
-def _open(path: Path, source: Source, split: str | None, report: "Report") -> "Mapping[str, Reader]":
+def _open(path: Path, source: Source, split: str | None, issues: "Issues") -> "Mapping[str, Reader]":
     from ..data.readers.formats import open_data, open_splits
 
     if split is not None:
-        return {split: open_data(path, split, source.dataset, source.split_by, report)}
-    return open_splits(path, source.dataset, source.split_by, report)
+        return {split: open_data(path, split, source.dataset, source.split_by, issues)}
+    return open_splits(path, source.dataset, source.split_by, issues)
 
 
-def _write_sheet(readers: "Mapping[str, Reader]", out: Path, count: int, report: "Report") -> None:
+def _write_sheet(readers: "Mapping[str, Reader]", out: Path, count: int, issues: "Issues") -> None:
     from PIL import Image
 
     from ..data.tools.contact_sheet import contact_sheet, examples
@@ -204,7 +204,7 @@ def _write_sheet(readers: "Mapping[str, Reader]", out: Path, count: int, report:
     if out.suffix.lower() != ".png":
         raise InputError(f"The sheet {out} must be a PNG; give a name that ends in .png.")
     share = max(1, -(-count // max(1, len(readers))))
-    shown = [sample for reader in readers.values() for sample in examples(reader, share, report)]
+    shown = [sample for reader in readers.values() for sample in examples(reader, share, issues)]
     write_picture(out, Image.fromarray(contact_sheet(shown[:count])))
 
 
@@ -269,13 +269,13 @@ def _audit_json(found: "Audit") -> dict[str, Any]:
     }
 
 
-def _print_json(told: dict[str, Any], report: "Report") -> None:
-    print(json.dumps({**told, "broken": report.broken}, indent=2, ensure_ascii=False))
+def _print_json(told: dict[str, Any], issues: "Issues") -> None:
+    print(json.dumps({**told, "broken": issues.broken}, indent=2, ensure_ascii=False))
 
 
-def _show_broken(report: "Report", options: Source) -> None:
+def _show_broken(issues: "Issues", options: Source) -> None:
     if options.skip_broken and not options.json:
-        print(report.summary(), file=sys.stderr)
+        print(issues.summary(), file=sys.stderr)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         raise InputError("Give either a MODEL or --predictions FILE, and not both; one of them is scored.")
     started = time.perf_counter()
 
-    from ..data.validation import Report, whole
+    from ..data.validation import Issues, validate
     from ..evaluation.evaluator import Evaluation
     from ..evaluation.scoring import limited
     from ..metrics.protocols import protocol_named
@@ -49,13 +49,13 @@ def main(arguments: list[str]) -> int:
     check_bootstrap(options)
     if options.reliability is not None:
         _check_reliability(options)
-    report = Report(skip=options.skip_broken)
+    report = Issues(skip=options.skip_broken)
     split = open_split(options, report, rules.overlaps)
     reader = limited(split, options.limit)
     left_out = _sentences(split) - _sentences(reader) if options.limit else frozenset()
     if report.skip:
         with bar("checking", len(reader), options.quiet) as advance:
-            reader = whole(reader, report, lambda: advance(1), look_at_images=options.predictions is None)
+            reader = validate(reader, report, lambda: advance(1), look_at_images=options.predictions is None)
     if not len(reader):
         first = f"all of them are broken: {report.broken[0]}" if report else "choose another split."
         raise InputError(f"{options.data} has no expressions in split {options.split or 'val'} to score; {first}")

@@ -11,7 +11,7 @@ from ..errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from ..data.segmentation import Overlaps
-    from ..data.validation import Report
+    from ..data.validation import Issues
     from ..records import Reader
 
 REGISTERS = ("toyland", "toyland+", "toyland-g")
@@ -31,7 +31,7 @@ def add_data_options(parser: argparse.ArgumentParser, no_target: float = 0.0) ->
     parser.set_defaults(usual_no_target=no_target)
 
 
-def open_split(options: argparse.Namespace, report: "Report", overlaps: "Overlaps" = "union") -> "Reader":
+def open_split(options: argparse.Namespace, report: "Issues", overlaps: "Overlaps" = "union") -> "Reader":
     name, _, split = options.data.partition(":")
     if is_generated(options):
         _check_generated(options, split)

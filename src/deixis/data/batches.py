@@ -34,7 +34,7 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preproc
     index = [first.setdefault(sample.ids.image, len(first)) for sample in samples]
     owners = [samples[index.index(position)] for position in range(len(first))]
     frames = [sample.visual.read() for sample in owners]
-    clips = [torch.stack([preprocess.image(frame) for frame in clip]) for clip in frames]
+    clips = [torch.stack([torch.as_tensor(preprocess.image(frame)) for frame in clip]) for clip in frames]
     sizes = [(clip.shape[1], clip.shape[2]) for clip in frames]
     words, token_mask = tokenizer.encode([sample.expression for sample in samples], preprocess.max_tokens)
     labels = [_label(sample, sizes[image], preprocess) for sample, image in zip(samples, index, strict=True)]
@@ -121,27 +121,6 @@ def check_limit(limit: int | None) -> None:
     """Raises DeixisError where fewer than one expression would be scored."""
     if limit is not None and limit < 1:
         raise InputError(f"A limit of {limit} expressions leaves none to score; give 1 or more, or None for all.")
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Several readers as one: registers that are trained together, or data sets."""
-
-    readers: tuple[Reader, ...]
-
-    @cached_property
-    def ids(self) -> tuple[Ids, ...]:
-        return tuple(ids for reader in self.readers for ids in reader.ids)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.readers))
-
-    def __getitem__(self, position: int) -> Sample:
-        for reader in self.readers:
-            if position < len(reader):
-                return reader[position]
-            position -= len(reader)
-        raise IndexError(position)
 
 
 @dataclass(frozen=True)
@@ -257,4 +236,4 @@ def _label(sample: Sample, size: tuple[int, int], preprocess: Preprocess) -> Boo
             f"The mask of {sample.ids} in {sample.dataset} is {'x'.join(map(str, sample.mask['size']))}, but its image "
             f"is {size[0]}x{size[1]}; they must be of one size."
         )
-    return preprocess.mask(masks.decode(sample.mask))
+    return torch.as_tensor(preprocess.mask(masks.decode(sample.mask)))

@@ -65,7 +65,7 @@ class ImageFile:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pixels:
+class ImageArray:
     """An image that is already in memory."""
 
     array: UInt8[np.ndarray, "h w 3"]

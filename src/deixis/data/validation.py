@@ -1,20 +1,21 @@
-"""What is wrong with a data set: one clear sentence at once, or a counted report at the end; never a silent drop."""
+"""Broken records: the first one raises, or all are counted and listed; none is dropped silently."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..errors import DeixisError, InputError
-from ..records import Ids, Reader, Sample
+from ..records import Reader, Sample
+from .subsets import Subset
 
 
 @dataclass
-class Report:
+class Issues:
     """Collects what is broken when `skip` is asked for, and raises it otherwise."""
 
     skip: bool = False
     broken: list[str] = field(default_factory=list)
 
-    def refuse(self, sentence: str) -> None:
+    def add(self, sentence: str) -> None:
         """Raise the sentence, or write it down so that the record may be left out."""
         if not self.skip:
             raise InputError(sentence)
@@ -34,35 +35,17 @@ class Report:
         return "\n".join(lines)
 
 
-class Part:
-    """Some positions of a reader, as a reader."""
-
-    def __init__(self, reader: Reader, positions: Sequence[int]) -> None:
-        self.reader = reader
-        self.positions = tuple(positions)
-        self.ids: tuple[Ids, ...] = tuple(reader.ids[position] for position in self.positions)
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitem__(self, position: int) -> Sample:
-        return self.reader[self.positions[position]]
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[position] for position in range(len(self)))
-
-
-def whole(
+def validate(
     reader: Reader,
-    report: Report,
+    issues: Issues,
     advance: Callable[[], None] = lambda: None,
     *,
     look_at_images: bool = True,
     need_masks: bool = False,
-) -> Part:
+) -> Subset:
     """The samples that can be read to the last pixel; each image is decoded once, or none without `look_at_images`.
 
-    The first broken one raises, unless `report.skip`, and so does one without a mask where masks are needed;
+    The first broken one raises, unless `issues.skip`, and so does one without a mask where masks are needed;
     `advance` is called after every sample.
     """
     images: dict[tuple[str, tuple[int, int]], str] = {}  # image and the size it should have -> what is wrong, if any
@@ -74,17 +57,17 @@ def whole(
             if look_at_images and image not in images:
                 images[image] = _wrong_with_image(sample)
             if images.get(image):
-                report.refuse(images[image])
+                issues.add(images[image])
             elif sample.mask is None and need_masks:
-                report.refuse(f"Sentence {sample.ids.sentence!r} of {sample.dataset} has no mask, and needs one here.")
+                issues.add(f"Sentence {sample.ids.sentence!r} of {sample.dataset} has no mask, and needs one here.")
             elif sample.mask is not None and tuple(sample.mask["size"]) != sample.visual.size:
-                report.refuse(f"The mask of {sample.ids} is not of its image's size, {sample.visual.size}.")
+                issues.add(f"The mask of {sample.ids} is not of its image's size, {sample.visual.size}.")
             else:
                 kept.append(position)
         except DeixisError as error:
-            report.refuse(str(error))
+            issues.add(str(error))
         advance()
-    return Part(reader, kept)
+    return Subset(reader, kept)
 
 
 def _wrong_with_image(sample: Sample) -> str:

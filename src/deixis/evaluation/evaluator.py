@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..data.validation import Report
+from ..data.validation import Issues
 from ..errors import DeixisError, InputError
 from ..files import replaced
 from ..metrics.accumulators import Totals
@@ -45,7 +45,7 @@ class Evaluation:
     out: Path
     draws: int = DRAWS
     seed: int = 0
-    report: Report = field(default_factory=Report)
+    report: Issues = field(default_factory=Issues)
     left_out: frozenset[str] = frozenset()  # sentences of the split that are not asked for
     advance: Callable[[int], None] = field(default=lambda count: None)
 
@@ -131,9 +131,7 @@ class Evaluation:
         try:
             self._write(self.part(0), _batches(predictions.scored(self.rules)), header)
             if predictions.num_unknown:
-                self.report.refuse(
-                    f"{path}: sentences that are not scored have {predictions.num_unknown:,} of its masks."
-                )
+                self.report.add(f"{path}: sentences that are not scored have {predictions.num_unknown:,} of its masks.")
             missing = predictions.missing
             self._list(missing)
             if missing and not allow_missing:

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 from .. import masks
 from ..batch import Batch, Output
 from ..data.batches import Tokenizer, collate, leave_interrupts_to_the_main_process, one_sentence
+from ..data.subsets import Subset
 from ..data.transforms import Preprocess
-from ..data.validation import Part
 from ..errors import DeixisError, InputError
 from ..metrics.protocols import ScoringProtocol
 from ..metrics.scored import Scored, label_of, score_expression
@@ -51,7 +51,7 @@ def limited(reader: Reader, limit: int | None) -> Reader:
         return reader
     if limit < 1:
         raise InputError(f"The limit is {limit}; at least one expression is wanted.")
-    return Part(reader, tuple(np.linspace(0, len(reader) - 1, limit).round().astype(int).tolist()))
+    return Subset(reader, tuple(np.linspace(0, len(reader) - 1, limit).round().astype(int).tolist()))
 
 
 def score_system(

@@ -1,4 +1,4 @@
-"""What users get: whether it is there, a mask at the photo's own size, how sure the model is, and the evidence."""
+"""A prediction: the mask at the photo's own size, how confident the model is, and the evidence."""
 
 import json
 import os
@@ -15,35 +15,45 @@ from PIL import Image
 
 from .. import masks
 from ..errors import InputError
+from ..records import MaskRule
 from .presence import Presence, decide
 
-LARGEST_OVERLAY = 4096  # pixels on the long side of a saved overlay, which is made to be looked at
-LONGEST_SLUG = 40  # characters; four bytes each at most, and file systems stop at 255 bytes
+LARGEST_OVERLAY = 4096  # pixels on the long side of a saved overlay, which people look at
+LONGEST_SLUG = 40  # characters, of at most four bytes each; file systems allow 255 bytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
-    """The answer to one expression about one image.
+    """The result for one expression about one image.
 
-    `present` says whether there is an answer at all: exactly where it is, the mask has pixels and there is a `box`,
-    (left, top, width, height) in pixels. From a system with a presence head `score` is the chance that what is meant
-    is in the image, after the checkpoint's calibration where it has one (`calibrated`); where that is not above the
-    presence threshold the mask is empty, whatever `probability` says. From any other system `score` is the mean
-    foreground probability over the mask's pixels, 0 where it is empty: how sure the system is of what it marked, not
-    the chance that it is there. `evidence` holds the system's own maps for this expression, on its own grid that
-    spans the whole image; where a map has an axis of words, `words` names its entries.
+    `found` says whether the mask has pixels; exactly then there is a `box`, (left, top, width, height) in pixels.
+    `present` is the decision of the presence head, None for a system without one. With a presence head `score` is the
+    probability that the referent is in the image, after the checkpoint's calibration where it has one (`calibrated`);
+    where it does not exceed the presence threshold the mask is empty, whatever `probability` holds. Without a head
+    `score` is the mean probability of the mask's pixels, 0 for an empty mask: the confidence in the marked pixels, not
+    the probability that the referent is there. `evidence`, present where it was requested, holds the system's maps for
+    this expression on a grid over the whole image; where a map has an axis of tokens, `tokens` names its entries.
+    `notes` are sentences for the caller, such as unknown words. `frame` and `time` (in seconds) say which frame of a
+    video the mask belongs to.
     """
 
     expression: str
     image: UInt8[np.ndarray, "h w 3"]
     mask: Bool[np.ndarray, "h w"]
     probability: Float32[np.ndarray, "h w"]
-    present: bool
+    present: bool | None
     score: float
     calibrated: bool
     box: tuple[int, int, int, int] | None
-    words: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
     evidence: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    frame: int | None = None
+    time: float | None = None
+
+    @property
+    def found(self) -> bool:
+        return self.box is not None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -52,7 +62,7 @@ class Prediction:
         return height, width
 
     def overlay(self, largest: int | None = None) -> Image.Image:
-        """The photo with the mask tinted and outlined, shrunk to `largest` pixels on its long side where it is more."""
+        """The photo with the mask tinted and outlined, its long side at most `largest` pixels."""
         image, mask = self.image, self.mask
         if largest is not None and max(self.size) > largest:
             shrink = largest / max(self.size)
@@ -66,23 +76,26 @@ class Prediction:
         return masks.encode(self.mask)
 
     def to_json(self) -> dict[str, Any]:
-        """What JSON can hold of the answer; `size` is height and width, the mask stands there as run lengths."""
+        """What JSON can hold of the prediction: `size` is height and width, `rle` the mask as run lengths."""
+        of_video = {} if self.frame is None else {"frame": self.frame, "time": self.time}
         return {
             "expression": self.expression,
+            "found": self.found,
             "present": self.present,
             "score": round(self.score, 4),
             "calibrated": self.calibrated,
             "box": None if self.box is None else list(self.box),
             "size": list(self.size),
             "rle": self.rle(),
+            "notes": list(self.notes),
+            **of_video,
         }
 
     def save(self, target: Path | str, stem: str | None = None) -> dict[str, Path]:
-        """Write overlay, mask (0 and 255) and JSON; a reader sees each file whole or not at all.
+        """Write overlay, mask (0 and 255) and JSON; each file appears whole or not at all.
 
-        `target` is a folder, which is made where it is missing, or the name of the overlay (`answer.png`), beside
-        which `answer-mask.png` and `answer.json` are put. In a folder the names start with `stem`, else with the
-        expression.
+        `target` is a folder, which is made where it is missing, or the name of the overlay (`cup.png`), beside which
+        `cup-mask.png` and `cup.json` are written. In a folder the names start with `stem`, by default the expression.
         """
         target = Path(target)
         if target.suffix.lower() == ".png" and not target.is_dir():
@@ -101,18 +114,19 @@ class Prediction:
         write_picture(mask, Image.fromarray(self.mask.astype(np.uint8) * 255))
 
 
-def answer(
+def postprocess(
     expression: str,
     image: UInt8[np.ndarray, "h w 3"],
     probability: Float32[np.ndarray, "h w"],
     *,
-    threshold: float = 0.5,
+    rule: MaskRule | None = None,
     presence: Presence | None = None,
-    words: tuple[str, ...] = (),
+    tokens: tuple[str, ...] = (),
     evidence: dict[str, np.ndarray] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Prediction:
-    """The Prediction that follows from a probability map, and from the chance that there is anything to find."""
-    mask, score = decide(probability, threshold, presence)
+    """The Prediction that follows from a probability map and from the presence head's probability."""
+    mask, score = decide(probability, rule or MaskRule(), presence)
     box = None
     if mask.any():
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -123,12 +137,13 @@ def answer(
         image=image,
         mask=mask,
         probability=probability,
-        present=box is not None,
+        present=None if presence is None else presence.is_present,
         score=score,
         calibrated=presence is not None and presence.calibrated,
         box=box,
-        words=words,
+        tokens=tokens,
         evidence={} if evidence is None else evidence,
+        notes=notes,
     )
 
 
@@ -138,14 +153,17 @@ def slug(expression: str) -> str:
 
 
 def write_picture(path: Path, picture: Image.Image) -> None:
-    """Write a PNG beside its place and rename it: it is there whole, or not at all."""
+    """Write a PNG, whole or not at all."""
     content = BytesIO()
     picture.save(content, format="PNG", compress_level=4)
     write(path, content.getvalue())
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write in a folder of its own and rename: others may give the same answer a place, and none meets half a file."""
+    """Write into a temporary folder beside `path` and rename, so that concurrent readers and writers see whole files.
+
+    Raises `InputError` where the place cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".deixis-", dir=path.parent) as beside:

@@ -1,37 +1,39 @@
 """From a photo and sentences to Predictions: reading, batching, and back to the photo's own size."""
 
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any, overload
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Float32, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..batch import Batch, Output
 from ..data.images import Source, open_image
 from ..data.transforms import Preprocess
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..metrics.calibration import Calibration
+from ..records import MaskRule
+from ..system import EncodesImages
 from ..text.tokenizer import Tokenizer
 from .compiled import Compiled
-from .prediction import Prediction, answer
-from .presence import PRESENT, THRESHOLD, Presence, check_threshold, is_finite, presences
+from .expressions import Expressions, TokenizedExpressions, tokenize
+from .outputs import evidence_arrays, is_finite, mask_probabilities, presence_probabilities
+from .prediction import Prediction, postprocess
+from .presence import THRESHOLD, Presence, check_threshold
 
-Expressions = list[str] | tuple[str, ...]
 LARGEST_BATCH = 8  # expressions that share one pass over the image; more only cost memory
-LARGEST_BATCH_OF_A_CPU = 4  # eight at once were measured to take longer than four twice
-
-
-class ExpressionWarning(UserWarning):
-    """Part of an expression is lost on the model: too many words, or words that it does not know."""
+LARGEST_BATCH_OF_A_CPU = 4  # one batch of eight was measured to take longer than two of four
 
 
 class Segmenter:
-    """A trained system with its own tokenizer and preprocessing, ready for anybody's photos."""
+    """A trained system with its tokenizer and preprocessing, for any photo.
+
+    It holds no state between calls, so several threads may call one Segmenter.
+    """
 
     def __init__(
         self,
@@ -48,63 +50,92 @@ class Segmenter:
         self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
         self.device, self.dtype = torch.device(device), dtype
         on_a_cpu = 1 if compiled else LARGEST_BATCH_OF_A_CPU
-        self._at_once = on_a_cpu if self.device.type == "cpu" else LARGEST_BATCH
-        words = preprocess.max_tokens
-        self._compiled = Compiled(self.system, words=words, sentences=self._at_once) if compiled else None
+        self.largest_batch = on_a_cpu if self.device.type == "cpu" else LARGEST_BATCH
+        tokens = preprocess.max_tokens
+        self._compiled = Compiled(self.system, tokens=tokens, sentences=self.largest_batch) if compiled else None
 
     @overload
     def __call__(
-        self, image: Source, expression: str, *, threshold: float = 0.5, presence_threshold: float | None = None
+        self,
+        image: Source,
+        expression: str,
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
     ) -> Prediction: ...
     @overload
     def __call__(
-        self, image: Source, expression: Expressions, *, threshold: float = 0.5, presence_threshold: float | None = None
+        self,
+        image: Source,
+        expression: Expressions,
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
     ) -> list[Prediction]: ...
     def __call__(
         self,
         image: Source,
         expression: str | Expressions,
         *,
-        threshold: float = 0.5,
+        threshold: float | None = None,
         presence_threshold: float | None = None,
+        explain: bool = False,
     ) -> Prediction | list[Prediction]:
-        """What the expression points at in the image; for a list of expressions, a list of answers in its order.
+        """The Prediction for the expression; for a list of expressions, a list of Predictions in its order.
 
-        A list costs less than its expressions one by one: the image is read once, and what does not depend on the
-        words is computed once for every eight of them (on a CPU for every four, or compiled for each). Words beyond
-        what the model reads are left out with an `ExpressionWarning`. A pixel is in the mask above `threshold`; a
-        system with a presence head answers nothing unless the chance that the referent is there is above
-        `presence_threshold` (0.5 by default).
+        A list costs less than its expressions one by one: the image is read once, and what depends on the image alone
+        is computed once for every eight of them (on a CPU for every four, compiled for each). `threshold` replaces the
+        threshold of the checkpoint's mask rule. With a presence head the mask is empty unless the probability that the
+        referent is in the image exceeds `presence_threshold`, 0.5 by default. `explain` asks for evidence.
         """
-        predictions = list(self._in_turn(image, _listed(expression), threshold, presence_threshold))
-        return predictions[0] if isinstance(expression, str) else predictions
+        return self.encode(image)(
+            expression, threshold=threshold, presence_threshold=presence_threshold, explain=explain
+        )
 
     def stream(
         self,
         image: Source,
         expressions: str | Expressions,
         *,
-        threshold: float = 0.5,
+        threshold: float | None = None,
         presence_threshold: float | None = None,
+        explain: bool = False,
     ) -> Iterator[Prediction]:
-        """The same answers one after another, each as soon as it is known, and none kept here.
+        """The same Predictions one after another, each as soon as it is computed; none is kept here.
 
-        For many expressions about a large photo, whose answers would fill the memory together. What is wrong with the
-        photo or an expression is said before the first answer is asked for.
+        For many expressions about a large photo, whose Predictions together would fill the memory. Errors in the photo
+        or in an expression are raised at once, before the first Prediction is requested.
         """
-        return self._in_turn(image, _listed(expressions), threshold, presence_threshold)
+        return self.encode(image).stream(
+            expressions, threshold=threshold, presence_threshold=presence_threshold, explain=explain
+        )
+
+    def encode(self, image: Source) -> "EncodedImage":
+        """The image read and preprocessed once, to be called with expressions as often as needed.
+
+        Systems that implement `EncodesImages` (late fusion) also run their vision half here, once. The others fuse
+        words and pixels early and run again for each batch of expressions; so does every compiled system.
+        """
+        photo = open_image(image)
+        images = rearrange(torch.as_tensor(self.preprocess.image(photo)), "c h w -> 1 1 c h w")
+        images = images.to(device=self.device, dtype=self.dtype)
+        features = None
+        if isinstance(self.system, EncodesImages) and self._compiled is None:
+            with torch.inference_mode():
+                features = self.system.encode_images(images)
+        return EncodedImage(self, photo, images, features)
 
     def batch(self, image: Source, expressions: str | Expressions) -> Batch:
-        """What the system sees of an image and expressions: for who wants more of the system than masks."""
-        expressions = _listed(expressions)
-        words, token_mask = self._encode(expressions)
-        picture = open_image(image)
-        return self._batch(self.preprocess.image(picture), words, token_mask, expressions, picture.shape[:2])
+        """The Batch that the system reads for one image and expressions."""
+        encoded = self.encode(image)
+        return encoded.batch(self._tokenized(expressions))
 
     @torch.inference_mode()
-    def ask(self, batch: Batch) -> Output:
-        """What the system answers, compiled where that was asked for."""
-        return (self._compiled or self.system)(batch)
+    def predict(self, batch: Batch, *, explain: bool = False) -> Output:
+        """The system's Output for a batch on this Segmenter's device, compiled where that was chosen."""
+        return (self._compiled or self.system)(batch, explain=explain)
 
     @property
     def computed(self) -> dict[str, Any]:
@@ -117,147 +148,174 @@ class Segmenter:
 
     @property
     def calibration(self) -> Calibration | None:
-        """What the checkpoint's card says about the presence head's chances."""
+        """The calibration of the presence head's probabilities in the checkpoint's card."""
         return getattr(self.card, "calibration", None)
 
     @property
     def has_presence(self) -> bool:
-        """Whether the system says if what is meant is there; one that can, has `presence` in its config."""
+        """Whether the system has a presence head, which its config says in `presence`."""
         return bool(getattr(getattr(self.system, "config", None), "presence", False))
 
-    def presences(self, output: Output, threshold: float | None = None) -> list[Presence] | list[None]:
-        """For each expression the calibrated chance that its referent is there; None without a presence head.
-
-        Raises `DeixisError` where a threshold is given that nothing could be held against.
-        """
-        if threshold is not None and PRESENT not in output.evidence:
-            raise InputError(
-                f"The model {self.name!r} does not say whether the referent is there, so it knows no presence "
-                "threshold; leave that away."
-            )
-        return presences(output, self.calibration, THRESHOLD if threshold is None else threshold)
-
-    def _in_turn(
-        self, image: Source, expressions: list[Any], threshold: float, presence_threshold: float | None
-    ) -> Iterator[Prediction]:
+    def mask_rule(self, threshold: float | None = None) -> MaskRule:
+        """The rule in the checkpoint's card, with another threshold where one is given."""
+        rule: MaskRule = getattr(self.card, "mask_rule", None) or MaskRule()
+        if threshold is None:
+            return rule
         check_threshold("threshold", threshold)
+        if rule.kind == "half-maximum":
+            raise InputError(
+                f"The masks of the model {self.name!r} are the pixels above half the maximum, which has no threshold; "
+                "omit the threshold."
+            )
+        return replace(rule, threshold=threshold)
+
+    def presences(self, output: Output, threshold: float | None = None) -> list[Presence] | list[None]:
+        """For each expression the calibrated probability that its referent is in the image; None without a head.
+
+        Raises `InputError` where a threshold is given and there is no head.
+        """
+        raw = presence_probabilities(output)
+        if raw is None:
+            if threshold is not None:
+                raise InputError(
+                    f"The model {self.name!r} has no presence head, so it has no presence threshold; omit it."
+                )
+            return [None] * len(output.logits)
+        known = raw if self.calibration is None else self.calibration(raw)
+        return [
+            Presence(
+                probability=probability,
+                calibrated=self.calibration is not None,
+                threshold=THRESHOLD if threshold is None else threshold,
+            )
+            for probability in known.tolist()
+        ]
+
+    def _tokenized(self, expressions: str | Expressions) -> TokenizedExpressions:
+        limit = self.preprocess.max_tokens
+        # Compiled systems return evidence for `limit` tokens whatever the batch has.
+        pad_to = limit if self._compiled else None
+        return tokenize(expressions, self.tokenizer, limit, self.name, pad_to=pad_to)
+
+
+class EncodedImage:
+    """One image, read and preprocessed; calling it with expressions gives the Predictions of `Segmenter`."""
+
+    def __init__(
+        self, segmenter: Segmenter, photo: UInt8[np.ndarray, "h w 3"], images: Float[Tensor, "1 1 3 y x"], features: Any
+    ) -> None:
+        self.segmenter, self.photo, self.images, self.features = segmenter, photo, images, features
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the photo."""
+        return self.photo.shape[0], self.photo.shape[1]
+
+    @overload
+    def __call__(
+        self,
+        expression: str,
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> Prediction: ...
+    @overload
+    def __call__(
+        self,
+        expression: Expressions,
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> list[Prediction]: ...
+    def __call__(
+        self,
+        expression: str | Expressions,
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> Prediction | list[Prediction]:
+        """As `Segmenter.__call__`, without reading the image again."""
+        predictions = list(
+            self.stream(expression, threshold=threshold, presence_threshold=presence_threshold, explain=explain)
+        )
+        return predictions[0] if isinstance(expression, str) else predictions
+
+    def stream(
+        self,
+        expressions: str | Expressions,
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> Iterator[Prediction]:
+        """As `Segmenter.stream`, without reading the image again."""
+        rule = self.segmenter.mask_rule(threshold)
         if presence_threshold is not None:
             check_threshold("presence threshold", presence_threshold)
-        expressions = list(map(_plain, expressions))
-        words, token_mask = self._encode(expressions, stacklevel=4)
-        picture = open_image(image)
-        pixels = self.preprocess.image(picture)
-        chunks = (slice(part, part + self._at_once) for part in range(0, len(expressions), self._at_once))
-        batches = (
-            self._batch(pixels, words[chunk], token_mask[chunk], expressions[chunk], picture.shape[:2])
-            for chunk in chunks
-        )
-        return chain.from_iterable(self._answers(batch, picture, threshold, presence_threshold) for batch in batches)
+        read = self.segmenter._tokenized(expressions)
+        chunks = range(0, len(read), self.segmenter.largest_batch)
+        return chain.from_iterable(self._predictions(read, start, rule, presence_threshold, explain) for start in chunks)
 
-    def _encode(self, expressions: list[Any], stacklevel: int = 3) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
-        limit = self.preprocess.max_tokens
-        for expression in expressions:
-            if not isinstance(expression, str):
-                raise InputError(f"An expression is {type(expression).__name__}; a sentence as text is wanted.")
-            if not expression.strip():
-                raise InputError("The expression is empty; say what to look for, for example 'the red cup'.")
-            unknown = self.tokenizer.tokens(expression, limit).count("[UNK]")
-            if unknown:
-                message = f"The model {self.name!r} does not know {unknown} of the words of {_short(expression)!r}."
-                warnings.warn(message, ExpressionWarning, stacklevel=stacklevel)
-            if self.tokenizer.is_truncated(expression, limit):
-                message = f"Only the first {limit - 1} words or word pieces of {_short(expression)!r} are read."
-                warnings.warn(message, ExpressionWarning, stacklevel=stacklevel)
-        if not expressions:
-            return torch.zeros(0, limit, dtype=torch.long), torch.zeros(0, limit, dtype=torch.bool)
-        pad_to = limit if self._compiled else None  # else evidence would tell of more words than the batch has
-        words, token_mask = self.tokenizer.encode(expressions, limit, pad_to)
-        for expression, count in zip(expressions, token_mask.sum(dim=1).tolist(), strict=True):
-            if count <= 2:  # [CLS] and [SEP] alone: control characters, for example
-                raise InputError(f"The expression {_short(expression)!r} has no word in it; say what to look for.")
-        return words, token_mask
-
-    def _batch(
-        self,
-        pixels: Float[Tensor, "3 h w"],
-        words: Int[Tensor, "b l"],
-        token_mask: Bool[Tensor, "b l"],
-        expressions: list[str],
-        size: tuple[int, ...],
-    ) -> Batch:
-        """Many expressions, one image: what is said of the picture alone is computed once."""
+    def batch(self, read: TokenizedExpressions, start: int = 0, stop: int | None = None) -> Batch:
+        """Expressions `start` to `stop` as one Batch over this image."""
+        expressions = read.expressions[start:stop]
         return Batch(
-            images=rearrange(pixels, "c h w -> 1 1 c h w").to(self.dtype),
-            token_ids=words,
-            token_mask=token_mask,
+            images=self.images,
+            token_ids=torch.as_tensor(read.token_ids[start:stop]),
+            token_mask=torch.as_tensor(read.token_mask[start:stop]),
             image_index=torch.zeros(len(expressions), dtype=torch.long),
-            sizes=((size[0], size[1]),) * len(expressions),
-            expressions=tuple(expressions),
-        ).to(self.device)
+            sizes=(self.size,) * len(expressions),
+            expressions=expressions,
+        ).to(self.segmenter.device)
 
-    def _output(self, batch: Batch) -> Output:
-        output = self.ask(batch)
+    def _predictions(
+        self,
+        read: TokenizedExpressions,
+        start: int,
+        rule: MaskRule,
+        presence_threshold: float | None,
+        explain: bool,
+    ) -> Iterator[Prediction]:
+        preprocess = self.segmenter.preprocess
+        batch = self.batch(read, start, start + self.segmenter.largest_batch)
+        output = self._output(batch, explain)
+        presences = self.segmenter.presences(output, presence_threshold)
+        probabilities, evidence = mask_probabilities(output), evidence_arrays(output)
+        if explain and (raw := presence_probabilities(output)) is not None:
+            evidence["presence"] = raw.astype(np.float32)
+        padding = batch.token_ids.shape[1]
+        for position, number in enumerate(range(start, start + len(batch))):
+            tokens = read.tokens[number]
+            yield postprocess(
+                read.expressions[number],
+                self.photo,
+                preprocess.restore(probabilities[position], self.size),
+                rule=rule,
+                presence=presences[position],
+                tokens=(*tokens, *["[PAD]"] * (padding - len(tokens))),
+                evidence={name: _over_photo(maps[position], preprocess, self.size) for name, maps in evidence.items()},
+                notes=read.notes[number],
+            )
+
+    @torch.inference_mode()
+    def _output(self, batch: Batch, explain: bool) -> Output:
+        one = self.segmenter
+        if self.features is None:
+            output = one.predict(batch, explain=explain)
+        else:
+            output = one.system.decode_expressions(self.features, batch, explain=explain)  # type: ignore[operator]
         if not is_finite(output):
-            narrow = "" if self.dtype == torch.float32 else f", or {str(self.dtype)[6:]} is too narrow: try float32"
-            raise InputError(
-                f"The model {self.name!r} answers with numbers that are not finite: its weights are broken{narrow}."
+            narrow = "" if one.dtype == torch.float32 else f", or {str(one.dtype)[6:]} is too narrow: try float32"
+            raise ModelError(
+                f"The model {one.name!r} computes numbers that are not finite: its weights are broken{narrow}."
             )
         return output
 
-    def _answers(
-        self, batch: Batch, picture: UInt8[np.ndarray, "h w 3"], threshold: float, presence_threshold: float | None
-    ) -> Iterator[Prediction]:
-        output = self._output(batch)
-        logits = output.logits.float()
-        evidence = {name: _numbers(maps) for name, maps in output.evidence.items()}
-        present = self.presences(output, presence_threshold)
-        height, width = picture.shape[:2]
-        for position, expression in enumerate(batch.expressions):
-            yield answer(
-                expression,
-                picture,
-                resize_probability(logits[position].sigmoid(), height, width),
-                threshold=threshold,
-                presence=present[position],
-                words=self._spelled(expression, batch.token_ids.shape[1]),
-                evidence={name: np.asarray(maps[position]) for name, maps in evidence.items()},
-            )
 
-    def _spelled(self, expression: str, length: int) -> tuple[str, ...]:
-        """The tokens, with a name for each padding word of the batch as well."""
-        tokens = self.tokenizer.tokens(expression, self.preprocess.max_tokens)
-        return (*tokens, *["[PAD]"] * (length - len(tokens)))
-
-
-def _numbers(maps: Tensor) -> np.ndarray:
-    """NumPy knows no bfloat16; choices stay choices."""
-    return (maps if maps.dtype == torch.bool else maps.float()).cpu().numpy()
-
-
-def _listed(expressions: str | Expressions) -> list[Any]:
-    """A sentence alone is a list of one; its letters are not meant."""
-    if isinstance(expressions, str):
-        return [expressions]
-    if not isinstance(expressions, Iterable):
-        raise InputError(
-            f"An expression is {type(expressions).__name__}; a sentence as text, or a list of them, is wanted."
-        )
-    return list(expressions)
-
-
-def _plain(expression: Any) -> Any:
-    """Bytes of a command line that were no UTF-8 become question marks: as they come, nothing could write them."""
-    return expression.encode("utf-8", "replace").decode() if isinstance(expression, str) else expression
-
-
-def resize_probability(probability: Float32[Tensor, "y x"], height: int, width: int) -> Float32[np.ndarray, "h w"]:
-    """Probabilities, not the mask, are stretched to the photo: the outline is then smooth and the threshold exact."""
-    if probability.device.type == "mps":
-        probability = probability.cpu()  # where PyTorch 2.6 cannot antialias
-    maps = rearrange(probability, "y x -> 1 1 y x")
-    resized = nn.functional.interpolate(maps, (height, width), mode="bilinear", antialias=True, align_corners=False)
-    return resized[0, 0].cpu().numpy()
-
-
-def _short(expression: str) -> str:
-    return expression if len(expression) <= 60 else expression[:57] + "…"
+def _over_photo(values: Any, preprocess: Preprocess, size: tuple[int, int]) -> np.ndarray:
+    """One expression's evidence; of maps, the cells that the photo fills."""
+    values = np.asarray(values)
+    return preprocess.cut(values, size) if values.ndim >= 2 else values

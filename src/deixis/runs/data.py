@@ -10,8 +10,9 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from ..data.batches import Joined, check_limit
-from ..data.validation import Report, whole
+from ..data.batches import check_limit
+from ..data.subsets import Concat
+from ..data.validation import Issues, validate
 from ..data.readers.captions import CaptionedInstances
 from ..data.readers.jsonl import JsonlDataset
 from ..data.readers.formats import choose, open_splits
@@ -50,7 +51,7 @@ class StoredData:
 
     def readers(self) -> tuple[Reader, Reader]:
         """Training and validation."""
-        report = Report(skip=self.skip_broken)
+        report = Issues(skip=self.skip_broken)
         splits = open_splits(self.root, self.dataset, self.split_by, report, self.overlaps)
         if len(splits) == 1 and {self.train_split, self.validation_split} - {*splits}:
             raise InputError(
@@ -62,7 +63,7 @@ class StoredData:
             done = count(1)
             with _bar("checking", sum(map(len, chosen))) as tell:
                 chosen = [
-                    whole(reader, report, lambda: tell(next(done)), look_at_images=self.skip_broken, need_masks=True)
+                    validate(reader, report, lambda: tell(next(done)), look_at_images=self.skip_broken, need_masks=True)
                     for reader in chosen
                 ]
         if not all(map(len, chosen)):
@@ -119,7 +120,7 @@ class ToylandData:
             for register in self.registers
         )
         if self.packed is None:
-            return worlds[0] if len(worlds) == 1 else Joined(worlds)
+            return worlds[0] if len(worlds) == 1 else Concat(worlds)
         place = Path(self.packed) / split
         with processes().main_process_first():
             if not place.exists():

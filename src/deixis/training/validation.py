@@ -78,7 +78,7 @@ class Album:
                 return
             image_of = position if batch.image_index is None else int(batch.image_index[position])
             clip = batch.images[image_of]
-            image = self.preprocess.pixels(clip[len(clip) // 2])
+            image = self.preprocess.pixels(clip[len(clip) // 2].float().cpu().numpy())
             target = batch.masks[position].cpu().numpy()
             found = (output.logits[position] > 0).cpu().numpy()
             pair = np.concatenate([masks.paint(image, target, (64, 160, 255)), masks.paint(image, found)], axis=1)

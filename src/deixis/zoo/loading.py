@@ -69,7 +69,7 @@ def segment(
     expression: str,
     *,
     model: str | Path = "embedded",
-    threshold: float = 0.5,
+    threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction: ...
 @overload
@@ -78,7 +78,7 @@ def segment(
     expression: Expressions,
     *,
     model: str | Path = "embedded",
-    threshold: float = 0.5,
+    threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> list[Prediction]: ...
 def segment(
@@ -86,7 +86,7 @@ def segment(
     expression: str | Expressions,
     *,
     model: str | Path = "embedded",
-    threshold: float = 0.5,
+    threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction | list[Prediction]:
     """What the expression points at in the image; the model is loaded at the first call and kept for the next."""

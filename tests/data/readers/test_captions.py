@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from deixis.data.readers.captions import CaptionedInstances
-from deixis.data.validation import Report
+from deixis.data.validation import Issues
 from deixis.errors import DeixisError
 
 BOX = [[1, 1, 5, 1, 5, 4, 1, 4]]
@@ -94,18 +94,18 @@ def test_broken_captions_are_named_or_counted(tmp_path: Path, annotation: dict[s
     with pytest.raises(DeixisError, match=sentence):
         CaptionedInstances(write(tmp_path, annotation))
     if "captions" in annotation or "caption" in annotation:
-        report = Report(skip=True)
-        reader = CaptionedInstances(write(tmp_path, annotation, {"id": 6, "caption": "a cup"}), report=report)
+        issues = Issues(skip=True)
+        reader = CaptionedInstances(write(tmp_path, annotation, {"id": 6, "caption": "a cup"}), issues=issues)
         assert [sample.expression for sample in reader] == ["a cup"]
-        assert len(report) == 1
+        assert len(issues) == 1
 
 
 def test_an_annotation_that_is_no_json_is_counted(tmp_path: Path) -> None:
     file = write(tmp_path, {"id": 5, "caption": "x"}, {"id": 6, "caption": "a cup"}) / "data.json"
     file.write_text(file.read_text().replace('"x"', "x"))
-    report = Report(skip=True)
-    assert len(CaptionedInstances(file, report=report)) == 1
-    assert "annotation 5, is no whole JSON" in report.broken[0]
+    issues = Issues(skip=True)
+    assert len(CaptionedInstances(file, issues=issues)) == 1
+    assert "annotation 5, is no whole JSON" in issues.broken[0]
 
 
 def test_a_folder_without_json_is_refused(tmp_path: Path) -> None:

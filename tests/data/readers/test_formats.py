@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from deixis.data.readers.captions import CaptionedInstances
-from deixis.data.readers.formats import open_data, open_splits, recognise
+from deixis.data.readers.formats import detect_format, open_data, open_splits
 from deixis.data.readers.grefcoco import GRefCOCO
 from deixis.data.readers.jsonl import JsonlDataset
 from deixis.data.readers.phrasecut import PhraseCut
 from deixis.data.readers.refcoco import RefCOCO
-from deixis.data.validation import Report
+from deixis.data.validation import Issues
 from deixis.errors import DeixisError
 
 INSTANCES = {
@@ -46,7 +46,7 @@ def refs(folder: Path, name: str, splits: tuple[str, ...]) -> None:
 def test_the_family_is_opened_by_root_and_by_folder(tmp_path: Path, folder: str, file: str, kind: str) -> None:
     refs(tmp_path / folder, file, ("train", "val"))
     for path in (tmp_path, tmp_path / folder):
-        assert recognise(path) == kind
+        assert detect_format(path) == kind
         assert list(open_splits(path)) == ["train", "val"]
         reader = open_data(path)
         assert isinstance(reader, GRefCOCO if kind == "grefcoco" else RefCOCO)
@@ -116,7 +116,7 @@ def test_a_set_without_records_is_refused(tmp_path: Path, file: str, text: str) 
 def test_a_set_of_broken_records_alone_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("5\n6\n")
     with pytest.raises(DeixisError, match="holds none but broken records, 2 of them"):
-        open_splits(tmp_path, report=Report(skip=True))
+        open_splits(tmp_path, issues=Issues(skip=True))
 
 
 def test_where_no_split_is_plainly_meant_it_must_be_said(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from deixis import masks
 from deixis.data.readers.grefcoco import GRefCOCO
-from deixis.data.validation import Report
+from deixis.data.validation import Issues
 from deixis.errors import DeixisError
 
 
@@ -101,9 +101,9 @@ def test_a_target_that_is_not_there_is_refused_or_counted(root: Path) -> None:
     refs.write_text(refs.read_text().replace("[1, 3]", "[1, 9]"))
     with pytest.raises(DeixisError, match="ref 3 means annotation 9"):
         GRefCOCO(root)
-    report = Report(skip=True)
-    assert list(GRefCOCO.every_split(root, report=report)) == ["val", "testB"]
-    assert len(report) == 1
+    issues = Issues(skip=True)
+    assert list(GRefCOCO.every_split(root, issues=issues)) == ["val", "testB"]
+    assert len(issues) == 1
 
 
 def test_a_refs_file_that_is_no_json_is_named(root: Path) -> None:

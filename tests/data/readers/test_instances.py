@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deixis.data.readers.instances import Instances
-from deixis.data.validation import Report
+from deixis.data.validation import Issues
 from deixis.errors import DeixisError
 
 PICTURES = [
@@ -135,10 +135,10 @@ def test_an_annotation_without_ids_is_named_or_counted(tmp_path: Path, record: A
         path.write_text(json.dumps({**json.loads(path.read_text()), "more": [[1]]}))
     with pytest.raises(DeixisError, match=r"instances\.json: annotation number 1 has no whole id and image_id"):
         Instances(path)
-    report = Report(skip=True)
-    instances = Instances(path, report)
+    issues = Issues(skip=True)
+    instances = Instances(path, issues)
     assert [instances.annotation(number)["id"] for number in instances] == [5, 7]
-    assert len(report) == 1
+    assert len(issues) == 1
 
 
 @pytest.mark.parametrize("facts", [{"height": float("inf")}, {"id": float("nan")}, {"file_name": "\ud83d.jpg"}])
@@ -149,9 +149,9 @@ def test_a_broken_image_is_named_or_counted(tmp_path: Path, facts: dict[str, Any
     path.write_text(json.dumps(whole))
     with pytest.raises(DeixisError, match="image number 1 has no whole id, file_name, height and width"):
         Instances(path)
-    report = Report(skip=True)
-    assert list(Instances(path, report)) == [5]
-    assert len(report) == 2  # the image, and the annotation on it
+    issues = Issues(skip=True)
+    assert list(Instances(path, issues)) == [5]
+    assert len(issues) == 2  # the image, and the annotation on it
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_a_broken_category_is_named_or_counted(tmp_path: Path, category: Any, kn
     path.write_text(json.dumps(whole) if known_layout else json.dumps({**whole, "more": [[1]]}))
     with pytest.raises(DeixisError, match=r"instances\.json: category number 1 has no whole id"):
         Instances(path)
-    report = Report(skip=True)
-    assert Instances(path, report).categories == {3: "cup"}
-    assert len(report) == 1
+    issues = Issues(skip=True)
+    assert Instances(path, issues).categories == {3: "cup"}
+    assert len(issues) == 1
 
 
 def test_categories_that_are_no_list_are_refused(tmp_path: Path) -> None:
@@ -178,9 +178,9 @@ def test_categories_that_are_no_list_are_refused(tmp_path: Path) -> None:
 
 
 def test_broken_records_are_left_out_and_counted(tmp_path: Path) -> None:
-    report = Report(skip=True)
+    issues = Issues(skip=True)
     instances = Instances(
-        write(tmp_path, [annotation(5), annotation(6, image_id=9), annotation(7, image_id=9)]), report
+        write(tmp_path, [annotation(5), annotation(6, image_id=9), annotation(7, image_id=9)]), issues
     )
     assert list(instances) == [5]
-    assert len(report) == 2
+    assert len(issues) == 2

@@ -12,7 +12,7 @@ from PIL import Image
 
 from deixis import masks
 from deixis.data.readers.jsonl import JsonlDataset
-from deixis.data.validation import Report, whole
+from deixis.data.validation import Issues, validate
 from deixis.errors import DeixisError
 
 SQUARE = np.zeros((12, 16), dtype=bool)
@@ -128,7 +128,7 @@ def test_a_csv_of_images_and_sentences_is_weak(root: Path) -> None:
     assert readers["train"][0].expression == "the cup"
     assert readers["val"][0].expression == 'left, then "up"'
     assert readers["val"][0].mask is None
-    assert len(whole(readers["val"], Report())) == 1
+    assert len(validate(readers["val"], Issues())) == 1
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ def test_a_line_that_says_nothing_is_refused_or_counted(root: Path, broken: Any,
     write(root, line(), broken, line())
     with pytest.raises(DeixisError, match=sentence):
         JsonlDataset(root)
-    report = Report(skip=True)
-    assert len(JsonlDataset(root, report=report)) == 2
-    assert len(report) == 1
+    issues = Issues(skip=True)
+    assert len(JsonlDataset(root, issues=issues)) == 2
+    assert len(issues) == 1
 
 
 @pytest.mark.parametrize(
@@ -205,10 +205,10 @@ def test_a_broken_record_is_named_when_it_is_read(root: Path, facts: dict[str, A
     (root / "images" / "link.png").symlink_to(outside)
     reader = JsonlDataset(write(root, line(**facts), line(mask=POLYGON)))
     with pytest.raises(DeixisError, match=sentence):
-        whole(reader, Report())
-    report = Report(skip=True)
-    assert whole(reader, report).positions == (1,)
-    assert len(report) == 1
+        validate(reader, Issues())
+    issues = Issues(skip=True)
+    assert validate(reader, issues).positions == (1,)
+    assert len(issues) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from deixis import masks
 from deixis.data.readers.phrasecut import PhraseCut
-from deixis.data.validation import Report
+from deixis.data.validation import Issues
 from deixis.errors import DeixisError
 
 SQUARE = [[2, 2], [6, 2], [6, 6], [2, 6]]
@@ -108,9 +108,9 @@ def test_tasks_without_their_facts_are_refused_or_counted(root: Path) -> None:
     (root / "refer_val.json").write_text(json.dumps([whole, lame, mute, whole]))
     with pytest.raises(DeixisError, match="task number 1 has no whole task_id"):
         PhraseCut(root)
-    report = Report(skip=True)
-    assert len(PhraseCut(root, report=report)) == 1
-    assert [sentence.partition(".json")[2][:20] for sentence in report.broken] == [
+    issues = Issues(skip=True)
+    assert len(PhraseCut(root, issues=issues)) == 1
+    assert [sentence.partition(".json")[2][:20] for sentence in issues.broken] == [
         ": task number 1 has ",
         ": task 61__2: the ph",
         ": two tasks have the",
@@ -129,9 +129,9 @@ def test_tasks_without_their_facts_are_refused_or_counted(root: Path) -> None:
 def test_a_task_that_cannot_be_read_is_counted(root: Path, facts: dict[str, Any], sentence: str) -> None:
     tasks = [task(0, 61, "cup", [[SQUARE]]), task(1, 61, "dog", [[SQUARE]]) | facts]
     (root / "refer_val.json").write_text(json.dumps(tasks).replace('"BARE"', "BARE"))
-    report = Report(skip=True)
-    assert len(PhraseCut(root, report=report)) == 1
-    assert sentence in report.broken[0]
+    issues = Issues(skip=True)
+    assert len(PhraseCut(root, issues=issues)) == 1
+    assert sentence in issues.broken[0]
 
 
 @pytest.mark.parametrize("text", ["[{", "{}", "[1, 2]", "", '[{"a": }]'])

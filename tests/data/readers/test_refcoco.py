@@ -13,7 +13,7 @@ from deixis import masks
 from deixis.data.readers import refcoco
 from deixis.data.readers.refcoco import RefCOCO
 from deixis.data.readers.referents import Sentences
-from deixis.data.validation import Report, whole
+from deixis.data.validation import Issues, validate
 from deixis.errors import DeixisError
 from deixis.records import Sample
 
@@ -115,7 +115,7 @@ def test_every_sentence_and_mask_is_the_published_readers(
 @needs_goldens
 def test_the_goldens_images_can_be_read() -> None:
     reader = RefCOCO(GOLDENS / "refcoco", split="train")
-    assert len(whole(reader, Report())) == len(reader)
+    assert len(validate(reader, Issues())) == len(reader)
 
 
 @needs_mini
@@ -123,7 +123,7 @@ def test_the_real_miniature_is_whole() -> None:
     readers = RefCOCO.every_split(MINI)
     assert {split: len(reader) for split, reader in readers.items()} == {"val": 36, "testA": 12, "testB": 23}
     for reader in readers.values():
-        assert len(whole(reader, Report())) == len(reader)
+        assert len(validate(reader, Issues())) == len(reader)
     truth = json.loads((MINI / "refcoco" / "instances.json").read_text())
     area = {annotation["id"]: annotation["area"] for annotation in truth["annotations"]}
     for sample in readers["val"]:
@@ -272,14 +272,14 @@ def test_what_is_broken_can_be_left_out_and_is_counted(tree: SmallTree) -> None:
     tree.refs[1]["ann_id"] = 99
     tree.annotations[0]["segmentation"] = [[1, 2, 3, 4]]
     root = tree.write()
-    report = Report(skip=True)
-    readers = RefCOCO.every_split(root, report=report)
-    kept = [len(whole(reader, report)) for reader in readers.values()]
+    issues = Issues(skip=True)
+    readers = RefCOCO.every_split(root, issues=issues)
+    kept = [len(validate(reader, issues)) for reader in readers.values()]
     assert list(readers) == ["train", "testB"]
     assert kept == [0, 1]
-    assert len(report) == 3  # one ref, and the two sentences of the object whose polygon is none
-    assert report.summary().startswith("3 broken records were left out:")
-    assert "ref 102" in report.summary()
+    assert len(issues) == 3  # one ref, and the two sentences of the object whose polygon is none
+    assert issues.summary().startswith("3 broken records were left out:")
+    assert "ref 102" in issues.summary()
 
 
 def test_a_set_that_claims_to_be_whole_is_counted(tree: SmallTree, monkeypatch: pytest.MonkeyPatch) -> None:

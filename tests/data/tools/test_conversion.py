@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from deixis import masks
-from deixis.data.images import ImageFile, Pixels
+from deixis.data.images import ImageArray, ImageFile
 from deixis.data.readers.formats import open_splits
 from deixis.data.tools.conversion import Layout, convert
-from deixis.data.validation import Report
+from deixis.data.validation import Issues
 from deixis.errors import DeixisError
 from deixis.masks import RLE
 from deixis.records import Ids, Sample
@@ -64,7 +64,7 @@ def samples(tmp_path: Path) -> list[Sample]:
         sample(first, "it – “again”\n", rle((1, 1), (2, 3)), "i1", "o1", "s2", category="cup", count=3),
         sample(second, "nothing", rle(), "i2", "o2", "s3"),
         sample(second, "weak", None, "i2", "o3", "s4"),
-        sample(Pixels(pixels), "drawn", rle((0, 0)), "i3", "o4", "s5"),
+        sample(ImageArray(pixels), "drawn", rle((0, 0)), "i3", "o4", "s5"),
     ]
 
 
@@ -136,9 +136,9 @@ def test_a_broken_record_leaves_nothing_behind(tmp_path: Path, samples: list[Sam
     with pytest.raises(DeixisError, match="record 7 is broken"):
         convert({"val": Listed([*samples, "record 7 is broken"])}, tmp_path / "out", layout)
     assert sorted(tmp_path.iterdir()) == before
-    report = Report(skip=True)
-    assert convert({"val": Listed(["record 7 is broken", *samples])}, tmp_path / "out", layout, report) == 5
-    assert report.broken == ["record 7 is broken"]
+    issues = Issues(skip=True)
+    assert convert({"val": Listed(["record 7 is broken", *samples])}, tmp_path / "out", layout, issues) == 5
+    assert issues.broken == ["record 7 is broken"]
 
 
 def test_what_is_there_is_not_written_over(tmp_path: Path, samples: list[Sample]) -> None:

@@ -13,8 +13,9 @@ from PIL import Image
 from deixis.data.readers.jsonl import JsonlDataset
 from deixis.data.readers.phrasecut import PhraseCut
 from deixis.data.readers.refcoco import RefCOCO
+from deixis.data.subsets import Subset
 from deixis.data.tools.leakage import NEAR, audit, leaks, perceptual_hash, shared_images
-from deixis.data.validation import Part, Report
+from deixis.data.validation import Issues
 from deixis.errors import DeixisError
 from deixis.records import Reader
 
@@ -128,9 +129,9 @@ def test_an_image_that_cannot_be_read_raises_or_is_counted(tmp_path: Path) -> No
     (tmp_path / "second" / "b.png").write_bytes(b"no image")
     with pytest.raises(DeixisError, match=r"b\.png"):
         audit(first, second)
-    report = Report(skip=True)
-    assert audit(first, second, report=report).shared == ()
-    assert len(report) == 1
+    issues = Issues(skip=True)
+    assert audit(first, second, issues=issues).shared == ()
+    assert len(issues) == 1
 
 
 @pytest.mark.parametrize("change", ["smaller", "recompressed", "grey", "brighter"])
@@ -181,7 +182,7 @@ def test_training_on_images_of_the_test_split_is_told_by_their_ids_alone(tmp_pat
     train = RefCOCO(tmp_path)
     assert shared_images(train.sibling("train"), train.sibling("testB")) == ("1", "2")
     told = leaks(train.sibling("train"), train)
-    without_broken_records = Part(train, range(len(train)))
+    without_broken_records = Subset(train, range(len(train)))
     assert leaks(train.sibling("train"), without_broken_records) == told
     assert [sentence.split(" of its ")[0] for sentence in told] == [
         "The validation split shares 1",

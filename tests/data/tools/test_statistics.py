@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from deixis.data.readers.jsonl import JsonlDataset
+from deixis.data.subsets import Subset
 from deixis.data.tools import statistics as inspection
 from deixis.data.tools.contact_sheet import CELL, contact_sheet, examples
-from deixis.data.validation import Part, Report
+from deixis.data.validation import Issues
 from deixis.errors import DeixisError
 
 BOX = [[0, 0, 10, 0, 10, 10, 0, 10]]
@@ -50,14 +51,14 @@ def test_broken_records_raise_or_are_counted(reader: JsonlDataset, tmp_path: Pat
     (tmp_path / "tall.png").unlink()
     with pytest.raises(DeixisError, match=r"tall\.png is missing"):
         inspection.describe({"all": reader})
-    report = Report(skip=True)
-    assert inspection.describe({"all": reader}, report)["all"].broken == 1
-    assert len(examples(reader, 4, report)) == 3
-    assert len(report) == 2
+    issues = Issues(skip=True)
+    assert inspection.describe({"all": reader}, issues)["all"].broken == 1
+    assert len(examples(reader, 4, issues)) == 3
+    assert len(issues) == 2
 
 
 def test_an_empty_split_has_no_spreads(reader: JsonlDataset) -> None:
-    facts = inspection.describe({"none": Part(reader, [])})["none"]
+    facts = inspection.describe({"none": Subset(reader, [])})["none"]
     assert (facts.expressions, facts.words, facts.mask_shares) == (0, None, None)
 
 
@@ -67,7 +68,7 @@ def test_only_published_sets_are_called_complete(reader: JsonlDataset) -> None:
 
 
 def test_the_sheet_shows_the_picture_with_its_mask_painted_on(reader: JsonlDataset) -> None:
-    sheet = contact_sheet(examples(reader, 4, Report()), columns=2)
+    sheet = contact_sheet(examples(reader, 4, Issues()), columns=2)
     assert sheet.dtype == np.uint8
     assert sheet.shape[1] > 2 * CELL
     assert sheet.shape[0] > 2 * CELL
@@ -83,15 +84,15 @@ def test_an_empty_sheet_is_still_a_picture() -> None:
 
 
 def test_a_report_tells_the_first_and_counts_the_rest() -> None:
-    report = Report(skip=True)
-    assert report.summary() == "Nothing is broken; nothing was left out."
+    issues = Issues(skip=True)
+    assert issues.summary() == "Nothing is broken; nothing was left out."
     for number in range(12):
-        report.refuse(f"record {number}")
-    assert report.summary(most=2).splitlines() == [
+        issues.add(f"record {number}")
+    assert issues.summary(most=2).splitlines() == [
         "12 broken records were left out:",
         "  record 0",
         "  record 1",
         "  … and 10 more",
     ]
     with pytest.raises(DeixisError, match="record 5"):
-        Report().refuse("record 5")
+        Issues().add("record 5")

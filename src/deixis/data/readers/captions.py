@@ -12,11 +12,11 @@ from ... import masks
 from ...errors import DeixisError, InputError
 from ...records import Ids, Sample
 from ..segmentation import as_rle
-from ..validation import Report
+from ..validation import Issues
 from .instances import Instances
 from .jsonl import WHOLE
 from .jsonspans import check_text
-from .photos import Photo
+from .named_images import NamedImage
 from .referents import unknown_split
 
 _KEYS = ("captions", "caption", "expressions", "expression", "sentences", "sentence")
@@ -37,7 +37,7 @@ class Caption:
 class CaptionedInstances:
     """The captions of a file: of one split, or of all where none is named."""
 
-    def __init__(self, path: str | Path, split: str | None = None, report: Report | None = None) -> None:
+    def __init__(self, path: str | Path, split: str | None = None, issues: Issues | None = None) -> None:
         files = find_files(Path(path))
         if len(files) != 1:
             several = ", ".join(file.name for file in files)
@@ -47,20 +47,20 @@ class CaptionedInstances:
                 else f"{path} holds no COCO JSON; one of {', '.join(_FILES)} is wanted."
             )
         (file,) = files
-        report = Report() if report is None else report
-        self.instances = Instances(file, report)
+        issues = Issues() if issues is None else issues
+        self.instances = Instances(file, issues)
         self.root = file.parent / "images" if (file.parent / "images").is_dir() else file.parent
-        captions = list(_captions(self.instances, file.stem if file.stem in _NAMED_SPLITS else WHOLE, report))
+        captions = list(_captions(self.instances, file.stem if file.stem in _NAMED_SPLITS else WHOLE, issues))
         if not captions:
             raise InputError(f"{file} has no captions; its annotations need 'caption', or 'captions' with a list.")
         self._choose(captions, split)
 
     @classmethod
-    def every_split(cls, path: str | Path, report: Report | None = None) -> dict[str, "CaptionedInstances"]:
+    def every_split(cls, path: str | Path, issues: Issues | None = None) -> dict[str, "CaptionedInstances"]:
         """All splits of one file or of several, each read once."""
         readers: dict[str, CaptionedInstances] = {}
         for file in find_files(Path(path)) or [Path(path)]:
-            whole = cls(file, None, report)
+            whole = cls(file, None, issues)
             for split in dict.fromkeys(caption.split for caption in whole.captions):
                 if split in readers:
                     other = readers[split].instances.path
@@ -90,7 +90,9 @@ class CaptionedInstances:
         mask = None if segmentation is None else as_rle(segmentation, picture.height, picture.width, where)
         traits = dict(record["traits"]) if isinstance(record.get("traits"), dict) else self._facts(caption.annotation)
         return Sample(
-            visual=Photo(self.root, picture.name, picture.height, picture.width, f"{instances.path} (image {image})"),
+            visual=NamedImage(
+                self.root, picture.name, picture.height, picture.width, f"{instances.path} (image {image})"
+            ),
             expression=caption.text,
             mask=mask,
             ids=caption.ids,
@@ -118,13 +120,13 @@ def find_files(path: Path) -> list[Path]:
     return []
 
 
-def _captions(instances: Instances, split: str, report: Report) -> Iterator[Caption]:
-    """What is said of every annotation; those that are broken are refused through the report."""
-    for record in instances.records(report):
+def _captions(instances: Instances, split: str, issues: Issues) -> Iterator[Caption]:
+    """What is said of every annotation; those that are broken are refused through the issues."""
+    for record in instances.records(issues):
         try:
             yield from _captions_of(record, split, f"{instances.path}: annotation {record['id']}")
         except DeixisError as error:
-            report.refuse(str(error))
+            issues.add(str(error))
 
 
 def _captions_of(record: Mapping[str, Any], split: str, where: str) -> list[Caption]:

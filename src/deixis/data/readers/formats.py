@@ -7,7 +7,7 @@ from pathlib import Path
 from ...errors import InputError, did_you_mean
 from ...records import Reader
 from ..segmentation import Overlaps
-from ..validation import Report
+from ..validation import Issues
 from . import captions, grefcoco, jsonl, phrasecut, refcoco
 
 
@@ -18,7 +18,7 @@ class Format:
     title: str
     is_at: Callable[[Path], bool]
     # Of a path, divided by someone.
-    open_splits: Callable[[Path, str | None, Report | None, Overlaps], Mapping[str, Reader]]
+    open_splits: Callable[[Path, str | None, Issues | None, Overlaps], Mapping[str, Reader]]
 
 
 def _refcoco(dataset: str) -> Format:
@@ -29,16 +29,16 @@ def _refcoco(dataset: str) -> Format:
         return named or ((path.name == dataset or unnamed) and any(path.glob("refs(*).p")))
 
     def open_splits(
-        path: Path, split_by: str | None, report: Report | None, overlaps: Overlaps
+        path: Path, split_by: str | None, issues: Issues | None, overlaps: Overlaps
     ) -> Mapping[str, Reader]:
-        return refcoco.RefCOCO.every_split(path, dataset, split_by, report, overlaps)
+        return refcoco.RefCOCO.every_split(path, dataset, split_by, issues, overlaps)
 
     return Format(title=dataset, is_at=is_at, open_splits=open_splits)
 
 
 def _video(title: str, marks: tuple[str, ...]) -> Format:
     def open_splits(
-        path: Path, split_by: str | None, report: Report | None, overlaps: Overlaps
+        path: Path, split_by: str | None, issues: Issues | None, overlaps: Overlaps
     ) -> Mapping[str, Reader]:
         raise InputError(f"{path} is {title}, which is recognised but not supported yet; only sets of stills are.")
 
@@ -54,12 +54,12 @@ FORMATS: dict[str, Format] = {
     "grefcoco": Format(
         title="gRefCOCO",
         is_at=lambda path: any(path.glob("grefs(*).json")) or any(path.glob("grefcoco/grefs(*).json")),
-        open_splits=lambda path, split_by, report, _overlaps: grefcoco.GRefCOCO.every_split(path, split_by, report),
+        open_splits=lambda path, split_by, issues, _overlaps: grefcoco.GRefCOCO.every_split(path, split_by, issues),
     ),
     "phrasecut": Format(
         title="PhraseCut",
         is_at=lambda path: any((path / f"refer_{split}.json").is_file() for split in phrasecut.SPLITS),
-        open_splits=lambda path, _, report, _overlaps: phrasecut.PhraseCut.every_split(path, report),
+        open_splits=lambda path, _, issues, _overlaps: phrasecut.PhraseCut.every_split(path, issues),
     ),
     "youtube-vos": _video("Refer-YouTube-VOS", ("meta_expressions",)),
     "a2d": _video("A2D-Sentences", ("a2d_annotation.txt", "a2d_annotation_with_instances")),
@@ -67,12 +67,12 @@ FORMATS: dict[str, Format] = {
     "folder": Format(
         title="a folder of your own",
         is_at=lambda path: bool(jsonl.find_files(path)[1]),
-        open_splits=lambda path, _, report, _overlaps: jsonl.JsonlDataset.every_split(path, report),
+        open_splits=lambda path, _, issues, _overlaps: jsonl.JsonlDataset.every_split(path, issues),
     ),
     "coco": Format(
         title="COCO JSON with captions",
         is_at=lambda path: bool(captions.find_files(path)),
-        open_splits=lambda path, _, report, _overlaps: captions.CaptionedInstances.every_split(path, report),
+        open_splits=lambda path, _, issues, _overlaps: captions.CaptionedInstances.every_split(path, issues),
     ),
 }
 
@@ -82,15 +82,15 @@ def open_data(
     split: str | None = None,
     dataset: str | None = None,
     split_by: str | None = None,
-    report: Report | None = None,
+    issues: Issues | None = None,
     overlaps: Overlaps = "union",
 ) -> Reader:
     """The reader of one split of whatever data set lies at the path.
 
     Without `split` it is `val`, or the only one there is. `test` takes testA and testB together. Records that are
-    broken raise, unless `report` skips and counts them.
+    broken raise, unless `issues` skips and counts them.
     """
-    splits = open_splits(path, dataset, split_by, report, overlaps)
+    splits = open_splits(path, dataset, split_by, issues, overlaps)
     if split is None:
         if "val" not in splits and len(splits) != 1:
             raise InputError(f"Say which split of {path} is meant; there are: {', '.join(splits)}.")
@@ -112,21 +112,21 @@ def open_splits(
     path: str | Path,
     dataset: str | None = None,
     split_by: str | None = None,
-    report: Report | None = None,
+    issues: Issues | None = None,
     overlaps: Overlaps = "union",
 ) -> Mapping[str, Reader]:
     """Every split of the data set at the path, its files read once; `overlaps` is RefCOCO's family's.
 
     Raises DeixisError where not one has a record.
     """
-    splits = FORMATS[recognise(path, dataset)].open_splits(Path(path), split_by, report, overlaps)
+    splits = FORMATS[detect_format(path, dataset)].open_splits(Path(path), split_by, issues, overlaps)
     if not any(len(reader) for reader in splits.values()):
-        came = f"holds none but broken records, {len(report):,} of them" if report else "holds no records"
+        came = f"holds none but broken records, {len(issues):,} of them" if issues else "holds no records"
         raise InputError(f"{path} {came}; a data set with at least one is wanted.")
     return splits
 
 
-def recognise(path: str | Path, dataset: str | None = None) -> str:
+def detect_format(path: str | Path, dataset: str | None = None) -> str:
     """The name in `FORMATS` of what lies at the path; raises DeixisError where that is nothing, or several things."""
     path = Path(path)
     if dataset is not None and dataset not in FORMATS:

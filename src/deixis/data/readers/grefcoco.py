@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ..validation import Report
+from ..validation import Issues
 from .instances import Instances
 from .referents import (
     Sentences,
@@ -31,29 +31,29 @@ class GRefCOCO(TreeSplit):
         split_by: str | None = None,
         split: str = "val",
         sentences: Sentences = "raw",
-        report: Report | None = None,
+        issues: Issues | None = None,
     ) -> None:
-        super().__init__(read_tree(Path(root), split_by, sentences, report), split)
+        super().__init__(read_tree(Path(root), split_by, sentences, issues), split)
 
     @classmethod
     def every_split(
-        cls, root: str | Path, split_by: str | None = None, report: Report | None = None
+        cls, root: str | Path, split_by: str | None = None, issues: Issues | None = None
     ) -> dict[str, TreeSplit]:
         """All splits of the tree, which is read once."""
-        tree = read_tree(Path(root), split_by, "raw", report)
+        tree = read_tree(Path(root), split_by, "raw", issues)
         return {split: cls.of(tree, split) for split in tree.splits}
 
 
-def read_tree(root: Path, split_by: str | None, sentences: Sentences, report: Report | None) -> Tree:
+def read_tree(root: Path, split_by: str | None, sentences: Sentences, issues: Issues | None) -> Tree:
     """Raises DeixisError, or reports, where a file is missing or broken or a record is not whole."""
-    report = Report() if report is None else report
+    issues = Issues() if issues is None else issues
     folder = dataset_folder(root, DATASET, PAGE)
     split_by = split_by or "unc"
     refs = required(folder / f"grefs({split_by}).json", "gRefCOCO", PAGE)
     file = required(folder / "instances.json", "gRefCOCO", PAGE)
     with without_garbage_collection():
-        instances = Instances(file, report)
-        referents = list(read_referents(_records(refs), refs, instances, sentences, report))
+        instances = Instances(file, issues)
+        referents = list(read_referents(_records(refs), refs, instances, sentences, issues))
     return Tree(DATASET, split_by, refs, image_folder(root, folder), instances, referents, "union")
 
 

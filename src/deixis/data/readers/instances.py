@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DeixisError, InputError
-from ..validation import Report
+from ..validation import Issues
 from .jsonspans import Span, parse, read_bytes, read_span, top_level
 
 _IDS = re.compile(rb'"(id|image_id|category_id)"\s*+:\s*+(\d{1,18})(?=[\s,}])')
@@ -33,20 +33,20 @@ class Picture:
 class Instances:
     """The images, categories and annotations of one file, by id."""
 
-    def __init__(self, path: Path, report: Report | None = None) -> None:
+    def __init__(self, path: Path, issues: Issues | None = None) -> None:
         """Raises DeixisError, or reports, where an id is doubled or an annotation's image is absent."""
         self.path = path
-        report = Report() if report is None else report
+        issues = Issues() if issues is None else issues
         data = read_bytes(path)
         spans, annotations = top_level(data)
         if not {b"images", b"categories"} <= spans.keys():
-            images, categories, self._index = self._parsed(data, report)
+            images, categories, self._index = self._parsed(data, issues)
         else:
             images, categories = (parse(data[slice(*spans[key])], path) for key in (b"images", b"categories"))
-            self._index = _Index.of_spans(data, annotations, path, report)
-        self.images = self._pictures(images, report)
-        self.categories = self._names(categories or [], report)
-        self._position = self._positions(report)
+            self._index = _Index.of_spans(data, annotations, path, issues)
+        self.images = self._pictures(images, issues)
+        self.categories = self._names(categories or [], issues)
+        self._position = self._positions(issues)
         pairs = zip(self._index.image_ids, self._index.category_ids, strict=True)
         self._peers = Counter(pairs)
 
@@ -76,8 +76,8 @@ class Instances:
             raise InputError(f"{self.path} has changed since it was opened: annotation {annotation} has moved.")
         return record
 
-    def records(self, report: Report) -> Iterator[Mapping[str, Any]]:
-        """Every whole record, in the order of the file; the others are refused through the report."""
+    def records(self, issues: Issues) -> Iterator[Mapping[str, Any]]:
+        """Every whole record, in the order of the file; the others are refused through the issues."""
         data = b"" if self._index.records else read_bytes(self.path)
         for annotation, position in self._position.items():
             if self._index.records:
@@ -86,19 +86,19 @@ class Instances:
             try:
                 record = parse(data[slice(*self._index.spans[position])], self.path, f"annotation {annotation}")
             except DeixisError as error:
-                report.refuse(str(error))
+                issues.add(str(error))
             else:
                 yield record
 
-    def _parsed(self, data: bytes, report: Report) -> tuple[Any, Any, "_Index"]:
+    def _parsed(self, data: bytes, issues: Issues) -> tuple[Any, Any, "_Index"]:
         """The whole file at once, for files laid out in ways the index does not know."""
         whole = parse(data, self.path)
         if not isinstance(whole, dict):
             raise InputError(f"{self.path} holds a {type(whole).__name__}; an object with 'images' is wanted.")
-        index = _Index.of_records(whole.get("annotations", []), self.path, report)
+        index = _Index.of_records(whole.get("annotations", []), self.path, issues)
         return whole.get("images", []), whole.get("categories", []), index
 
-    def _pictures(self, images: Any, report: Report) -> dict[int, Picture]:
+    def _pictures(self, images: Any, issues: Issues) -> dict[int, Picture]:
         pictures: dict[int, Picture] = {}
         if not isinstance(images, list) or not images:
             raise InputError(f"{self.path} lists no images; is it COCO's instances file?")
@@ -107,15 +107,15 @@ class Instances:
                 identity = int(image["id"])
                 picture = Picture(_text(image["file_name"]), int(image["height"]), int(image["width"]))
             except (KeyError, TypeError, ValueError, OverflowError):
-                report.refuse(f"{self.path}: image number {number} has no whole id, file_name, height and width.")
+                issues.add(f"{self.path}: image number {number} has no whole id, file_name, height and width.")
                 continue
             if identity in pictures:
-                report.refuse(f"{self.path}: two images have the id {identity}; ids must be unique.")
+                issues.add(f"{self.path}: two images have the id {identity}; ids must be unique.")
             else:
                 pictures[identity] = picture
         return pictures
 
-    def _names(self, categories: Any, report: Report) -> dict[int, str]:
+    def _names(self, categories: Any, issues: Issues) -> dict[int, str]:
         if not isinstance(categories, list):
             raise InputError(f"{self.path}: 'categories' is a {type(categories).__name__}; a list is wanted.")
         names: dict[int, str] = {}
@@ -123,20 +123,20 @@ class Instances:
             try:
                 names[int(category["id"])] = _text(category.get("name", ""))
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-                report.refuse(f"{self.path}: category number {number} has no whole id and name.")
+                issues.add(f"{self.path}: category number {number} has no whole id and name.")
         return names
 
-    def _positions(self, report: Report) -> dict[int, int]:
+    def _positions(self, issues: Issues) -> dict[int, int]:
         index = self._index
         positions = dict(zip(index.ids, range(len(index.ids)), strict=True))
         if len(positions) != len(index.ids):
             doubled = [identity for identity, count in Counter(index.ids).items() if count > 1]
             for identity in doubled:
-                report.refuse(f"{self.path}: two annotations have the id {identity}; ids must be unique.")
+                issues.add(f"{self.path}: two annotations have the id {identity}; ids must be unique.")
         if not set(index.image_ids) <= self.images.keys():
             for identity, image in zip(index.ids, index.image_ids, strict=True):
                 if image not in self.images and positions.pop(identity, None) is not None:
-                    report.refuse(f"{self.path}: annotation {identity} is on image {image}, which the file lacks.")
+                    issues.add(f"{self.path}: annotation {identity} is on image {image}, which the file lacks.")
         return positions
 
 
@@ -151,7 +151,7 @@ class _Index:
     records: list[Any]
 
     @classmethod
-    def of_spans(cls, data: bytes, spans: list[Span], path: Path, report: Report) -> "_Index":
+    def of_spans(cls, data: bytes, spans: list[Span], path: Path, issues: Issues) -> "_Index":
         rows, kept = [], []
         read_ids = _IDS.findall
         for number, (start, end) in enumerate(spans):
@@ -164,11 +164,11 @@ class _Index:
                     rows.append(_three_ids(parse(data[start:end], path, f"annotation number {number}"), number, path))
                 kept.append((start, end))
             except DeixisError as error:
-                report.refuse(str(error))
+                issues.add(str(error))
         return cls(*_columns(rows), np.array(kept, dtype=np.int64), [])
 
     @classmethod
-    def of_records(cls, records: Any, path: Path, report: Report) -> "_Index":
+    def of_records(cls, records: Any, path: Path, issues: Issues) -> "_Index":
         if not isinstance(records, list):
             raise InputError(f"{path}: 'annotations' is a {type(records).__name__}; a list is wanted.")
         rows, kept = [], []
@@ -177,7 +177,7 @@ class _Index:
                 rows.append(_three_ids(record, number, path))
                 kept.append(record)
             except DeixisError as error:
-                report.refuse(str(error))
+                issues.add(str(error))
         return cls(*_columns(rows), np.zeros((0, 2), dtype=np.int64), kept)
 
     def record(self, position: int, path: Path) -> Any:

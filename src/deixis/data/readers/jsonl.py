@@ -21,9 +21,9 @@ from ...masks import RLE
 from ...records import Ids, Sample
 from ..images import BROKEN, opened
 from ..segmentation import as_rle
-from ..validation import Report
+from ..validation import Issues
 from .jsonspans import Span, check_text, parse, read_bytes, read_span
-from .photos import confined, photo
+from .named_images import confined, named_image
 from .referents import unknown_split
 
 WHOLE = "all"  # the split of records that name none
@@ -51,17 +51,17 @@ class Row:
 class JsonlDataset:
     """The records of one split, or of all where none is named."""
 
-    def __init__(self, path: str | Path, split: str | None = None, report: Report | None = None) -> None:
+    def __init__(self, path: str | Path, split: str | None = None, issues: Issues | None = None) -> None:
         self.root, files = find_files(Path(path))
         if not files:
             raise InputError(f"{path} holds no data.jsonl and no data.csv; write one record a line there.")
-        report = Report() if report is None else report
-        self._choose(list(_unique(read_rows(files, report), report)), split)
+        issues = Issues() if issues is None else issues
+        self._choose(list(_unique(read_rows(files, issues), issues)), split)
 
     @classmethod
-    def every_split(cls, path: str | Path, report: Report | None = None) -> dict[str, "JsonlDataset"]:
+    def every_split(cls, path: str | Path, issues: Issues | None = None) -> dict[str, "JsonlDataset"]:
         """All splits, read once."""
-        whole = cls(path, None, report)
+        whole = cls(path, None, issues)
         readers = {}
         for split in dict.fromkeys(row.split for row in whole.rows):
             readers[split] = cls.__new__(cls)
@@ -85,7 +85,7 @@ class JsonlDataset:
         size = line.get("size")
         if size is not None and not (isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in size)):
             raise InputError(f"{row.where}: 'size' is height and width, two whole numbers.")
-        visual = photo(self.root, row.image, tuple(size) if size else None, row.where)
+        visual = named_image(self.root, row.image, tuple(size) if size else None, row.where)
         mask = _mask(line.get("mask"), self.root, visual.size, row.where)
         traits = line.get("traits") or {}
         if not isinstance(traits, dict):
@@ -117,8 +117,8 @@ def find_files(path: Path) -> tuple[Path, list[Path]]:
     return path, []
 
 
-def read_rows(files: Sequence[Path], report: Report) -> Iterator[Row]:
-    """Every record that can be told what it is of and what it says; the others are refused through the report."""
+def read_rows(files: Sequence[Path], issues: Issues) -> Iterator[Row]:
+    """Every record that can be told what it is of and what it says; the others are refused through the issues."""
     for file in files:
         default = file.stem if file.stem in _NAMED_SPLITS else WHOLE
         numbered = _csv_records(file) if file.suffix == ".csv" else _jsonl_records(file)
@@ -126,7 +126,7 @@ def read_rows(files: Sequence[Path], report: Report) -> Iterator[Row]:
             try:
                 yield _row(file, number, span, read(), default)
             except DeixisError as error:
-                report.refuse(str(error))
+                issues.add(str(error))
 
 
 def _jsonl_records(file: Path) -> Iterator[tuple[int, Span | None, Callable[[], Any]]]:
@@ -176,7 +176,7 @@ def _row(file: Path, number: int, span: Span | None, record: Any, split: str) ->
     return Row(file, number, record["image"], record["expression"], who, str(record.get("split") or split), span)
 
 
-def _unique(rows: Iterator[Row], report: Report) -> Iterator[Row]:
+def _unique(rows: Iterator[Row], issues: Issues) -> Iterator[Row]:
     """One split may be part of another, so a sentence may come again in another split."""
     seen: dict[tuple[str, str], Row] = {}
     for row in rows:
@@ -184,7 +184,7 @@ def _unique(rows: Iterator[Row], report: Report) -> Iterator[Row]:
         if first is row:
             yield row
         else:
-            report.refuse(
+            issues.add(
                 f"{row.where} has the sentence id {row.ids.sentence!r} of line {first.number}; ids are unique within a "
                 "split."
             )

@@ -9,9 +9,9 @@ from ... import masks
 from ...errors import DeixisError, InputError
 from ...records import Ids, Sample
 from ..segmentation import as_rle
-from ..validation import Report
+from ..validation import Issues
 from .jsonspans import Span, check_text, objects, parse, read_bytes, read_span
-from .photos import Photo, photo
+from .named_images import NamedImage, named_image
 from .referents import required, unknown_split
 
 PAGE = "https://github.com/ChenyunWu/PhraseCutDataset"
@@ -40,27 +40,27 @@ class GenomeImage:
 class PhraseCut:
     """The phrases of one split; the target is the union of all instances that the phrase means."""
 
-    def __init__(self, root: str | Path, split: str = "val", report: Report | None = None) -> None:
+    def __init__(self, root: str | Path, split: str = "val", issues: Issues | None = None) -> None:
         root = Path(root)
         known = known_splits(root)
         if split not in known:
             raise unknown_split(split, set(known), f"{root}")
-        self._open(root, split, read_genome(root), Report() if report is None else report)
+        self._open(root, split, read_genome(root), Issues() if issues is None else issues)
 
     @classmethod
-    def every_split(cls, root: str | Path, report: Report | None = None) -> dict[str, "PhraseCut"]:
+    def every_split(cls, root: str | Path, issues: Issues | None = None) -> dict[str, "PhraseCut"]:
         readers = {split: cls.__new__(cls) for split in known_splits(Path(root))}
         genome = read_genome(Path(root))
         for split, reader in readers.items():
-            reader._open(Path(root), split, genome, Report() if report is None else report)
+            reader._open(Path(root), split, genome, Issues() if issues is None else issues)
         return readers
 
-    def _open(self, root: Path, split: str, genome: Mapping[int, GenomeImage], report: Report) -> None:
+    def _open(self, root: Path, split: str, genome: Mapping[int, GenomeImage], issues: Issues) -> None:
         self.root = root
         self.split = split
         self.file = root / f"refer_{split}.json"
         self.genome = genome
-        phrases = list(_phrases(self.file, report))
+        phrases = list(_phrases(self.file, issues))
         self._phrases = [phrase for _, phrase in phrases]
         self.ids = tuple(Ids(str(phrase.image), task, task) for task, phrase in phrases)
 
@@ -89,10 +89,10 @@ class PhraseCut:
     def __iter__(self) -> Iterator[Sample]:
         return (self[position] for position in range(len(self)))
 
-    def _visual(self, image: int, where: str) -> Photo:
+    def _visual(self, image: int, where: str) -> NamedImage:
         facts = self.genome.get(image)
         size = (facts.height, facts.width) if facts else None
-        return photo(self.root / "images", f"{image}.jpg", size, where)
+        return named_image(self.root / "images", f"{image}.jpg", size, where)
 
 
 def known_splits(root: Path) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def read_genome(root: Path) -> dict[int, GenomeImage]:
         raise InputError(f"{file}: an image has no whole image_id, height and width ({error!r}).") from error
 
 
-def _phrases(file: Path, report: Report) -> Iterator[tuple[str, Phrase]]:
+def _phrases(file: Path, issues: Issues) -> Iterator[tuple[str, Phrase]]:
     data = read_bytes(file)
     start = len(data) - len(data.lstrip())
     spans = objects(data, start)
@@ -137,15 +137,15 @@ def _phrases(file: Path, report: Report) -> Iterator[tuple[str, Phrase]]:
             task, image = str(record["task_id"]), int(record["image_id"])
             text, instances = record["phrase"], len(record["Polygons"])
         except DeixisError as error:
-            report.refuse(str(error))
+            issues.add(str(error))
             continue
         except (KeyError, TypeError, ValueError, OverflowError):
-            report.refuse(f"{file}: task number {number} has no whole task_id, image_id, phrase and Polygons.")
+            issues.add(f"{file}: task number {number} has no whole task_id, image_id, phrase and Polygons.")
             continue
         if not isinstance(text, str):
-            report.refuse(f"{file}: task {task}: the phrase is a {type(text).__name__}; a text is wanted.")
+            issues.add(f"{file}: task {task}: the phrase is a {type(text).__name__}; a text is wanted.")
         elif task in seen:
-            report.refuse(f"{file}: two tasks have the id {task}; ids must be unique.")
+            issues.add(f"{file}: two tasks have the id {task}; ids must be unique.")
         else:
             seen.add(task)
             yield task, Phrase(image, text, instances, span)

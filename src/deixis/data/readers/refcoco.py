@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ...errors import InputError, did_you_mean
 from ..segmentation import Overlaps
-from ..validation import Report
+from ..validation import Issues
 from .instances import Instances
 from .pickles import read_plain
 from .referents import (
@@ -43,9 +43,9 @@ class RefCOCO(TreeSplit):
         split: str = "val",
         sentences: Sentences = "raw",
         overlaps: Overlaps = "union",
-        report: Report | None = None,
+        issues: Issues | None = None,
     ) -> None:
-        super().__init__(read_tree(Path(root), dataset, split_by, sentences, overlaps, report), split)
+        super().__init__(read_tree(Path(root), dataset, split_by, sentences, overlaps, issues), split)
 
     @classmethod
     def every_split(
@@ -53,29 +53,29 @@ class RefCOCO(TreeSplit):
         root: str | Path,
         dataset: str = "refcoco",
         split_by: str | None = None,
-        report: Report | None = None,
+        issues: Issues | None = None,
         overlaps: Overlaps = "union",
     ) -> dict[str, TreeSplit]:
         """All splits of the tree, which is read once."""
-        tree = read_tree(Path(root), dataset, split_by, "raw", overlaps, report)
+        tree = read_tree(Path(root), dataset, split_by, "raw", overlaps, issues)
         return {split: cls.of(tree, split) for split in tree.splits}
 
 
 def read_tree(
-    root: Path, dataset: str, split_by: str | None, sentences: Sentences, overlaps: Overlaps, report: Report | None
+    root: Path, dataset: str, split_by: str | None, sentences: Sentences, overlaps: Overlaps, issues: Issues | None
 ) -> Tree:
     """Raises DeixisError, or reports, where a file is missing or broken or a record is not whole."""
-    report = Report() if report is None else report
+    issues = Issues() if issues is None else issues
     if dataset not in SPLIT_BY:
         raise InputError(f"There is no data set {dataset!r} of this kind. {did_you_mean(dataset, SPLIT_BY)}")
     folder = dataset_folder(root, dataset, PAGE)
     refs, split_by = _refs_file(folder, dataset, split_by)
     file = required(folder / "instances.json", dataset, PAGE)
     with without_garbage_collection():
-        instances = Instances(file, report)
-        referents = list(read_referents(read_plain(refs), refs, instances, sentences, report))
+        instances = Instances(file, issues)
+        referents = list(read_referents(read_plain(refs), refs, instances, sentences, issues))
     tree = Tree(dataset, split_by, refs, image_folder(root, folder), instances, referents, overlaps)
-    if not report:
+    if not issues:
         _check_published(tree)
     return tree
 

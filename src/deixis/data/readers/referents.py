@@ -12,9 +12,9 @@ from ...errors import InputError
 from ...masks import RLE
 from ...records import Ids, Sample
 from ..segmentation import Overlaps, as_rle
-from ..validation import Report
+from ..validation import Issues
 from .instances import Instances
-from .photos import Photo
+from .named_images import NamedImage
 
 NOTHING = -1  # the annotation id of gRefCOCO's sentences that mean nothing in the image
 Sentences = Literal["raw", "sent"]
@@ -72,7 +72,7 @@ class Tree:
         record = f"{self.instances.path} (image {referent.image})"
         mask = self.mask(referent)
         return Sample(
-            visual=Photo(self.images, picture.name, picture.height, picture.width, record),
+            visual=NamedImage(self.images, picture.name, picture.height, picture.width, record),
             expression=referent.sentences[number][1],
             mask=mask,
             ids=ids,
@@ -143,9 +143,9 @@ def unknown_split(split: str, known: set[str], place: str) -> InputError:
 
 
 def read_referents(
-    records: Any, file: Path, instances: Instances, sentences: Sentences, report: Report
+    records: Any, file: Path, instances: Instances, sentences: Sentences, issues: Issues
 ) -> Iterator[Referent]:
-    """What is kept of each record of a refs file; broken ones are refused through the report."""
+    """What is kept of each record of a refs file; broken ones are refused through the issues."""
     if not isinstance(records, list):
         raise InputError(f"{file} holds a {type(records).__name__}; a list of records is wanted.")
     seen: set[int] = set()
@@ -154,11 +154,11 @@ def read_referents(
         try:
             referent = _referent(record, sentences)
         except (KeyError, TypeError, ValueError, OverflowError):
-            report.refuse(f"{file}: record number {number} has no whole ref_id, ann_id, image_id, split and sentences.")
+            issues.add(f"{file}: record number {number} has no whole ref_id, ann_id, image_id, split and sentences.")
             continue
         wrong = _wrong(referent, instances, seen, seen_sentences)
         if wrong:
-            report.refuse(f"{file}: ref {referent.id} {wrong}")
+            issues.add(f"{file}: ref {referent.id} {wrong}")
             continue
         seen.add(referent.id)
         seen_sentences.update(sentence for sentence, _ in referent.sentences)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ... import masks
 from ...errors import DeixisError
 from ...records import Reader, Sample
-from ..validation import Report
+from ..validation import Issues
 
 CELL = 240  # pixels: the square that a picture is fitted into
 CAPTION = 46
@@ -37,8 +37,8 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 4) -> UInt8[np.ndarr
     return np.asarray(sheet)
 
 
-def examples(reader: Reader, count: int, report: Report) -> list[Sample]:
-    """Samples spread evenly over the reader; broken ones are refused through the report."""
+def examples(reader: Reader, count: int, issues: Issues) -> list[Sample]:
+    """Samples spread evenly over the reader; broken ones are refused through the issues."""
     found = []
     for position in np.linspace(0, len(reader) - 1, min(count, len(reader))).round().astype(int).tolist():
         try:
@@ -46,7 +46,7 @@ def examples(reader: Reader, count: int, report: Report) -> list[Sample]:
             sample.visual.read()
             found.append(sample)
         except DeixisError as error:
-            report.refuse(str(error))
+            issues.add(str(error))
     return found
 
 

@@ -17,7 +17,7 @@ from ... import masks
 from ...errors import DeixisError, InputError
 from ...files import complete_or_absent
 from ...records import Reader, Sample
-from ..validation import Report
+from ..validation import Issues
 
 Layout = Literal["jsonl", "coco"]
 
@@ -26,18 +26,18 @@ def convert(
     readers: Mapping[str, Reader],
     out: Path,
     layout: Layout,
-    report: Report | None = None,
+    issues: Issues | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> int:
     """Write every sample of every reader into the new folder `out`; returns how many were written.
 
     Images are hard links where the file system allows, copies elsewhere. `advance` is called after every sample.
     """
-    report = Report() if report is None else report
+    issues = Issues() if issues is None else issues
     written = 0
     with complete_or_absent(out) as folder:
         pictures = _Pictures(folder / "images")
-        samples = _samples(readers, pictures, report, advance)
+        samples = _samples(readers, pictures, issues, advance)
         if layout == "jsonl":
             with (folder / "data.jsonl").open("w", encoding="utf-8") as file:
                 for sample, name in samples:
@@ -54,7 +54,7 @@ def convert(
 
 
 def _samples(
-    readers: Mapping[str, Reader], pictures: "_Pictures", report: Report, advance: Callable[[], None]
+    readers: Mapping[str, Reader], pictures: "_Pictures", issues: Issues, advance: Callable[[], None]
 ) -> Iterator[tuple[Sample, str]]:
     for reader in readers.values():
         for position in range(len(reader)):
@@ -62,7 +62,7 @@ def _samples(
                 sample = reader[position]
                 yield sample, f"images/{pictures.add(sample)}"
             except DeixisError as error:
-                report.refuse(str(error))
+                issues.add(str(error))
             advance()
 
 

@@ -19,7 +19,8 @@ from ...records import Reader
 from ..readers.grefcoco import GRefCOCO
 from ..readers.phrasecut import PhraseCut
 from ..readers.refcoco import RefCOCO
-from ..validation import Part, Report
+from ..subsets import Subset
+from ..validation import Issues
 
 Match = Literal["coco", "genome", "looks"]
 
@@ -78,21 +79,21 @@ def audit(
     first: Reader,
     second: Reader,
     looks: bool = False,
-    report: Report | None = None,
+    issues: Issues | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Audit:
     """The images of `second` that `first` has too.
 
     Looks are compared where `looks` is asked for, or where ids cannot tell; that reads every image once, and calls
-    `advance` after each. An image that cannot be read raises, unless the report skips it.
+    `advance` after each. An image that cannot be read raises, unless the issues skips it.
     """
-    report = Report() if report is None else report
+    issues = Issues() if issues is None else issues
     ours, theirs = list(images_of(first)), list(images_of(second))
     shared = [*_by_ids(ours, theirs)]
     compare_looks = looks or needs_looks(ours, theirs)
     if compare_looks:
         found = {(one.first, one.second) for one in shared}
-        hashes = [_hashes(reader, images, report, advance) for reader, images in ((first, ours), (second, theirs))]
+        hashes = [_hashes(reader, images, issues, advance) for reader, images in ((first, ours), (second, theirs))]
         shared += [one for one in _by_looks(ours, theirs, *hashes) if (one.first, one.second) not in found]
     sentences = sum(image.sentences for image in theirs)
     return Audit(tuple(shared), len(ours), len(theirs), sentences, compare_looks)
@@ -106,7 +107,7 @@ def shared_images(train: Reader, held: Reader) -> tuple[str, ...]:
 
 def leaks(train: Reader, held: Reader) -> list[str]:
     """A sentence about each split that training must not see, but does: the one held out, and its set's test splits."""
-    readers, source = {"validation": held}, held.reader if isinstance(held, Part) else held
+    readers, source = {"validation": held}, held.reader if isinstance(held, Subset) else held
     if isinstance(source, RefCOCO | GRefCOCO):
         readers |= {split: source.sibling(split) for split in source.tree.splits if "test" in split}
     return [
@@ -183,7 +184,7 @@ _COSINES = np.cos(np.pi * np.arange(8)[:, None] * (2 * np.arange(32)[None, :] + 
 
 
 def _hashes(
-    reader: Reader, images: Sequence[ImageFacts], report: Report, advance: Callable[[], None]
+    reader: Reader, images: Sequence[ImageFacts], issues: Issues, advance: Callable[[], None]
 ) -> Bool[np.ndarray, "i 128"]:
     """One row an image; a row of an image that cannot be read is near to none."""
     rows = np.zeros((len(images), 128), dtype=bool)
@@ -192,7 +193,7 @@ def _hashes(
             frames = reader[image.position].visual.read()
             rows[row] = perceptual_hash(frames[len(frames) // 2])
         except DeixisError as error:
-            report.refuse(str(error))
+            issues.add(str(error))
         advance()
     return rows
 

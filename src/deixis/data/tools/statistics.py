@@ -10,7 +10,7 @@ from ... import masks
 from ...errors import DeixisError
 from ...records import Reader
 from ..readers.refcoco import PUBLISHED, RefCOCO
-from ..validation import Report
+from ..validation import Issues
 
 SAMPLED = 1000  # samples of a split whose masks are looked at, spread evenly
 
@@ -52,11 +52,11 @@ class SplitFacts:
 
 
 def describe(
-    readers: Mapping[str, Reader], report: Report | None = None, advance: Callable[[], None] = lambda: None
+    readers: Mapping[str, Reader], issues: Issues | None = None, advance: Callable[[], None] = lambda: None
 ) -> dict[str, SplitFacts]:
     """The facts of every split; `advance` is called after every sample that is looked at."""
-    report = Report() if report is None else report
-    return {split: _facts(reader, report, advance) for split, reader in readers.items()}
+    issues = Issues() if issues is None else issues
+    return {split: _facts(reader, issues, advance) for split, reader in readers.items()}
 
 
 def num_looked_at(reader: Reader) -> int:
@@ -83,7 +83,7 @@ def completeness(readers: Mapping[str, Reader]) -> str:
     return f"a part of the published set: {', '.join(parts)}"
 
 
-def _facts(reader: Reader, report: Report, advance: Callable[[], None]) -> SplitFacts:
+def _facts(reader: Reader, issues: Issues, advance: Callable[[], None]) -> SplitFacts:
     words, shares, heights, widths = [], [], [], []
     without = empty = broken = 0
     positions = np.linspace(0, len(reader) - 1, num_looked_at(reader)).round().astype(int).tolist()
@@ -93,7 +93,7 @@ def _facts(reader: Reader, report: Report, advance: Callable[[], None]) -> Split
             height, width = sample.visual.size
             area = None if sample.mask is None else masks.area(sample.mask)
         except DeixisError as error:
-            report.refuse(str(error))
+            issues.add(str(error))
             broken += 1
             continue
         finally:

@@ -29,7 +29,7 @@ def confined(root: Path, name: object, record: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class NamedImage:
     """A photo whose size its record tells, so that masks can be scored where the pixels are absent."""
 
     root: Path
@@ -72,11 +72,11 @@ class Photo:
         return pixels if frames is None else pixels[list(frames)]
 
 
-def photo(root: Path, name: object, size: tuple[int, int] | None, record: str) -> Photo:
+def named_image(root: Path, name: object, size: tuple[int, int] | None, record: str) -> NamedImage:
     """The photo `name` under `root`; where its record tells no size, the file's header does and must be there."""
     confined(root, name, record)
     height, width = size or (0, 0)
-    named = Photo(root, str(name), height, width, record)
+    named = NamedImage(root, str(name), height, width, record)
     if size:
         return named
     try:

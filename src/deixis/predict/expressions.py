@@ -1,0 +1,89 @@
+"""Expressions as a caller gives them, checked and as token ids, with notes on what the model cannot read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ..errors import InputError
+from ..text.tokenizer import Tokenizer
+
+Expressions = list[str] | tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizedExpressions:
+    """Expressions, each with the names of its tokens and with its notes, and all of them as one padded table."""
+
+    expressions: tuple[str, ...]
+    tokens: tuple[tuple[str, ...], ...]  # without padding
+    notes: tuple[tuple[str, ...], ...]
+    token_ids: Int[np.ndarray, "b l"]
+    token_mask: Bool[np.ndarray, "b l"]
+
+    def __len__(self) -> int:
+        return len(self.expressions)
+
+
+def listed(expressions: str | Expressions) -> list[Any]:
+    """One expression as a list of one, several as a list."""
+    if isinstance(expressions, str):
+        return [expressions]
+    if not isinstance(expressions, Iterable):
+        raise InputError(
+            f"An expression is of type {type(expressions).__name__}; expected a sentence as text, or a list of them."
+        )
+    return list(expressions)
+
+
+def tokenize(
+    expressions: str | Expressions, tokenizer: Tokenizer, max_tokens: int, model: str, *, pad_to: int | None = None
+) -> TokenizedExpressions:
+    """Token ids padded to the longest expression, or to `pad_to`; longer expressions are cut to `max_tokens`.
+
+    Unknown words and cut expressions are described in `notes`. Raises `InputError` for an expression that is not
+    text, is empty or has no word.
+    """
+    texts = [_checked(expression) for expression in listed(expressions)]
+    tokens = [tuple(tokenizer.tokens(text, max_tokens)) for text in texts]
+    for text, pieces in zip(texts, tokens, strict=True):
+        if len(pieces) <= 2:  # [CLS] and [SEP] alone: control characters, for example
+            raise InputError(f"The expression {_short(text)!r} has no word in it; describe an object in the image.")
+    if texts:
+        token_ids, token_mask = tokenizer.encode(texts, max_tokens, pad_to)
+    else:
+        token_ids, token_mask = np.zeros((0, max_tokens), np.int64), np.zeros((0, max_tokens), bool)
+    return TokenizedExpressions(
+        expressions=tuple(texts),
+        tokens=tuple(tokens),
+        notes=tuple(
+            _notes(text, pieces, tokenizer.is_truncated(text, max_tokens), max_tokens, model)
+            for text, pieces in zip(texts, tokens, strict=True)
+        ),
+        token_ids=np.asarray(token_ids),
+        token_mask=np.asarray(token_mask),
+    )
+
+
+def _checked(expression: Any) -> str:
+    if not isinstance(expression, str):
+        raise InputError(f"An expression is of type {type(expression).__name__}; expected a sentence as text.")
+    if not expression.strip():
+        raise InputError("The expression is empty; describe an object in the image, for example 'the red cup'.")
+    # Bytes of a command line that are not UTF-8 become question marks: no file can be written with them.
+    return expression.encode("utf-8", "replace").decode()
+
+
+def _notes(text: str, tokens: tuple[str, ...], is_cut: bool, max_tokens: int, model: str) -> tuple[str, ...]:
+    notes = []
+    if unknown := tokens.count("[UNK]"):
+        notes.append(f"The model {model!r} does not know {unknown} of the words of {_short(text)!r}.")
+    if is_cut:
+        notes.append(f"Only the first {max_tokens - 1} tokens of {_short(text)!r} are read.")
+    return tuple(notes)
+
+
+def _short(expression: str) -> str:
+    return expression if len(expression) <= 60 else expression[:57] + "…"
