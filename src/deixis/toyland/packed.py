@@ -155,6 +155,10 @@ class PackedToyland:
         return cast(int | None, self.described.get("sentences_per_object"))
 
     @property
+    def split(self) -> str:
+        return cast(str, self.described["split"])
+
+    @property
     def size(self) -> int:
         """The side of the pictures."""
         return int(np.load(self.path / "pixels.npy", mmap_mode="r").shape[1])
@@ -189,6 +193,10 @@ class PackedToyland:
         """The index of the thing seen at each pixel, 255 where there is none."""
         return np.array(_array(self.path / "instances.npy")[position])
 
+    def seed(self, position: int) -> int:
+        """The seed that a scene was drawn from."""
+        return cast(int, self._line(position)["seed"])
+
     def things(self, position: int) -> list[dict[str, Any]]:
         """Kind, colour, size, pattern and state of each thing of a scene, in the order of `instances`."""
         return cast(list[dict[str, Any]], self._line(position)["things"])
@@ -211,7 +219,7 @@ class PackedToyland:
             mask=cast(RLE, masks.encode(meant)),
             ids=Ids(*spoken["ids"]),
             dataset=spoken["traits"]["register"],
-            split=self.described["split"],
+            split=self.split,
             traits=spoken["traits"],
         )
 
