@@ -15,7 +15,7 @@ from ..checkpoints.official.reading import LAYOUTS, OfficialCheckpoint, read_off
 from ..data.transforms import Preprocess
 from ..errors import InputError
 from ..text.tokenizer import Tokenizer
-from .systems import SYSTEMS, build
+from .systems import SYSTEMS
 
 UNKNOWN_DATA = " What it was trained on is not stated: images of any test split may be among it."
 
@@ -92,10 +92,10 @@ def _write(
     official: OfficialCheckpoint, out: Path, tokenizer: Tokenizer, file: str, digest: str, entry: Published | None
 ) -> None:
     """Save the checkpoint with its card; `entry` is what is known of the file beforehand."""
-    config = from_dict(SYSTEMS[official.system][0], official.config, f"The config of {file}")
-    if len(tokenizer) != config.text.vocabulary:
+    config: Any = from_dict(SYSTEMS[official.system], official.config, f"The config of {file}")
+    if len(tokenizer) != config.vocabulary_size:
         raise InputError(
-            f"The vocabulary has {len(tokenizer)} words, but {file} was trained with {config.text.vocabulary}; "
+            f"The vocabulary has {len(tokenizer)} words, but {file} was trained with {config.vocabulary_size}; "
             "give the vocab.txt that belongs to it."
         )
     card = native.Card(
@@ -116,7 +116,7 @@ def _write(
 
 def _fitting(official: OfficialCheckpoint, config: Any, file: str) -> dict[str, Tensor]:
     """Every weight of the system, once it is proved that each has its place and shape."""
-    system = build(official.system, config)
+    system = config.build()
     counters = {name: count for name, count in system.state_dict().items() if name.endswith("num_batches_tracked")}
     weights = {**counters, **official.state_dict}  # old files lack the counters, which no answer depends on
     native.fill(system, weights, file)
