@@ -17,7 +17,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, cause: Exception 
         logging.getLogger("huggingface_hub.utils._http").error("Retrying in 1s.")
         raise error from cause
 
-    monkeypatch.setattr("deixis.hub.hf_hub_download", fail)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
 
 
 ANSWER: Any = SimpleNamespace(status_code=404, headers={}, request=None)
@@ -62,7 +62,7 @@ def test_the_cache_alone_is_asked_where_nothing_may_be_downloaded(
         asked.append(options)
         return str(tmp_path)
 
-    monkeypatch.setattr("deixis.hub.hf_hub_download", found)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", found)
     assert cached("owner/model", "vocab.txt") == tmp_path
     assert asked == [{"local_files_only": True}]
     failing(monkeypatch, LocalEntryNotFoundError("not there"))

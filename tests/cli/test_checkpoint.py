@@ -46,7 +46,7 @@ def hub(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
         asked.append(f"{repository} {file}")
         return str(published / ("vocab.txt" if file == "vocab.txt" else "magnet.pth"))
 
-    monkeypatch.setattr("deixis.hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     monkeypatch.setenv("DEIXIS_CACHE", str(tmp_path / "cache"))
     digest = hashlib.sha256((published / "magnet.pth").read_bytes()).hexdigest()
     known = replace(PUBLISHED["magnet-refcoco-plus"], sha256=digest)
@@ -149,7 +149,7 @@ def test_a_download_without_a_network_says_so_in_one_sentence(
         logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s.")
         raise LocalEntryNotFoundError("Please check your connection.") from OSError("[Errno 111] Connection refused")
 
-    monkeypatch.setattr("deixis.hub.hf_hub_download", offline)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
     monkeypatch.setenv("DEIXIS_CACHE", str(tmp_path / "cache"))
     files.save_vocabulary(tmp_path / "vocab.txt")
     reason = "could not be downloaded (no network: [Errno 111] Connection refused); try again"

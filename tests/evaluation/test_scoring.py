@@ -106,7 +106,7 @@ def test_the_480_pixel_protocol_thresholds_there() -> None:
     assert sample.mask is not None
     assert found["s3"].target == int(masks.resize(masks.decode(sample.mask), 480, 480).sum())
     batch = next(iter(score_system(segmenter(), limited(reader, 1), PROTOCOLS["lavt-480"], Scoring())))
-    words, token_mask = Tokenizer(VOCABULARY).encode([reader[0].expression], 8)
+    words, token_mask = map(torch.as_tensor, Tokenizer(VOCABULARY).encode([reader[0].expression], 8))
     pixels = segmenter().preprocess.image(reader[0].visual.read()[0])[None, None]
     probability = Bright()(Batch(images=pixels, token_ids=words, token_mask=token_mask)).logits.sigmoid()[None]
     # Enlarging: antialiasing has nothing to do, so plain bilinear is the oracle.

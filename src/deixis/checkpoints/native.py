@@ -124,7 +124,7 @@ def write_card(folder: Path, card: Card) -> None:
 def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     """Load every weight. Raises DeixisError with the first names and shapes that do not fit.
 
-    A system on the meta device gets memory once everything fits; buffers that no checkpoint holds are then unfilled.
+    A system on the meta device gets memory once everything fits; it must not have buffers that no checkpoint holds.
     """
     wanted = system.state_dict()
     missing, surplus = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))
@@ -138,9 +138,10 @@ def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
                 f"{where} has {name!r} of shape {list(tensor.shape)}, but the system wants {list(wanted[name].shape)}; "
                 "it was made for another config."
             )
-    if any(tensor.is_meta for tensor in wanted.values()):
-        system.to_empty(device="cpu")
-    system.load_state_dict(dict(weights))
+    is_meta = any(tensor.is_meta for tensor in wanted.values())
+    if is_meta:  # `to_empty` would do as well, but imports a symbolic algebra library
+        weights = {name: tensor.to(wanted[name].dtype, copy=True) for name, tensor in weights.items()}
+    system.load_state_dict(dict(weights), assign=is_meta)
 
 
 def config_of(card: Card, systems: Mapping[str, tuple[type[Any], Any]]) -> Any:
