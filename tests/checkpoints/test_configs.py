@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import pytest
 
-from deixis.checkpoints.configs import from_dict, to_dict
+from deixis.checkpoints.configs import from_dict, to_dict, type_name
 from deixis.errors import DeixisError, InputError
+from deixis.records import Config
 
 
 class Way(StrEnum):
@@ -114,3 +115,32 @@ def test_a_mistake_is_named_with_its_place(plain: Any, sentence: str) -> None:
     with pytest.raises(DeixisError) as error:
         from_dict(Tree, plain, "card")
     assert sentence in str(error.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oak(Config):
+    leaf: Leaf = field(default_factory=Leaf)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pine(Config):
+    height: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forest:
+    first: Config
+    others: Mapping[str, Pine] = field(default_factory=dict)
+
+
+def test_a_field_for_any_config_is_read_by_the_class_that_its_type_names() -> None:
+    forest = Forest(first=Oak(leaf=Leaf(size=7)), others={"left": Pine(height=2.0), "right": Pine()})
+    plain = json.loads(json.dumps(to_dict(forest)))
+    assert plain["first"]["type"] == type_name(Oak) == f"{__name__}:Oak"
+    known = {type_name(kind): kind for kind in (Oak, Pine)}
+    assert from_dict(Forest, plain, known=known) == forest
+    with pytest.raises(InputError, match=r"first is of type '.*:Oak'\. (Did you mean|Choose one of)"):
+        from_dict(Forest, plain, known={type_name(Pine): Pine})
+    plain["others"]["left"]["hight"] = 1
+    with pytest.raises(InputError, match=r"card: others\.left has no field 'hight'\. Did you mean 'height'\?"):
+        from_dict(Forest, plain, "card", known)

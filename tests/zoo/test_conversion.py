@@ -52,8 +52,8 @@ def know(monkeypatch: pytest.MonkeyPatch, sha256: str | None) -> None:
     monkeypatch.setitem(PUBLISHED, NAME, replace(PUBLISHED[NAME], sha256=sha256))
 
 
-def test_nothing_is_downloaded_unasked(hub: list[Published]) -> None:
-    with pytest.raises(DeixisError, match=r"not on this machine, and nothing is downloaded unasked; .* download=True"):
+def test_nothing_is_downloaded_without_permission(hub: list[Published]) -> None:
+    with pytest.raises(DeixisError, match=r"and nothing is downloaded without permission; .* download=True"):
         deixis.load(NAME)
     with pytest.raises(DeixisError, match="`deixis checkpoint download magnet-refcoco-plus`"):
         deixis.segment(PHOTO, "the red", model="magnet-refcoco+")

@@ -87,7 +87,7 @@ def _value(hint: Any, value: Any, where: str, known: Mapping[str, type]) -> Any:
         return from_dict(choices[name], {key: each for key, each in value.items() if key != "type"}, where, known)
     if nested and (isinstance(value, Mapping) or len(_choices(hint)) == 1):
         return from_dict(nested[0], value, where, known)
-    if isinstance(value, Mapping) and (inner := [each for each in get_args(hint) if is_dataclass(each)]):
+    if isinstance(value, Mapping) and (inner := _inner(hint)):
         return {key: from_dict(inner[0], each, f"{where}.{key}", known) for key, each in value.items()}
     try:
         checked = _adapter(hint).validate_json(json.dumps(value))
@@ -155,6 +155,11 @@ def _is_open(hint: Any) -> bool:
 
 def _dataclasses(hint: Any) -> list[Any]:
     return [choice for choice in _choices(hint) if is_dataclass(choice)]
+
+
+def _inner(hint: Any) -> list[Any]:
+    """The dataclasses that a mapping holds."""
+    return [each for each in get_args(hint) if is_dataclass(each)]
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:

@@ -68,8 +68,10 @@ def listed() -> str:
     from ..recipes.catalogue import RECIPES
 
     rows = [(name.replace("_", "-"), *_described(recipe.__doc__ or "")) for name, recipe in RECIPES.items()]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)) + f"  {row[3]}" for row in rows)
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _described(docstring: str) -> tuple[str, str, str]:
@@ -99,6 +101,8 @@ def _summary(job: "Run | Chain", results: "list[Result]", out: Path) -> str:
         return f"stopped and saved at step {last.step}; --resume resumes it"
     if len(results) > 1 and best:
         spread = f" ± {stdev(best):.4f}" if len(best) > 1 else ""
-        return f"finished {len(best)} seeds, best {run.choose_best} {mean(best):.4f}{spread} (mean ± standard deviation)"
-    told = f", best {run.choose_best} {best[0]:.4f} in {out}" if best else ""
-    return f"finished at step {last.step}{told}"
+        return (
+            f"finished {len(best)} seeds, best {run.choose_best} {mean(best):.4f}{spread} (mean ± standard deviation)"
+        )
+    score = f", best {run.choose_best} {best[0]:.4f} in {out}" if best else ""
+    return f"finished at step {last.step}{score}"

@@ -165,7 +165,9 @@ def _sentence(options: list[str], complaint: str, run: Run, chain: Chain | None,
         return f"--{prefix}{lacking[1][2:]} needs {lacking[2]} value{'s' * (lacking[2] != '1')} after it; see `--help`."
     if wrong := re.search(r"Error parsing (--\S+):|invalid choice .* for argument '(\S+)'", plain):
         field = wrong[1] or wrong[2]
-        return f"--{prefix}{field[2:]} cannot be {_last_value(options, field) or 'empty'}; `--help` shows what it accepts."
+        return (
+            f"--{prefix}{field[2:]} cannot be {_last_value(options, field) or 'empty'}; `--help` shows what it accepts."
+        )
     if surplus := re.search(r"Unrecognized options: (.+)", plain):
         return f"{surplus[1]} belongs to no option; write --FIELD VALUE, and see `--help` for the fields."
     return f"The options do not fit: {plain}"

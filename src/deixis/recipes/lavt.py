@@ -71,7 +71,7 @@ def lavt_gref_google() -> Run:
 
 
 def lavt_toyland() -> Chain:
-    """`deixis train lavt-toyland`: a small LAVT on all three subsets of Toyland, without any download.
+    """`deixis train lavt-toyland`: A small LAVT on all three subsets of Toyland, without any download.
 
     Encoders, data, Dice term and budget are those of `vega-toyland`. With the bundled VEGA's steps, in four runs, LAVT
     reached an mIoU of 0.744 in the training loop and VEGA 0.752 (docs/lavt.md).

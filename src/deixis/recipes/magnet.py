@@ -70,11 +70,11 @@ def magnet_gref_google() -> Run:
 
 
 def magnet_toyland() -> Chain:
-    """`deixis train magnet-toyland`: a small MagNet on all three subsets of Toyland, without any download.
+    """`deixis train magnet-toyland`: A small MagNet on all three subsets of Toyland, without any download.
 
     Encoders and budget are those of `vega-toyland`; some sentences refer to nothing in their scene. The text encoder
-    has a fourth layer, because MagNet reads it in four steps. Without such sentences, 300 steps of 16 at 128 pixels and 20
-    tokens were measured to give an mIoU of 0.51 on held-out ones, and 0.55 without mask grounding (docs/magnet.md).
+    has a fourth layer, because MagNet reads it in four steps. Without such sentences, 300 steps of 16 at 128 pixels and
+    20 tokens were measured to give an mIoU of 0.51, and 0.55 without mask grounding (docs/magnet.md).
 
     Time: not measured. Score: not measured.
     """

@@ -70,7 +70,7 @@ def vega_gref_google() -> Run:
 
 
 def vega_toyland() -> Chain:
-    """`deixis train vega-toyland`: a small VEGA on all three subsets of Toyland, without any download.
+    """`deixis train vega-toyland`: A small VEGA on all three subsets of Toyland, without any download.
 
     The last run is the longest: 3,000 of its steps were measured to take 62 minutes on two cores (docs/vega.md).
 

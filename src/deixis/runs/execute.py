@@ -69,14 +69,17 @@ def holds_job(folder: Path) -> bool:
 
 def read_job(folder: Path, *given: type[Config]) -> Run | Chain | None:
     """The Run or Chain that a folder holds, None where it holds none; `given` are configs of systems of your own."""
-    for file, kind in ((CHAIN_FILE, Chain), (RUN_FILE, Run)):
-        if (path := folder / file).exists():
-            try:
-                plain = json.loads(path.read_bytes())
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{path} is not JSON ({error}); choose another --out.") from error
-            return from_dict(kind, plain, str(path), known_configs(*given))
-    return None
+    path = folder / (CHAIN_FILE if (folder / CHAIN_FILE).exists() else RUN_FILE)
+    if not path.exists():
+        return None
+    try:
+        plain = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); choose another --out.") from error
+    known = known_configs(*given)
+    if path.name == CHAIN_FILE:
+        return from_dict(Chain, plain, str(path), known)
+    return from_dict(Run, plain, str(path), known)
 
 
 def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool) -> Result:
@@ -87,8 +90,10 @@ def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool) -> Result:
     earlier: dict[str, Path] = {}
     for name, run in chain.runs.items():
         folder = out / name
+        begins = not (folder / RUN_FILE).exists()
+        processes().wait_for_everyone()  # no process writes before all have looked
         try:
-            result = _run(run, folder, not (folder / RUN_FILE).exists(), quiet, dict(earlier))
+            result = _run(run, folder, begins, quiet, dict(earlier))
         except InputError:
             if is_new and not earlier and not (folder / RUN_FILE).exists():  # nothing has begun
                 (out / CHAIN_FILE).unlink(missing_ok=True)
@@ -210,7 +215,7 @@ def _is_new(job: Run | Chain, out: Path, resume: bool) -> bool:
             raise InputError(f"{out} holds another run ({'; '.join(differences[:3])}); choose another --out.")
         if not resume:
             raise InputError(f"{out} already holds this run; add --resume to resume it, or choose another --out.")
-    processes().wait_for_everyone()  # no process writes before all have read
+    processes().wait_for_everyone()  # no process writes before all have looked
     return before is None
 
 
