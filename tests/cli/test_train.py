@@ -119,7 +119,7 @@ def test_several_seeds_are_trained_into_folders_of_their_own(
     assert [out for _, out, _ in executed] == [Path(f"runs/x/seed-{number}") for number in range(3)]
     assert [job.seed for job, _, _ in executed if isinstance(job, Run)] == [7, 8, 9]
     # 0.35, 0.45 and 0.55: their mean and their sample's standard deviation.
-    assert "finished 3 seeds, best mIoU 0.4500 ± 0.1000 (mean, standard deviation)" in capsys.readouterr().err
+    assert "finished 3 seeds, best mIoU 0.4500 ± 0.1000 (standard deviation)" in capsys.readouterr().err
 
 
 def test_a_stopped_run_has_an_exit_code_of_its_own(executed: list[tuple[Run | Chain, Path, bool]]) -> None:

@@ -102,7 +102,7 @@ def _summary(job: "Run | Chain", results: "list[Result]", out: Path) -> str:
     if len(results) > 1 and best:
         spread = f" ± {stdev(best):.4f}" if len(best) > 1 else ""
         return (
-            f"finished {len(best)} seeds, best {run.choose_best} {mean(best):.4f}{spread} (mean ± standard deviation)"
+            f"finished {len(best)} seeds, best {run.choose_best} {mean(best):.4f}{spread} (standard deviation)"
         )
     score = f", best {run.choose_best} {best[0]:.4f} in {out}" if best else ""
     return f"finished at step {last.step}{score}"
