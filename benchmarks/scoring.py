@@ -85,7 +85,7 @@ def predictions(path: Path, sentences: list[str]) -> None:
 
 def measured(count: int, data: str | None) -> dict[str, Any]:
     """One evaluation in this process."""
-    from deixis.evaluation.evaluator import Evaluation
+    from deixis.evaluation.job import Evaluation
     from deixis.evaluation.scoring import limited
     from deixis.metrics.protocols import PROTOCOLS
 

@@ -1,7 +1,7 @@
 """Compiling a system once instead of twice, by a compiler whose gradients are right."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -9,13 +9,13 @@ from torch import nn
 
 from .errors import InputError
 
-FunctionT = TypeVar("FunctionT", bound=Callable[..., object])
-
-_constant: list[Callable[..., object]] = []
 LEAST = "2.11"  # of PyTorch; with 2.6 the test that compares gradients fails
 
 
-def constant_when_compiled(function: FunctionT) -> FunctionT:
+_constant: list[Callable[..., Any]] = []
+
+
+def constant_when_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Mark a function whose result depends on its arguments alone: the compiler then calls it instead of tracing it.
 
     PyTorch's own mark, set at once, would import the whole compiler, which takes longer than importing PyTorch.

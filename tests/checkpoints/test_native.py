@@ -24,8 +24,9 @@ from deixis.checkpoints.native import (
     write_card,
 )
 from deixis.data.transforms import Preprocess
-from deixis.errors import DeixisError
+from deixis.errors import DeixisError, InputError
 from deixis.metrics.calibration import Calibration
+from deixis.records import MaskRule
 
 WORDS = ("[PAD]", "[UNK]", "ünïcode", "cup")
 
@@ -104,10 +105,26 @@ def test_a_calibration_stays_with_its_checkpoint(tmp_path: Path) -> None:
         read_card(tmp_path)
 
 
+def test_the_mask_rule_is_in_the_card_and_older_cards_have_the_default(tmp_path: Path) -> None:
+    rule = MaskRule(kind="min-max", threshold=0.3)
+    save(tmp_path, weights(), replace(CARD, mask_rule=rule), WORDS)
+    assert read_card(tmp_path).mask_rule == rule
+    fields = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
+    assert fields["mask_rule"] == {"kind": "min-max", "threshold": 0.3}
+    del fields["mask_rule"], fields["preprocess"]["fit"]
+    (tmp_path / "card.json").write_text(json.dumps(fields), encoding="utf-8")
+    assert read_card(tmp_path).mask_rule == MaskRule()
+    assert read_card(tmp_path).preprocess.fit == "stretch"
+    fields["mask_rule"] = {"kind": "min-mac"}
+    (tmp_path / "card.json").write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(InputError, match="'min-mac'"):
+        read_card(tmp_path)
+
+
 def test_a_card_says_what_the_score_of_a_prediction_is() -> None:
     assert CARD.score_means == SCORE_OF_MASK
-    assert replace(CARD, config={"presence": True}, score_means="").score_means == SCORE_OF_HEAD
-    assert replace(CARD, config={"presence": False}, score_means="").score_means == SCORE_OF_MASK
+    assert replace(CARD, config={"presence": True}).score_means == SCORE_OF_HEAD
+    assert replace(CARD, config={"presence": False}, score_means="of an older card").score_means == SCORE_OF_MASK
 
 
 @pytest.mark.parametrize("dies_at", ["vocab.txt", "model.safetensors", "card.json"])
@@ -134,13 +151,13 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = weights() | {"bias": torch.tensor([0.0, float("nan"), 0.0, 0.0])}
-    with pytest.raises(DeixisError, match="'bias' holds values that are no numbers"):
+    with pytest.raises(DeixisError, match="'bias' has values that are not finite numbers"):
         save(tmp_path, broken, CARD, WORDS)
     assert not list(tmp_path.iterdir())
     save(tmp_path, weights(), CARD, WORDS)
     kept, header = native._tensors(tmp_path / "model.safetensors")
     native.save_file(kept | {"bias": broken["bias"]}, str(tmp_path / "model.safetensors"), metadata=header)
-    with pytest.raises(DeixisError, match="a weight 'bias' with values that are no numbers"):
+    with pytest.raises(DeixisError, match="a weight 'bias' with values that are not finite"):
         read(tmp_path)
 
 
@@ -151,23 +168,23 @@ def test_faults_of_a_checkpoint_are_one_sentence(tmp_path: Path) -> None:
     whole = (tmp_path / "model.safetensors").read_bytes()
     for kept in (0, 4, 100, len(whole) - 1):
         (tmp_path / "model.safetensors").write_bytes(whole[:kept])
-        with pytest.raises(DeixisError, match="no safetensors file, or a truncated one"):
+        with pytest.raises(DeixisError, match="not a safetensors file, or is truncated"):
             read(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(whole)
     words = (tmp_path / "vocab.txt").read_bytes()
     for name, rest in (("card.json", b"{}"), ("vocab.txt", words)):
         (tmp_path / name).write_bytes(b"\xff" + rest)
-        with pytest.raises(DeixisError, match=rf"{name} is no text \(invalid start byte\)"):
+        with pytest.raises(DeixisError, match=rf"{name} is not text \(invalid start byte\)"):
             read(tmp_path)
         (tmp_path / name).write_bytes(rest)
     (tmp_path / "card.json").write_text("{")
-    with pytest.raises(DeixisError, match="is no JSON"):
+    with pytest.raises(DeixisError, match="is not JSON"):
         read(tmp_path)
     (tmp_path / "card.json").write_text(json.dumps({"system": "linear", "config": {}, "format": 99}))
     with pytest.raises(DeixisError, match="has format 99"):
         read(tmp_path)
     native.save_file(weights() | {"weight": weights()["bias"]}, str(tmp_path / "bare.safetensors"))
-    with pytest.raises(DeixisError, match="deixis did not write it"):
+    with pytest.raises(DeixisError, match="give a checkpoint that deixis wrote"):
         read(tmp_path / "bare.safetensors")
 
 
@@ -178,10 +195,21 @@ def test_weights_that_do_not_fit_are_named() -> None:
     assert (system.weight == 1).all()
     with pytest.raises(DeixisError, match=r"x lacks 1 weights \(bias\)"):
         fill(system, {"weight": good["weight"]}, "The checkpoint x")
-    with pytest.raises(DeixisError, match=r"has 1 that the system does not know \(extra\)"):
+    with pytest.raises(DeixisError, match=r"has 1 that the system does not have \(extra\)"):
         fill(system, good | {"extra": good["bias"]}, "The checkpoint x")
-    with pytest.raises(DeixisError, match=r"'bias' of shape \[5\], but the system wants \[4\]"):
+    with pytest.raises(DeixisError, match=r"'bias' of shape \[5\], but the system has \[4\]"):
         fill(system, good | {"bias": torch.ones(5)}, "The checkpoint x")
+
+
+def test_a_system_without_memory_gets_memory_of_its_own() -> None:
+    with torch.device("meta"):
+        system = nn.Linear(3, 4)
+    weights = {"weight": torch.ones(4, 3), "bias": torch.ones(4)}
+    fill(system, weights, "The checkpoint x")
+    assert all(weight.requires_grad for weight in system.parameters())
+    weights["weight"].zero_()
+    assert (system.weight == 1).all()
+    assert system.weight.dtype == torch.float32
 
 
 def test_weights_of_eight_bits_are_read_as_floats(tmp_path: Path) -> None:
@@ -197,9 +225,9 @@ def test_weights_of_eight_bits_are_read_as_floats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "sentence"),
     [
-        ("[" * 100_000, "is no JSON"),
+        ("[" * 100_000, "is not JSON"),
         ("[" * 300 + "]" * 300, "nested deeper than 50 levels"),
-        ("9" * 5000, r"is no JSON \(a number of 5000 digits\)"),
+        ("9" * 5000, r"is not JSON \(a number of 5000 digits\)"),
     ],
 )
 def test_a_card_without_end_is_one_sentence(part: str, sentence: str, tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def test_show_says_what_the_model_is_and_where_it_comes_from(
     assert shown["origin sha256"] == hashlib.sha256((published / f"{name}.pth").read_bytes()).hexdigest()
     assert shown["origin hash"] == "recorded when converted, not known beforehand"
     assert shown["origin protocol"] == "lavt-480"
-    assert shown["reads"] == "480x480 pixels, at most 20 words or word pieces"
-    assert shown["vocabulary"].startswith("20 words")
+    assert shown["reads"] == "480x480 pixels (stretch), at most 20 tokens"
+    assert shown["vocabulary"].startswith("20 tokens")
     assert shown["score is"].startswith("the mean probability of the mask's pixels")
     assert not any(line.startswith("score published") for line in shown)
 
@@ -198,12 +198,12 @@ def test_scores_are_shown_by_protocol_and_split(
     ("arguments", "complaint"),
     [
         (["sho", "x"], "no command 'checkpoint sho'. Did you mean 'show'?"),
-        (["show"], "The following arguments are required: NAME|PATH"),
+        (["show"], "NAME|PATH is missing"),
         (["show", "absent"], "no model 'absent'"),
         (["convert", "absent.pth", "out"], "no checkpoint file at absent.pth"),
         (["convert", "text.pth", "out"], "text.pth cannot be read"),
         (["convert", "text.pth", "text.pth"], "text.pth is a file; give the name of a folder"),
-        (["download"], "The following arguments are required: NAME"),
+        (["download"], "NAME is missing"),
         (["download", "magnet-refcok"], "no published checkpoint 'magnet-refcok'. Did you mean 'magnet-refcoco'?"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Anybody's masks: streamed, matched by id, and every mistake told with its line."""
+"""Files of predictions: streamed, matched by id, and every error names its line."""
 
 import json
 from pathlib import Path
@@ -98,27 +98,27 @@ def test_several_answers_are_several_lines_under_average_precision_only(tmp_path
 
 GOOD = {"id": "0", "rle": rle(2, 2)}
 MISTAKES = {
-    "line 2: no JSON": [GOOD, "{nonsense"],
-    "line 1: no JSON object": ["[1, 2]"],
+    "line 2: not JSON": [GOOD, "{nonsense"],
+    "line 1: not a JSON object": ["[1, 2]"],
     "line 1: no mask": [{"id": "0"}],
-    "line 1: no mask; 'rle'": [{"id": "0", "rle": {"size": [6], "counts": "x"}}],
-    "line 1: no JSON .maximum recursion depth": ["[" * 200_000],
-    "line 1: the score 'high' is no finite number": [{**GOOD, "score": "high"}],
-    "line 1: the score True is no finite number": [{**GOOD, "score": True}],
-    "line 1: the score inf is no finite number": [{**GOOD, "score": float("inf")}],
-    "line 2: the score 10{39} is no finite number": [{**GOOD, "id": "1"}, {**GOOD, "score": 10**400}],
+    "line 1: no mask; expected 'rle'": [{"id": "0", "rle": {"size": [6], "counts": "x"}}],
+    "line 1: not JSON .maximum recursion depth": ["[" * 200_000],
+    "line 1: 'score' is 'high'; expected a finite number": [{**GOOD, "score": "high"}],
+    "line 1: 'score' is True; expected a finite number": [{**GOOD, "score": True}],
+    "line 1: 'score' is inf; expected a finite number": [{**GOOD, "score": float("inf")}],
+    "line 2: 'score' is 10{39}; expected a finite number": [{**GOOD, "id": "1"}, {**GOOD, "score": 10**400}],
     "line 1: no 'id'": [{"rle": rle(2, 2)}],
     "line 1: no expression of this split has the id '99'": [{**GOOD, "id": "99"}],
     "line 1: image 'image1', but sentence '0' belongs to 'image0'": [{**GOOD, "image": "image1"}],
     "line 1: The mask of sentence '0'.*size is": [{"id": "0", "rle": rle(2, 2, (8, 6))}],
     "line 1: The run lengths do not fill": [{"id": "0", "rle": {**rle(2, 2), "size": [7, 8]}}],
     "line 1: The run lengths are not COCO": [{"id": "0", "rle": {"size": [6, 8], "counts": "!!"}}],
-    "line 3: its expression was answered further up": [GOOD, {"id": "1", "rle": rle(1, 1)}, GOOD],
+    "line 3: its expression has a mask further up": [GOOD, {"id": "1", "rle": rle(1, 1)}, GOOD],
 }
 
 
 @pytest.mark.parametrize(("sentence", "lines"), MISTAKES.items(), ids=MISTAKES)
-def test_each_mistake_is_told_with_file_and_line(tmp_path: Path, sentence: str, lines: list[Any]) -> None:
+def test_each_error_names_file_and_line(tmp_path: Path, sentence: str, lines: list[Any]) -> None:
     with pytest.raises(DeixisError, match=rf"masks\.jsonl, {sentence}"):
         scored(tmp_path, lines)
 
@@ -139,7 +139,7 @@ def test_the_480_pixel_protocol_compares_resized_masks_and_takes_480_pixel_ones_
 
 def test_the_480_pixel_protocol_takes_no_other_size(tmp_path: Path) -> None:
     lines = [{"id": "0", "rle": rle(2, 4, (12, 16))}]  # the size is the file's claim: decoding it may take all memory
-    with pytest.raises(DeixisError, match=r"line 1: .* its size is \[12, 16\]; \[6, 8\] or \[480, 480\] is wanted"):
+    with pytest.raises(DeixisError, match=r"line 1: .* its size is \[12, 16\]; expected \[6, 8\] or \[480, 480\]"):
         scored(tmp_path, lines, "lavt-480")
 
 

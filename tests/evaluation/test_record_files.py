@@ -82,7 +82,7 @@ def test_shards_that_lack_sentences_replace_nothing(tmp_path: Path) -> None:
 def test_foreign_and_broken_files_are_told_by_line(tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.write_text("hello\n")
-    with pytest.raises(DeixisError, match="first line is no header"):
+    with pytest.raises(DeixisError, match="first line is not a header"):
         list(read_records(foreign))
     broken = write(tmp_path / "broken", [1])
     with broken.open("a") as file:
@@ -107,9 +107,9 @@ def test_bytes_that_are_no_record_are_told_by_line(tmp_path: Path, line: bytes) 
     with path.open("ab") as file:
         file.write(line + b"\n")
     for read in (lambda: list(read_records(path)), lambda: merge_shards([path], tmp_path / "all", HEADER, ["1"])):
-        with pytest.raises(DeixisError, match="records, line 3: no record of a scored expression"):
+        with pytest.raises(DeixisError, match="records, line 3: not the record of a scored expression"):
             read()
     path.write_bytes(line + b"\n")
     for read in (lambda: list(read_records(path)), lambda: check_header(path, HEADER)):
-        with pytest.raises(DeixisError, match="first line is no header"):
+        with pytest.raises(DeixisError, match="first line is not a header"):
             read()

@@ -1,23 +1,26 @@
-"""Scoring a system: the masks a user would get, however they are batched, shared out or interrupted."""
+"""Scoring a system: the masks of the Segmenter, whatever the batches, processes and interruptions."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from deixis import masks
 from deixis.batch import Batch, Output
 from deixis.data.transforms import Preprocess
-from deixis.errors import DeixisError
-from deixis.evaluation.evaluator import Evaluation
+from deixis.errors import DeixisError, InputError, ModelError
+from deixis.evaluation.evaluator import evaluate, evaluate_predictions, result_file
+from deixis.evaluation.job import Evaluation
 from deixis.evaluation.report import Result
 from deixis.evaluation.scoring import Scoring, limited, score_system, shares
 from deixis.metrics.protocols import PROTOCOLS
 from deixis.predict.segmenter import Segmenter
-from deixis.records import Ids, Sample
+from deixis.records import Ids, MaskRule, Sample
 from deixis.text.tokenizer import Tokenizer
 
 RULES = PROTOCOLS["full"]
@@ -27,9 +30,9 @@ VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "bright", "plac
 
 
 class Bright(nn.Module):
-    """Points at what is brighter than the expression is long."""
+    """Marks pixels that are brighter than the expression is long."""
 
-    def forward(self, batch: Batch) -> Output:
+    def forward(self, batch: Batch, *, features: tuple[str, ...] = (), explain: bool = False) -> Output:
         length = (batch.token_ids * batch.token_mask).sum(dim=1).float() / 80
         return Output(logits=8 * (batch.expand(batch.images)[:, 0].mean(dim=1) - length[:, None, None]))
 
@@ -73,9 +76,14 @@ class Noise:
         )
 
 
-def segmenter() -> Segmenter:
-    preprocess = Preprocess(image_size=16, max_tokens=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    return Segmenter(Bright(), Tokenizer(VOCABULARY), preprocess, name="bright")
+@dataclass(frozen=True)
+class Card:
+    mask_rule: MaskRule
+
+
+def segmenter(card: Card | None = None, fit: Any = "stretch") -> Segmenter:
+    preprocess = Preprocess(image_size=16, max_tokens=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), fit=fit)
+    return Segmenter(Bright(), Tokenizer(VOCABULARY), preprocess, card, name="bright")
 
 
 def scored(rules: Any = RULES, **settings: Any) -> dict[str, Any]:
@@ -83,12 +91,16 @@ def scored(rules: Any = RULES, **settings: Any) -> dict[str, Any]:
     return {one.ids.sentence: one for batch in batches for one in batch}
 
 
-def test_scores_are_those_of_the_masks_a_user_gets() -> None:
-    found, reader = scored(batch_size=5), Noise()
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+@pytest.mark.parametrize("rule", [MaskRule(), MaskRule(kind="min-max", threshold=0.6), MaskRule(kind="half-maximum")])
+def test_scores_are_those_of_the_segmenters_masks(rule: MaskRule, fit: str) -> None:
+    one, reader = segmenter(Card(rule), fit), Noise()
+    batches = score_system(one, reader, RULES, Scoring(batch_size=5))
+    found = {score.ids.sentence: score for batch in batches for score in batch}
     assert len(found) == 12
     for position in range(12):
         sample = reader[position]
-        prediction = segmenter()(sample.visual.read()[0], sample.expression)
+        prediction = one(sample.visual.read()[0], sample.expression)
         expected = masks.intersection_and_union(masks.encode(prediction.mask), sample.mask)
         best = found[sample.ids.sentence].best
         assert (best.intersection, best.union) == expected
@@ -106,15 +118,15 @@ def test_the_480_pixel_protocol_thresholds_there() -> None:
     assert sample.mask is not None
     assert found["s3"].target == int(masks.resize(masks.decode(sample.mask), 480, 480).sum())
     batch = next(iter(score_system(segmenter(), limited(reader, 1), PROTOCOLS["lavt-480"], Scoring())))
-    words, token_mask = map(torch.as_tensor, Tokenizer(VOCABULARY).encode([reader[0].expression], 8))
-    pixels = segmenter().preprocess.image(reader[0].visual.read()[0])[None, None]
-    probability = Bright()(Batch(images=pixels, token_ids=words, token_mask=token_mask)).logits.sigmoid()[None]
+    token_ids, token_mask = map(torch.as_tensor, Tokenizer(VOCABULARY).encode([reader[0].expression], 8))
+    pixels = torch.as_tensor(segmenter().preprocess.image(reader[0].visual.read()[0]))[None, None]
+    probability = Bright()(Batch(images=pixels, token_ids=token_ids, token_mask=token_mask)).logits.sigmoid()[None]
     # Enlarging: antialiasing has nothing to do, so plain bilinear is the oracle.
     enlarged = nn.functional.interpolate(probability, (480, 480), mode="bilinear", align_corners=False)
     assert batch[0].best.area == pytest.approx(int((enlarged > 0.5).sum()), abs=2)
 
 
-def test_processes_share_every_expression_once() -> None:
+def test_processes_score_every_expression_once() -> None:
     parts = [scored(batch_size=2, rank=rank, ranks=3) for rank in range(3)]
     assert sum(map(len, parts)) == 12
     assert parts[0] | parts[1] | parts[2] == scored()
@@ -133,23 +145,23 @@ def test_a_limit_takes_expressions_from_all_over_the_split() -> None:
     few = limited(Noise(), 3)
     assert [one.sentence for one in few.ids] == ["s0", "s6", "s11"]
     assert few[1].ids.sentence == "s6"
-    with pytest.raises(DeixisError, match="at least one expression"):
+    with pytest.raises(DeixisError, match="expected 1 or more expressions"):
         limited(Noise(), 0)
 
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}, {"threshold": 1.0}], ids=str)
 def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(DeixisError, match=r"cannot be made|between 0 and 1"):
+    with pytest.raises(DeixisError, match=r"expected 1 or more|between 0 and 1"):
         Scoring(**wrong)
 
 
-def test_numbers_that_are_none_are_told_and_not_scored() -> None:
+def test_nan_is_an_error_of_the_model_and_not_scored() -> None:
     class Broken(Bright):
-        def forward(self, batch: Batch) -> Output:
+        def forward(self, batch: Batch, **options: Any) -> Output:
             return Output(logits=super().forward(batch).logits * float("nan"))
 
     broken = Segmenter(Broken(), Tokenizer(VOCABULARY), segmenter().preprocess)
-    with pytest.raises(DeixisError, match="not finite"):
+    with pytest.raises(ModelError, match="not finite"):
         list(score_system(broken, Noise(), RULES, Scoring()))
 
 
@@ -159,7 +171,7 @@ def evaluation(out: Path, reader: Noise) -> Evaluation:
 
 def evaluated(out: Path, reader: Noise, *, resume: bool = False, ranks: int = 1) -> Result:
     work = evaluation(out, reader)
-    header = work.header("bright", "abc", 0.5)
+    header = work.header("bright", "abc", MaskRule())
     done = work.done(header, resume=resume)
     for rank in range(ranks):
         work.score_system(segmenter(), Scoring(batch_size=2, rank=rank, ranks=ranks), header, done)
@@ -195,30 +207,30 @@ def test_what_was_scored_is_not_scored_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         evaluated(tmp_path / "a.json", Noise(stop_at=7))
     work = evaluation(tmp_path / "a.json", Noise())
-    done = work.done(work.header("bright", "abc", 0.5), resume=True)
+    done = work.done(work.header("bright", "abc", MaskRule()), resume=True)
     again = [one.ids.sentence for batch in score_system(segmenter(), Noise(), RULES, Scoring(), done) for one in batch]
     assert done
     assert not done.intersection(again)
     assert done.union(again) == {one.sentence for one in Noise.ids}
 
 
-def test_another_models_records_are_not_gone_on_with(tmp_path: Path) -> None:
+def test_records_of_another_model_are_not_continued(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         evaluated(tmp_path / "a.json", Noise(stop_at=7))
     work = evaluation(tmp_path / "a.json", Noise())
     with pytest.raises(DeixisError, match="checkpoint_hash"):
-        work.done(work.header("bright", "other", 0.5), resume=True)
+        work.done(work.header("bright", "other", MaskRule()), resume=True)
 
 
-def test_records_computed_otherwise_are_not_gone_on_with(tmp_path: Path) -> None:
+def test_records_computed_differently_are_not_continued(tmp_path: Path) -> None:
     work = evaluation(tmp_path / "a.json", Noise())
     computed = segmenter().computed
-    begun = work.header("bright", "abc", 0.5, computed)
+    begun = work.header("bright", "abc", MaskRule(), computed)
     work.score_system(segmenter(), Scoring(rank=0, ranks=2, batch_size=2), begun)
     assert work.done(begun, resume=True)
     for name, value in {"device": "cuda", "dtype": "bfloat16", "compiled": True}.items():
         with pytest.raises(DeixisError, match="another evaluation \\(computed"):
-            work.done(work.header("bright", "abc", 0.5, computed | {name: value}), resume=True)
+            work.done(work.header("bright", "abc", MaskRule(), computed | {name: value}), resume=True)
 
 
 def test_a_result_may_have_any_name(tmp_path: Path) -> None:
@@ -229,8 +241,58 @@ def test_a_result_may_have_any_name(tmp_path: Path) -> None:
 
 def test_unfinished_work_has_no_result(tmp_path: Path) -> None:
     work = evaluation(tmp_path / "a.json", Noise())
-    header = work.header("bright", None, 0.5)
+    header = work.header("bright", None, MaskRule())
     work.score_system(segmenter(), Scoring(rank=0, ranks=2, batch_size=2), header)
     with pytest.raises(DeixisError, match="not scored yet"):
         work.finish(header, run=None, started=0.0)
     assert not (tmp_path / "a.json").exists()
+
+
+def test_evaluate_scores_a_reader_and_keeps_files_only_where_they_are_requested(tmp_path: Path) -> None:
+    kept = evaluate(segmenter(), Noise(), split="val", out=tmp_path, draws=50)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "noise-val-full.json",
+        "noise-val-full.records.jsonl",
+    ]
+    assert Result.read(tmp_path / "noise-val-full.json") == kept
+    assert (kept.num_expressions, kept.mask_rule, kept.threshold) == (12, "probability", 0.5)
+    found = scored()
+    assert kept.measures["mIoU"].value == pytest.approx(100 * np.mean([one.iou(RULES) for one in found.values()]))
+    temporary = evaluate(segmenter(), Noise(), draws=50)
+    assert temporary.measures == kept.measures
+    strict = evaluate(segmenter(), Noise(), threshold=0.9, draws=50)
+    assert strict.threshold == 0.9
+    assert strict.measures["oIoU"].value != kept.measures["oIoU"].value
+
+
+def test_evaluate_resumes_where_it_was_interrupted(tmp_path: Path) -> None:
+    whole = evaluate(segmenter(), Noise(), out=tmp_path / "whole.json", draws=50, batch_size=2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(segmenter(), Noise(stop_at=7), out=tmp_path / "broken.json", draws=50, batch_size=2)
+    with pytest.raises(InputError, match="--resume"):
+        evaluate(segmenter(), Noise(), out=tmp_path / "broken.json", draws=50, batch_size=2)
+    again = evaluate(segmenter(), Noise(), out=tmp_path / "broken.json", draws=50, batch_size=2, resume=True)
+    assert again.measures == whole.measures
+
+
+def test_evaluate_predictions_scores_a_file_of_masks(tmp_path: Path) -> None:
+    lines = [{"id": Noise.ids[number].sentence, "rle": Noise()[number].mask} for number in range(11)]
+    (tmp_path / "masks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(InputError, match="no mask for 1 of 12"):
+        evaluate_predictions(tmp_path / "masks.jsonl", Noise(), draws=50)
+    found = evaluate_predictions(tmp_path / "masks.jsonl", Noise(), draws=50, allow_missing=True)
+    assert (found.num_missing, found.mask_rule, found.threshold) == (1, None, None)
+    assert found.measures["P@0.9"].value == pytest.approx(100 * 11 / 12)
+
+
+@pytest.mark.parametrize("wrong", [{"draws": 0}, {"seed": -1}, {"protocol": "ful"}], ids=str)
+def test_evaluate_refuses_impossible_options(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        evaluate(segmenter(), Noise(), **wrong)
+
+
+def test_a_results_file_is_named_after_data_and_protocol(tmp_path: Path) -> None:
+    assert result_file(tmp_path, "../a b/refcoco+", "val", "full") == tmp_path / "..-a-b-refcoco+-val-full.json"
+    assert result_file(tmp_path / "r.json", "a", "val", "full") == tmp_path / "r.json"
+    with pytest.raises(InputError, match=r"ends in \.json"):
+        result_file("result.txt", "a", "val", "full")

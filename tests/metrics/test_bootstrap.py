@@ -71,5 +71,5 @@ def test_p_is_twice_the_smaller_side_within_its_bounds() -> None:
 
 
 def test_nothing_cannot_be_drawn_from() -> None:
-    with pytest.raises(ValueError, match="at least one image"):
+    with pytest.raises(ValueError, match="needs at least one of each"):
         next(image_weights(0))

@@ -24,15 +24,15 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def overconfident(count: int = 4000, scale: float = 0.5, bias: float = -1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities whose truth is σ(scale · logit + bias), and what happened."""
+    """Probabilities whose truth is σ(scale · logit + bias), and the outcomes."""
     rng = np.random.default_rng(3)
     logits = rng.normal(1, 3, count)
     return sigmoid(logits), rng.random(count) < sigmoid(scale * logits + bias)
 
 
 def test_the_error_of_four_probabilities_is_that_of_a_calculation_by_hand() -> None:
-    probabilities, happened = np.array([0.05, 0.15, 0.75, 0.72, 1.0]), np.array([False, True, True, False, True])
-    bins = reliability(probabilities, happened)
+    probabilities, positive = np.array([0.05, 0.15, 0.75, 0.72, 1.0]), np.array([False, True, True, False, True])
+    bins = reliability(probabilities, positive)
     assert [one.count for one in bins] == [1, 1, 0, 0, 0, 0, 0, 2, 0, 1]
     assert bins[7].confidence == pytest.approx(0.735)
     assert bins[7].frequency == 0.5
@@ -43,41 +43,41 @@ def test_the_error_of_four_probabilities_is_that_of_a_calculation_by_hand() -> N
 
 
 def test_bins_equal_a_loop() -> None:
-    probabilities, happened = overconfident(500)
-    for number, one in enumerate(reliability(probabilities, happened, bins=7)):
+    probabilities, positive = overconfident(500)
+    for number, one in enumerate(reliability(probabilities, positive, bins=7)):
         inside = [
             place for place, p in enumerate(probabilities) if number / 7 <= p and (p < (number + 1) / 7 or number == 6)
         ]
         assert one.count == len(inside)
         assert one.confidence == pytest.approx(sum(probabilities[place] for place in inside) / len(inside))
-        assert one.frequency == pytest.approx(sum(bool(happened[place]) for place in inside) / len(inside))
+        assert one.frequency == pytest.approx(sum(bool(positive[place]) for place in inside) / len(inside))
 
 
 def test_a_fit_finds_what_brute_force_finds() -> None:
-    probabilities, happened = overconfident(300)
-    yes = happened.sum()
-    targets = np.where(happened, (yes + 1) / (yes + 2), 1 / (len(happened) - yes + 2))
+    probabilities, positive = overconfident(300)
+    yes = positive.sum()
+    targets = np.where(positive, (yes + 1) / (yes + 2), 1 / (len(positive) - yes + 2))
     x = np.log(probabilities / (1 - probabilities))
 
-    def surprise(scale: float, bias: float) -> float:
-        chance = sigmoid(scale * x + bias)
-        return float(-(targets * np.log(chance) + (1 - targets) * np.log(1 - chance)).mean())
+    def nll(scale: float, bias: float) -> float:
+        probability = sigmoid(scale * x + bias)
+        return float(-(targets * np.log(probability) + (1 - targets) * np.log(1 - probability)).mean())
 
     grid = itertools.product(np.arange(0.0, 1.5, 0.01), np.arange(-2.0, 1.0, 0.01))
-    best = min(grid, key=lambda place: surprise(*place))
-    assert fit(probabilities, happened) == pytest.approx(best, abs=0.01)
-    assert surprise(*fit(probabilities, happened)) <= surprise(*best)
+    best = min(grid, key=lambda place: nll(*place))
+    assert fit(probabilities, positive) == pytest.approx(best, abs=0.01)
+    assert nll(*fit(probabilities, positive)) <= nll(*best)
 
 
 def test_the_truth_is_found_from_many_and_the_error_falls() -> None:
-    probabilities, happened = overconfident(20_000)
-    found = calibrate(probabilities, happened, "made:val")
+    probabilities, positive = overconfident(20_000)
+    found = calibrate(probabilities, positive, "made:val")
     assert found.scale == pytest.approx(0.5, abs=0.03)
     assert found.bias == pytest.approx(-1.0, abs=0.06)
     assert found.ece_before > 0.15
     assert found.ece_after < 0.02
     assert (found.data, found.expressions) == ("made:val", 20_000)
-    after = reliability(found(probabilities), happened)
+    after = reliability(found(probabilities), positive)
     assert expected_calibration_error(after) == pytest.approx(found.ece_after)
 
 
@@ -89,7 +89,7 @@ def test_probabilities_that_separate_perfectly_have_a_finite_answer() -> None:
     assert sigmoid(scale * logit(np.array([1.0])) + bias)[0] == pytest.approx(2 / 3)
 
 
-def test_equal_probabilities_become_the_share_of_what_happened() -> None:
+def test_equal_probabilities_become_the_fraction_of_positives() -> None:
     scale, bias = fit(np.full(40, 0.9), np.arange(40) < 10)
     assert apply(np.array([0.9]), scale, bias)[0] == pytest.approx((10 * 11 / 12 + 30 * 1 / 32) / 40)
 
@@ -114,13 +114,13 @@ def test_scale_one_and_bias_zero_change_nothing() -> None:
     np.testing.assert_allclose(apply(probabilities, 1.0, 0.0), probabilities, atol=1e-12)
 
 
-def test_what_cannot_be_calibrated_is_told() -> None:
-    with pytest.raises(DeixisError, match="3 of 3 things happened"):
+def test_impossible_calibrations_are_refused() -> None:
+    with pytest.raises(DeixisError, match="3 of 3 expressions are positive"):
         fit(np.array([0.1, 0.5, 0.9]), np.ones(3, dtype=bool))
-    probabilities, happened = overconfident(500)
-    with pytest.raises(DeixisError, match="made:val are no higher where it was so"):
-        calibrate(probabilities, ~happened, "made:val")
+    probabilities, positive = overconfident(500)
+    with pytest.raises(DeixisError, match="made:val are not higher for positives"):
+        calibrate(probabilities, ~positive, "made:val")
     with pytest.raises(DeixisError, match="positive scale"):
         Calibration(scale=-1.0, bias=0.0, data="x", expressions=1, ece_before=0.0, ece_after=0.0)
-    with pytest.raises(ValueError, match="of nothing"):
+    with pytest.raises(ValueError, match="All bins are empty"):
         expected_calibration_error(())

@@ -15,7 +15,7 @@ def scored(number: int, target: int, score: float, area: int) -> Scored:
     return Scored(ids=Ids("i", "o", f"s{number}"), target=target, answers=(answer,))
 
 
-# Of three that are there one is answered with nothing, of two that are not one is answered with something.
+# Of three present referents one has an empty mask, of two absent ones one has a mask.
 ROWS = [(9, 0.92, 8), (9, 0.98, 9), (9, 0.33, 0), (0, 0.31, 0), (0, 0.95, 4)]
 FIVE = [scored(number, *row) for number, row in enumerate(ROWS)]
 
@@ -26,7 +26,7 @@ def test_accuracies_and_error_are_those_of_a_calculation_by_hand() -> None:
     assert (found.num_present, found.num_absent) == (3, 2)
     assert found.n_acc == 50.0
     assert found.t_acc == pytest.approx(200 / 3)
-    # Two bins: 0.32 said and 1/2 so, twice; 0.95 said and 2/3 so, three times.
+    # Two bins: confidence 0.32 and frequency 1/2, twice; confidence 0.95 and frequency 2/3, three times.
     assert found.ece == pytest.approx((2 * abs(0.32 - 0.5) + 3 * abs(0.95 - 2 / 3)) / 5)
     assert (found.score, found.calibrated, found.threshold) == ("presence head", True, 0.5)
 
@@ -38,7 +38,7 @@ def test_accuracies_have_intervals_over_images() -> None:
     assert found == again
     assert found.n_acc_interval is not None
     assert found.t_acc_interval is not None
-    # Of 80 answers to nothing half are right: five and a half points of standard error, twice to each side.
+    # Of 80 absent referents half are right: a standard error of 5.5 points, twice to each side.
     assert found.n_acc_interval == pytest.approx((39, 61), abs=3)
     assert found.t_acc_interval == pytest.approx((200 / 3 - 8.4, 200 / 3 + 8.4), abs=3)
     alone = presence_scores(FIVE * 40, "mask", draws=50)  # all about one image, which no draw can leave out
@@ -46,24 +46,24 @@ def test_accuracies_have_intervals_over_images() -> None:
     assert alone.n_acc_interval == (50.0, 50.0)
 
 
-def test_where_everything_is_there_nothing_is_told() -> None:
+def test_without_absent_referents_there_are_no_scores() -> None:
     assert presence_scores(FIVE[:3], "mask") is None
 
 
-def test_where_nothing_is_there_the_other_accuracy_is_unknown() -> None:
+def test_without_present_referents_t_acc_is_none() -> None:
     found = presence_scores(FIVE[3:], "mask")
     assert found is not None
     assert found.t_acc is None
     assert found.n_acc == 50.0
 
 
-def test_scores_of_any_size_in_a_file_are_brought_between_0_and_1() -> None:
+def test_scores_in_a_file_are_clipped_to_0_and_1() -> None:
     found = presence_scores([scored(0, 9, 7.5, 9), scored(1, 0, -3.0, 0)], "file")
     assert found is not None
     assert found.ece == 0.0
 
 
-def test_it_comes_back_from_its_fields() -> None:
+def test_scores_are_read_from_their_fields() -> None:
     found = presence_scores(FIVE, "mask")
     assert found is not None
     assert from_fields(asdict(found)) == found

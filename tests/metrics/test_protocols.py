@@ -29,5 +29,5 @@ def test_a_mistyped_protocol_is_answered_with_the_nearest() -> None:
     "wrong", [{"thresholds": (0.0,)}, {"thresholds": (1.5,)}, {"size": 0}, {"all_answers": True}], ids=str
 )
 def test_impossible_rules_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"threshold|compared|average precision"):
+    with pytest.raises(ValueError, match=r"threshold|compared|average_precision"):
         ScoringProtocol(name="x", summary="", **wrong)  # type: ignore[arg-type]

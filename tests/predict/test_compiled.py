@@ -104,9 +104,7 @@ def test_the_compiler_may_pack_the_weights_for_the_processor(options: list[dict[
 def test_a_segmenter_gives_the_same_predictions_compiled() -> None:
     photo, sentences = segmenting.photo(), ["red", "the blue thing", "the red", "green"]
     plain, compiled = segmenting.segmenter(), segmenting.segmenter(compiled=True)
-    for one, other in zip(
-        plain(photo, sentences, explain=True), compiled(photo, sentences, explain=True), strict=True
-    ):
+    for one, other in zip(plain(photo, sentences, explain=True), compiled(photo, sentences, explain=True), strict=True):
         assert (one.mask == other.mask).all()
         assert one.score == pytest.approx(other.score, abs=1e-6)
         assert other.tokens[: len(one.tokens)] == one.tokens

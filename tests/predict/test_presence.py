@@ -50,7 +50,6 @@ class Headed(nn.Module):
 @dataclass(frozen=True)
 class Card:
     calibration: Calibration | None
-    mask_rule: MaskRule = MaskRule()
 
 
 MENDED = Calibration(scale=0.5, bias=-1.0, data="made:val", expressions=9, ece_before=0.3, ece_after=0.1)

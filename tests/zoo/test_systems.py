@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import deixis
 from deixis.checkpoints import native
@@ -20,6 +21,7 @@ from deixis.runs.execute import execute
 from deixis.runs.run import LEARNED, Run
 from deixis.training.optim import Optimiser
 from deixis.training.schedule import Schedule
+from deixis.toyland.world import Toyland
 from deixis.zoo import lookup
 from deixis.zoo.systems import name_of, system_named, system_of_card
 
@@ -114,8 +116,12 @@ def test_a_system_of_ones_own_trains_evaluates_and_segments(plugin: type[Any], t
     assert segmenter.system.scale.item() == 0.5
     photo = np.zeros((20, 30, 3), np.uint8)
     assert segmenter(photo, "the red cup").mask.shape == (20, 30)
-    result = deixis.evaluate(segmenter, "toyland:val", limit=3)
+    result = deixis.evaluate(segmenter, Toyland(split="val", num_scenes=1, size=48), draws=10)
     assert 0 <= result.measures["mIoU"].value <= 100
+    Image.fromarray(photo).save("photo.png")
+    assert main(["segment", "photo.png", "the red cup", "--model", "run", "--system", PATH, "--out", "out"]) == 0
+    options = ["--data", "toyland:val", "--scenes", "1", "--draws", "10", "--quiet", "--system", PATH]
+    assert main(["evaluate", "run", *options, "--out", "result.json"]) == 0
 
 
 def test_a_card_never_causes_an_import(plugin: type[Any], tmp_path: Path) -> None:

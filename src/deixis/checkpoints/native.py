@@ -1,4 +1,7 @@
-"""Our own checkpoint: a folder of weights (safetensors), a card that says how to build and feed them, a vocabulary."""
+"""Our checkpoint format: a folder with weights (safetensors), a card and a vocabulary.
+
+The card says how to build the system, how to prepare its inputs and how to read its output.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,49 +15,48 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..data.transforms import Preprocess
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..files import replaced
 from ..metrics.calibration import Calibration
+from ..records import MaskRule
 from ..weights import check_finite, tensors_in
 from .configs import from_dict, to_dict
 
 WEIGHTS, CARD, VOCABULARY = "model.safetensors", "card.json", "vocab.txt"
 FORMAT = 1
-DEEPEST, LONGEST = 50, 18  # levels of a card, and digits of its numbers; no card of ours comes near
-SCORE_OF_HEAD = (
-    "the chance that what is meant is there, as the presence head says it; present where an answer was given"
-)
-SCORE_OF_MASK = "the mean probability of the mask's pixels, which is no chance of being right; present where it has any"
+DEEPEST, LONGEST = 50, 18  # levels of a card, and digits of its numbers; far more than cards have
+SCORE_OF_HEAD = "the presence head's probability that the referent is in the image"
+SCORE_OF_MASK = "the mean probability of the mask's pixels, not the probability that the mask is right"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What weights are: the system and its config, how inputs are made, where they come from, what they score."""
+    """Facts about weights: system, config, preprocessing, mask rule, origin and scores."""
 
     system: str
     config: dict[str, Any]
     preprocess: Preprocess = field(default_factory=Preprocess)
+    mask_rule: MaskRule = field(default_factory=MaskRule)
     description: str = ""
     licence: str = "Apache-2.0"
     scores: dict[str, Any] = field(default_factory=dict)  # by protocol and split
     run: dict[str, Any] = field(default_factory=dict)  # the whole Run that made the weights, as `run.json`
-    origin: dict[str, Any] = field(default_factory=dict)  # where weights that others published come from
-    calibration: Calibration | None = None  # of the presence head's chances, where there is such a head
-    score_means: str = ""  # what a prediction's score is, filled in
+    origin: dict[str, Any] = field(default_factory=dict)  # of weights that others published
+    calibration: Calibration | None = None  # of the presence head's probabilities
+    score_means: str = ""  # the meaning of a prediction's score; filled in, whatever an older card says
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        if not self.score_means:
-            object.__setattr__(self, "score_means", SCORE_OF_HEAD if self.config.get("presence") else SCORE_OF_MASK)
+        object.__setattr__(self, "score_means", SCORE_OF_HEAD if self.config.get("presence") else SCORE_OF_MASK)
         if self.format != FORMAT:
             raise InputError(
-                f"The checkpoint has format {self.format}, this deixis reads {FORMAT}; install the deixis that made it."
+                f"The checkpoint has format {self.format}; expected {FORMAT}: install the deixis that wrote it."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint as read: float32 weights, the card, and the vocabulary's words, one a line."""
+    """A checkpoint as read: float32 weights, the card, and the vocabulary's tokens."""
 
     weights: dict[str, Tensor]
     card: Card
@@ -64,14 +66,14 @@ class Checkpoint:
 def save(
     folder: Path, weights: Mapping[str, Tensor], card: Card, vocabulary: tuple[str, ...], *, half: bool = False
 ) -> None:
-    """Write the folder; each file appears whole or not at all, the weights last but for the card's copy beside them.
+    """Write the folder; each file appears whole or not at all, first the vocabulary, then the weights, then the card.
 
-    The card and vocabulary also stand in the weights' header, so the one file is a checkpoint by itself.
-    `half` stores floats as float16, to be read back as float32.
+    The card and the vocabulary are also in the header of the weights' file, which is a checkpoint by itself.
+    `half` stores floats as float16; they are read as float32. Raises `ModelError` for weights that are not finite.
     """
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"The weight {name!r} holds values that are no numbers; nothing was saved.")
+            raise ModelError(f"The weight {name!r} has values that are not finite numbers; nothing was saved.")
     text = json.dumps(to_dict(card), indent=1, ensure_ascii=False)
     words = "\n".join(vocabulary) + "\n"
     stored = {name: _stored(tensor, half) for name, tensor in weights.items()}
@@ -89,19 +91,19 @@ def save(
 
 
 def read(path: str | Path) -> Checkpoint:
-    """A folder, or its weights' file alone. Raises DeixisError where it is missing, broken or holds no numbers."""
+    """The checkpoint in a folder or in its weights' file alone; raises `DeixisError` where it is missing or broken."""
     place = Path(path)
     file = place / WEIGHTS if place.is_dir() else place
     if not file.exists():
         raise InputError(
-            f"There is no checkpoint at {path}; a folder with {WEIGHTS}, {CARD} and {VOCABULARY} is wanted."
+            f"There is no checkpoint at {path}; expected a folder with {WEIGHTS}, {CARD} and {VOCABULARY}."
         )
     weights, header = _tensors(file)
     card_file, words_file = file.with_name(CARD), file.with_name(VOCABULARY)
     text = _read_text(card_file) if place.is_dir() and card_file.exists() else header.get("deixis")
     words = _read_text(words_file) if place.is_dir() and words_file.exists() else header.get("vocabulary")
     if text is None or words is None:
-        raise InputError(f"{file} holds weights but neither {CARD} nor {VOCABULARY}; deixis did not write it.")
+        raise InputError(f"{file} has weights but no {CARD} or {VOCABULARY}; give a checkpoint that deixis wrote.")
     return Checkpoint(weights=weights, card=_card(text, f"The card of {path}"), vocabulary=tuple(words.splitlines()))
 
 
@@ -114,7 +116,7 @@ def read_card(path: str | Path) -> Card:
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Replace a checkpoint's card: scores are often known only after the weights were written."""
+    """Replace a checkpoint's card, in the folder and in the header of its weights' file."""
     checkpoint = read(folder)
     with safe_open(str(folder / WEIGHTS), framework="pt") as file:
         half = any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118  # no iterator
@@ -122,25 +124,25 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
-    """Load every weight. Raises DeixisError with the first names and shapes that do not fit.
+    """Load every weight; raises `InputError` with the first names and shapes that do not fit.
 
     A system on the meta device gets memory once everything fits; it must not have buffers that no checkpoint holds.
     """
-    wanted = system.state_dict()
-    missing, surplus = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))
+    expected = system.state_dict()
+    missing, surplus = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
     if missing or surplus:
         parts = [f"lacks {len(missing)} weights ({', '.join(missing[:3])})"] if missing else []
-        parts += [f"has {len(surplus)} that the system does not know ({', '.join(surplus[:3])})"] if surplus else []
+        parts += [f"has {len(surplus)} that the system does not have ({', '.join(surplus[:3])})"] if surplus else []
         raise InputError(f"{where} {' and '.join(parts)}; it was made for another system or config.")
     for name, tensor in weights.items():
-        if tensor.shape != wanted[name].shape:
+        if tensor.shape != expected[name].shape:
             raise InputError(
-                f"{where} has {name!r} of shape {list(tensor.shape)}, but the system wants {list(wanted[name].shape)}; "
+                f"{where} has {name!r} of shape {list(tensor.shape)}, but the system has {list(expected[name].shape)}; "
                 "it was made for another config."
             )
-    is_meta = any(tensor.is_meta for tensor in wanted.values())
+    is_meta = any(tensor.is_meta for tensor in expected.values())
     if is_meta:  # `to_empty` would do as well, but imports a symbolic algebra library
-        weights = {name: tensor.to(wanted[name].dtype, copy=True) for name, tensor in weights.items()}
+        weights = {name: tensor.to(expected[name].dtype, copy=True) for name, tensor in weights.items()}
     system.load_state_dict(dict(weights), assign=is_meta)
 
 
@@ -150,7 +152,7 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             header = dict(opened.metadata() or {})
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no iterator
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{file} is no safetensors file, or a truncated one ({error}); get a whole copy.") from error
+        raise InputError(f"{file} is not a safetensors file, or is truncated ({error}); get a whole copy.") from error
     weights = tensors_in(weights, file)
     check_finite(weights, file)
     return weights, header
@@ -160,14 +162,14 @@ def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{file} is no text ({error.reason}); get a whole copy of the checkpoint.") from error
+        raise InputError(f"{file} is not text ({error.reason}); get a whole copy of the checkpoint.") from error
 
 
 def _card(text: str, where: str) -> Card:
     try:
         plain = json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is no JSON ({error}); get a whole copy of the checkpoint.") from error
+        raise InputError(f"{where} is not JSON ({error}); get a whole copy of the checkpoint.") from error
     if _is_deeper(plain, DEEPEST):
         raise InputError(f"{where} is nested deeper than {DEEPEST} levels; get an unchanged copy of the checkpoint.")
     return from_dict(Card, plain, where)

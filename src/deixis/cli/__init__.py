@@ -10,20 +10,20 @@ from ..errors import DeixisError, InputError, did_you_mean
 
 # verb -> module in this folder (its function `main(arguments) -> exit code`), and one line of help
 VERBS: dict[str, tuple[str, str]] = {
-    "segment": ("segment", "find what sentences point at in photos"),
-    "train": ("train", "train a recipe, or resume a run"),
-    "evaluate": ("evaluate", "score a model, or anybody's masks, under a named protocol"),
-    "compare": ("compare", "set two results side by side with a paired bootstrap"),
-    "data": ("data", "look at, audit and convert data sets"),
-    "toyland": ("toyland", "draw and write our own world"),
+    "segment": ("segment", "segment what sentences refer to in photos"),
+    "train": ("train", "train a recipe, or resume its run"),
+    "evaluate": ("evaluate", "score a model, or a file of masks, under a named protocol"),
+    "compare": ("compare", "compare two results by a paired bootstrap"),
+    "data": ("data", "inspect, audit and convert data sets"),
+    "toyland": ("toyland", "draw Toyland, our generated world, and write it as data sets"),
     "checkpoint": ("checkpoint", "convert and inspect checkpoints"),
 }
-EXTRAS = {"accelerate": "train", "tensorboard": "train"}  # module -> the extra of this package that brings it
+EXTRAS = {"accelerate": "train", "tensorboard": "train"}  # module -> the extra of this package that installs it
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; a mistake of the user's is one sentence on stderr and exit code 2."""
-    _speak_as_the_terminal_can()
+    """Run one verb; an error that users can cause is one sentence on stderr and exit code 2."""
+    _replace_what_the_terminal_cannot_show()
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
     except DeixisError as error:
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("deixis: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has enough; Python would complain while shutting down
+        sys.stderr.close()  # the reader of our output has closed it; Python would complain while shutting down
         return 0
     except OSError as error:
         place = f"{error.filename} cannot be used: " if error.filename else ""
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         if module not in EXTRAS:
             raise
         command = f"pip install 'deixis[{EXTRAS[module]}]'"
-        print(f"deixis: This needs {module}, which is not installed; `{command}` does that.", file=sys.stderr)
+        print(f"deixis: This needs {module}, which is not installed; run `{command}`.", file=sys.stderr)
         return 2
 
 
@@ -64,18 +64,18 @@ def _run(arguments: list[str]) -> int:
     return import_module(f".{VERBS[verb][0]}", __name__).main(rest)
 
 
-def _speak_as_the_terminal_can() -> None:
-    """A letter that it cannot show, or no output at all, should not end the work."""
+def _replace_what_the_terminal_cannot_show() -> None:
+    """Neither a letter that the terminal cannot show nor a closed output ends the work."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        elif name == "stdout" and isinstance(stream, TextIOWrapper):  # the other writes such letters as escapes
+        elif name == "stdout" and isinstance(stream, TextIOWrapper):  # stderr writes such letters as escapes
             stream.reconfigure(errors="replace")
 
 
 def _help() -> str:
     width = max(map(len, VERBS))
     verbs = "\n".join(f"  {verb:<{width}}  {line}" for verb, (_, line) in VERBS.items())
-    usage = "usage: deixis COMMAND [OPTIONS]\n\nSegment what a sentence points at."
-    return f"{usage}\n\n{verbs}\n\n`deixis COMMAND --help` says more."
+    usage = "usage: deixis COMMAND [OPTIONS]\n\nSegment what a sentence refers to."
+    return f"{usage}\n\n{verbs}\n\n`deixis COMMAND --help` shows the options of a command."

@@ -1,83 +1,85 @@
-"""`deixis checkpoint calibrate`: two numbers that make a presence head's chances true, written into the card."""
+"""`deixis checkpoint calibrate`: calibrate a presence head's probabilities, and write that into the card."""
 
-import argparse
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated
+
+import tyro
 
 from ..errors import InputError
-from .parsing import Parser
-from .splits import DATA, add_data_options, bar, is_generated, no_target_of, open_split
+from ..evaluation.splits import SplitOptions, open_split
+from .options import parse
 
-NO_TARGET = 4.0  # sentences a scene: about one in seven then means nothing
-EPILOG = f"""\
-{DATA}
-Some of its expressions must mean nothing: gRefCOCO has such, our generated world tells {NO_TARGET:g} a scene. What was
-fitted on one split should be measured on another:
+NO_TARGET = 4.0  # sentences a scene of Toyland: about one in seven then refers to nothing
+EPILOGUE = f"""
+Some expressions must refer to nothing: gRefCOCO has such, and Toyland generates {NO_TARGET:g} a scene (--no-target).
+Fit on one split and measure on another:
 
   deixis checkpoint calibrate runs/magnet --data toyland:val --scenes 200
-  deixis evaluate runs/magnet --data toyland:testB --no-target {NO_TARGET:g} --reliability reliability.png
-"""
+  deixis evaluate runs/magnet --data toyland:testB --no-target {NO_TARGET:g} --reliability reliability.png"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions(SplitOptions):
+    """Fit scale and bias of a presence head's probabilities on a split, and write them into the checkpoint's card."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """The folder of a checkpoint or of a run."""
+    batch_size: int = 8
+    """Expressions at a time."""
+    workers: int = 0
+    """Processes that read images; 0 reads in this one."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """cpu, cuda, cuda:1 or mps; by default the fastest one available."""
+    json: bool = False
+    """Print the calibration as JSON."""
+    quiet: bool = False
+    """Show no progress."""
 
 
 def main(arguments: list[str]) -> int:
-    options = _parser().parse_args(arguments)
+    options = parse(CalibrateOptions, arguments, "deixis checkpoint calibrate", EPILOGUE)
+    if options.is_generated and options.no_target is None:
+        options = replace(options, no_target=NO_TARGET)
 
     from ..checkpoints import native
     from ..data.validation import Issues
     from ..evaluation.scoring import Scoring, limited, score_presence
     from ..metrics.calibration import calibrate
+    from ..progress import ProgressBar
     from ..zoo.loading import find, load
 
     place = find(options.model)
     if not place.is_dir():
-        raise InputError(f"{place} is a weights' file; give its checkpoint's folder, whose card is written anew.")
+        raise InputError(f"{place} is a weights' file; give its checkpoint's folder, in which the card is replaced.")
     reader = limited(open_split(options, Issues()), options.limit)
     segmenter = load(place, device=options.device)
     scoring = Scoring(batch_size=options.batch_size, workers=options.workers)
-    with bar("expressions", len(reader), options.quiet) as advance:
-        said, there = score_presence(segmenter, reader, scoring, advance)
-    if there.all() or not there.any():
-        kind = "something" if there.all() else "nothing"
+    with ProgressBar("expressions", len(reader), quiet=options.quiet) as bar:
+        probabilities, present = score_presence(segmenter, reader, scoring, bar.advance)
+    if present.all() or not present.any():
+        kind = "something" if present.all() else "nothing"
         raise InputError(
-            f"Every expression of {options.data} means {kind}; to calibrate, some must mean something and some nothing."
+            f"Every expression of {options.data} refers to {kind}; a calibration needs expressions of both kinds."
         )
-    found = calibrate(said, there, _named(options))
+    found = calibrate(probabilities, present, _named(options))
     native.write_card(place, replace(native.read_card(place), calibration=found))
     if options.json:
         print(json.dumps(asdict(found)))
         return 0
     print(
         f"{place}: scale {found.scale:.3f}, bias {found.bias:+.3f} from {found.expressions:,} expressions of "
-        f"{found.data}, of which {int((~there).sum()):,} mean nothing"
+        f"{found.data}, of which {int((~present).sum()):,} refer to nothing"
     )
     print(f"calibration error {found.ece_before:.3f} -> {found.ece_after:.3f}")
     return 0
 
 
-def _named(options: argparse.Namespace) -> str:
-    """What was fitted on, as it was asked for."""
+def _named(options: CalibrateOptions) -> str:
+    """The data that the calibration was fitted on."""
     parts = [options.data, options.dataset, options.split_by, options.split]
-    if is_generated(options):
-        parts += [f"{options.scenes} scenes", f"{no_target_of(options):g} a scene mean nothing"]
+    if options.is_generated:
+        parts += [f"{options.scenes} scenes", f"{options.no_target:g} a scene refer to nothing"]
     if options.limit is not None:
         parts.append(f"limit {options.limit}")
     return ", ".join(part for part in parts if part)
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        prog="deixis checkpoint calibrate",
-        description="Fit scale and bias of a presence head's chances on a split, and write them into the card.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("model", metavar="MODEL", help="a checkpoint's or run's folder")
-    add_data_options(parser, NO_TARGET)
-    parser.add_argument("--limit", type=int, help="take this many expressions, evenly spread")
-    parser.add_argument("--batch-size", type=int, default=8, help="expressions at a time (default: 8)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that read images (default: 0, this one)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the fastest at hand)")
-    parser.add_argument("--json", action="store_true", help="print what was found as JSON")
-    parser.add_argument("--quiet", action="store_true", help="no progress display")
-    return parser

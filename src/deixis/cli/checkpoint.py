@@ -1,13 +1,16 @@
-"""`deixis checkpoint`: look at a checkpoint's card; download the papers' published files, and convert them once."""
+"""`deixis checkpoint`: show a checkpoint's card, download and convert published files, calibrate a presence head."""
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from ..errors import InputError, did_you_mean
 from . import calibrate
-from .parsing import Parser
+from .options import parse
 
 if TYPE_CHECKING:
     from ..metrics.calibration import Calibration
@@ -18,12 +21,52 @@ usage: deixis checkpoint show NAME|PATH [--json]
        deixis checkpoint convert FILE.pth OUT [--vocabulary vocab.txt] [--download]
        deixis checkpoint calibrate MODEL --data DATA [OPTIONS]
 
-show       what a model is: its system, size, input, licence, origin, scores
-download   fetch a published checkpoint and convert it; from then on --model NAME needs no network:
+show       print what a model is: its system, size, input, licence, origin, scores
+download   download a published checkpoint and convert it; afterwards --model NAME needs no network:
            {names}
-convert    a published checkpoint (LAVT's or MagNet's .pth) to the folder OUT, which --model then takes; BERT's
-           vocabulary is looked for in the hub's cache, or fetched with --download, unless its vocab.txt is given
-calibrate  make a presence head's chances true: two numbers, fitted on a split, written into the card"""
+convert    convert a published checkpoint (LAVT's or MagNet's .pth) to the folder OUT, for --model; BERT's vocabulary
+           is taken from --vocabulary, from the hub's cache, or downloaded with --download
+calibrate  fit a presence head's probabilities on a split: two numbers, written into the card"""
+
+MASK_RULES = {
+    "probability": "pixels with a probability above {}",
+    "min-max": "pixels of at least {} after scaling the map to 0 to 1",
+    "half-maximum": "pixels above half the map's maximum",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """Print what a model is: its system, size, input, licence, origin, scores."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|PATH")]
+    """A model's name, or the folder of a checkpoint or of a run."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """Convert a published checkpoint to our format."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.pth")]
+    """The published file."""
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+    """The folder to write."""
+    vocabulary: Annotated[Path | None, tyro.conf.arg(metavar="vocab.txt")] = None
+    """BERT's vocabulary; by default the one in the hub's cache."""
+    download: bool = False
+    """Download BERT's vocabulary where it is not in the cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadOptions:
+    """Download a published checkpoint and convert it to our format."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """The checkpoint's name."""
+    vocabulary: Annotated[Path | None, tyro.conf.arg(metavar="vocab.txt")] = None
+    """BERT's vocabulary; by default it is downloaded."""
 
 
 def main(arguments: list[str]) -> int:
@@ -39,10 +82,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _show(arguments: list[str]) -> int:
-    parser = Parser(prog="deixis checkpoint show", allow_abbrev=False)
-    parser.add_argument("model", metavar="NAME|PATH")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
+    options = parse(ShowOptions, arguments, "deixis checkpoint show")
 
     from ..checkpoints import native
     from ..checkpoints.configs import to_dict
@@ -60,8 +100,9 @@ def _show(arguments: list[str]) -> int:
         "licence": card.licence,
         **{f"origin {name}": value for name, value in card.origin.items()},
         "parameters": f"{parameters:,}",
-        "reads": f"{side}x{side} pixels, at most {card.preprocess.max_tokens} words or word pieces",
-        "vocabulary": f"{len(checkpoint.vocabulary):,} words and word pieces",
+        "reads": f"{side}x{side} pixels ({card.preprocess.fit}), at most {card.preprocess.max_tokens} tokens",
+        "vocabulary": f"{len(checkpoint.vocabulary):,} tokens",
+        "mask": MASK_RULES[card.mask_rule.kind].format(card.mask_rule.threshold),
         "score is": card.score_means,
         **({} if card.calibration is None else {"calibration": _described(card.calibration)}),
         **{f"score {name}": value for name, value in _flat(card.scores)},
@@ -87,12 +128,7 @@ def _flat(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _convert(arguments: list[str]) -> int:
-    parser = Parser(prog="deixis checkpoint convert", allow_abbrev=False)
-    parser.add_argument("file", type=Path, metavar="FILE.pth")
-    parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--vocabulary", type=Path, metavar="vocab.txt")
-    parser.add_argument("--download", action="store_true")
-    options = parser.parse_args(arguments)
+    options = parse(ConvertOptions, arguments, "deixis checkpoint convert")
 
     from ..zoo.conversion import convert
 
@@ -102,10 +138,7 @@ def _convert(arguments: list[str]) -> int:
 
 
 def _download(arguments: list[str]) -> int:
-    parser = Parser(prog="deixis checkpoint download", allow_abbrev=False)
-    parser.add_argument("name", metavar="NAME")
-    parser.add_argument("--vocabulary", type=Path, metavar="vocab.txt")
-    options = parser.parse_args(arguments)
+    options = parse(DownloadOptions, arguments, "deixis checkpoint download")
 
     from ..checkpoints.official.published import LICENCES, PUBLISHED, published_name
 

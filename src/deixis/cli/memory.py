@@ -1,4 +1,4 @@
-"""Keep memory that is freed: else every layer takes megabytes from the system, page by page, and gives them back."""
+"""Keep freed memory in the process: otherwise every layer takes megabytes from the system and returns them."""
 
 import ctypes
 import sys
@@ -7,7 +7,7 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4  # as glibc's malloc.h numbers them
 
 
 def keep_freed() -> bool:
-    """For the whole process, so only a command may; whether its C library could (glibc can)."""
+    """Returns whether the C library has this setting, as glibc does; it holds for the whole process."""
     if not sys.platform.startswith("linux"):
         return False
     try:

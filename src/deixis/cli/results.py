@@ -9,7 +9,7 @@ from ..metrics.presence import PresenceScores
 
 
 def show_result(result: Result, console: Console, *, breakdowns: bool = True) -> None:
-    """What was scored and how, every total with its interval, and where the score comes from."""
+    """Print what was scored and how, every total with its interval, and the breakdowns."""
     table = Table(title=f"{result.model} on {result.dataset} {result.split}, protocol {result.protocol}")
     table.add_column("measure")
     table.add_column("%", justify="right")
@@ -30,6 +30,7 @@ def show_result(result: Result, console: Console, *, breakdowns: bool = True) ->
 
 
 def show_differences(first: str, second: str, differences: dict[str, Difference], console: Console) -> None:
+    """Print the difference of every measure with its interval."""
     table = Table(title=f"{second} minus {first}", caption="paired bootstrap over images")
     for heading in ("measure", first, second, "difference", "95% interval", "p"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
@@ -42,27 +43,27 @@ def show_differences(first: str, second: str, differences: dict[str, Difference]
 
 
 def _presence_table(presence: PresenceScores) -> Table:
-    """How often there was rightly an answer or none, and whether the score keeps its word."""
-    table = Table(title="whether it is there")
-    for heading in ("expressions that mean", "number", "right, %", "95% interval"):
+    """Accuracy on expressions with and without a referent, and the calibration of the score."""
+    table = Table(title="presence of the referent")
+    for heading in ("expressions that refer to", "number", "right, %", "95% interval"):
         table.add_column(heading, justify="left" if table.columns == [] else "right")
-    for meant, number, right, span in (
+    for referent, number, right, span in (
         ("nothing (N-acc)", presence.num_absent, presence.n_acc, presence.n_acc_interval),
         ("something (T-acc)", presence.num_present, presence.t_acc, presence.t_acc_interval),
     ):
-        table.add_row(meant, f"{number:,}", _number(right), _interval(*(span or (None, None))))
-    above = "" if presence.threshold is None else f", an answer above {presence.threshold:g}"
+        table.add_row(referent, f"{number:,}", _number(right), _interval(*(span or (None, None))))
+    above = "" if presence.threshold is None else f", present above {presence.threshold:g}"
     how = "calibrated" if presence.calibrated else "not calibrated"
     table.caption = f"score by the {presence.score}, {how}{above}; calibration error {presence.ece:.3f}"
     return table
 
 
 def _breakdown_table(result: Result) -> Table:
-    table = Table(title="broken down")
+    table = Table(title="breakdowns")
     table.add_column("by")
     table.add_column("group")
     table.add_column("expressions", justify="right")
-    shown = list(result.measures)[:3]  # overall, mean and the first threshold: a terminal is not wide
+    shown = list(result.measures)[:3]  # overall, mean and the first threshold, which fit a terminal
     for name in shown:
         table.add_column(name, justify="right")
     for axis, groups in result.breakdowns.items():

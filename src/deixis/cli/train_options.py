@@ -7,12 +7,13 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
-from ..errors import DeixisError, InputError, did_you_mean
+from ..errors import InputError, did_you_mean
 from ..records import Config
 from ..runs.execute import read_job
 from ..runs.run import Chain, Run
 from ..zoo.objectives import objective_named
 from ..zoo.systems import name_of, system_named
+from .options import own_error, plain_text
 
 ALL = "all"  # before the dot: an option of every Run of a chain
 
@@ -122,7 +123,7 @@ def _configured(run: Run, options: list[str], program: str, chain: Chain | None 
         if not stopped.code:
             print(output.getvalue(), end="")
             return None
-        raise _cause(stopped) or InputError(_sentence(options, complaint.getvalue(), run, chain, name)) from None
+        raise own_error(stopped) or InputError(_sentence(options, complaint.getvalue(), run, chain, name)) from None
 
 
 def _kind(job: Run | Chain) -> str:
@@ -139,12 +140,6 @@ def _chain_help(earlier: list[str], last: str) -> str:
     )
 
 
-def _cause(stopped: BaseException) -> DeixisError | None:
-    """The sentence of a config that refused its values, where that is why tyro stopped."""
-    reason = stopped.__context__
-    return reason if reason is None or isinstance(reason, DeixisError) else _cause(reason)
-
-
 def _sentence(options: list[str], complaint: str, run: Run, chain: Chain | None, name: str) -> str:
     """One sentence about the first option that names no field, otherwise tyro's own text without its frame."""
     fields_ = [f"--{field}" for field in _dotted(run)]
@@ -159,8 +154,7 @@ def _sentence(options: list[str], complaint: str, run: Run, chain: Chain | None,
                     known += [f"--{other}.{each}" for other, one in chain.runs.items() for each in _dotted(one)]
                 shown = f"--{prefix}{field[2:]}"
                 return f"The recipe has no option {shown!r}. {did_you_mean(shown, known)}"
-    plain = re.sub(r"\x1b\[[0-9;]*m|[─-╿]|^\W*-{9,}\W*$", "", complaint, flags=re.MULTILINE)
-    plain = " ".join(plain.split()).split(" For full helptext")[0]
+    plain = plain_text(complaint)
     if lacking := re.search(r"Missing value for argument '(\S+)'. Expected (\d+) values", plain):
         return f"--{prefix}{lacking[1][2:]} needs {lacking[2]} value{'s' * (lacking[2] != '1')} after it; see `--help`."
     if wrong := re.search(r"Error parsing (--\S+):|invalid choice .* for argument '(\S+)'", plain):

@@ -1,1 +1,1 @@
-"""From a model or a file of predictions to a report, and to a comparison."""
+"""From a model or a file of predictions to a report and a comparison."""

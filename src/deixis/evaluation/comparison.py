@@ -1,4 +1,4 @@
-"""Two results over the same expressions, side by side: the difference of every total with a paired bootstrap."""
+"""Two results over the same expressions: the difference of every total with a paired bootstrap."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from .report import ratios_of_draws
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Second minus first, in points; `p` is how often, doubled, draws of images turn its sign."""
+    """Second minus first, in points; `p` is two-sided: twice the fraction of draws of images with the other sign."""
 
     first: float | None
     second: float | None
@@ -26,9 +26,9 @@ class Difference:
 
 
 def compare_totals(first: Totals, second: Totals, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Difference]:
-    """Each measure of their one protocol; both see the same draws of images."""
+    """The difference of each measure of the protocol; both use the same draws of images."""
     if first.rules != second.rules or first.overall.rows.keys() != second.overall.rows.keys():
-        raise InputError("Only results under one protocol and over the same images can be compared.")
+        raise InputError("The results differ in protocol or images; compare two with the same of both.")
     images = sorted(first.overall.rows)
     columns, width = first.overall.columns, len(first.overall.columns)
     tables = np.concatenate([first.overall.table(images), second.overall.table(images)], axis=1)

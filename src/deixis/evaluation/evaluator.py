@@ -1,238 +1,198 @@
-"""From a split and whatever answers it to a Result: records on disk as they are scored, totals from the records."""
+"""Score a model, or a file of masks, on a split under a named protocol."""
 
+import hashlib
 import os
-import platform
+import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from glob import escape
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-import torch
-
-from ..data.validation import Issues
-from ..errors import DeixisError, InputError
-from ..files import replaced
-from ..metrics.accumulators import Totals
+from ..data.validation import Issues, validate
+from ..errors import InputError
 from ..metrics.bootstrap import DRAWS
-from ..metrics.presence import PresenceScores, presence_scores
-from ..metrics.protocols import ScoringProtocol
-from ..metrics.scored import Scored
-from ..predict.presence import THRESHOLD as PRESENCE_THRESHOLD
+from ..metrics.protocols import protocol_named
 from ..predict.segmenter import Segmenter
+from ..progress import ProgressBar
 from ..records import Reader
-from .predictions import Predictions
-from .record_files import RecordWriter, check_header, mend, merge_shards, read_records
-from .report import Result, hash_of_ids, measure
-from .scoring import Scoring, score_system
-
-FEW = 10  # ids that a sentence about missing predictions names
-FLUSH = 1000  # masks of a predictions file between two flushes to disk
+from .job import Evaluation, presence_decision
+from .report import Result
+from .scoring import Scoring, limited
+from .splits import SplitOptions, open_split
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """One split under one protocol, and the files of its result; `advance` hears how many expressions were scored.
+def evaluate(
+    segmenter: Segmenter,
+    data: str | Path | Reader | SplitOptions,
+    *,
+    split: str | None = None,
+    protocol: str = "full",
+    out: str | Path | None = None,
+    threshold: float | None = None,
+    presence_threshold: float | None = None,
+    skip_broken: bool = False,
+    batch_size: int = 8,
+    workers: int = 0,
+    resume: bool = False,
+    draws: int = DRAWS,
+    seed: int = 0,
+    quiet: bool = True,
+) -> Result:
+    """The scores of a model on a split, each with its 95% interval from a bootstrap over images.
 
-    The reader has left out what `report` names, and the result names it too.
+    `data` is a data set's folder, Toyland as `toyland:val`, a reader, or `SplitOptions` with all that chooses a split.
+    The result is written to `out`, a `.json` file or a folder, with the records of every expression beside it, where
+    `resume` continues an interrupted evaluation; without `out` no file is kept. Several processes (`accelerate
+    launch`) share the split, and each returns the whole result. `threshold` replaces the threshold of the checkpoint's
+    mask rule. Broken records raise, or with `skip_broken` are left out and listed in the result.
     """
-
-    reader: Reader
-    rules: ScoringProtocol
-    dataset: str
-    split: str
-    out: Path
-    draws: int = DRAWS
-    seed: int = 0
-    report: Issues = field(default_factory=Issues)
-    left_out: frozenset[str] = frozenset()  # sentences of the split that are not asked for
-    advance: Callable[[int], None] = field(default=lambda count: None)
-
-    def __post_init__(self) -> None:
-        if not len(self.reader):
-            raise InputError(f"{self.dataset} {self.split} has no expressions to score; choose another split.")
-        sentences = {one.sentence for one in self.reader.ids}
-        if len(sentences) != len(self.reader.ids):
-            raise InputError(
-                f"{self.dataset} {self.split} has sentences with equal ids, whose scores could not be told apart; make "
-                "the ids unique."
-            )
-
-    @property
-    def records(self) -> Path:
-        return self.out.with_suffix(".records.jsonl")
-
-    def part(self, rank: int) -> Path:
-        return self.out.with_suffix(f".records.part{rank}")
-
-    @property
-    def missing(self) -> Path:
-        return self.out.with_suffix(".missing.txt")
-
-    @property
-    def parts(self) -> list[Path]:
-        return sorted(self.out.parent.glob(f"{escape(self.part(0).name[:-1])}*"))
-
-    def header(
-        self,
-        model: str,
-        checkpoint_hash: str | None,
-        threshold: float | None,
-        computed: dict[str, Any] | None = None,
-        presence: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Whatever must agree before two files of records may be one.
-
-        `computed` is a Segmenter's own, `presence` is `decided_by` of it.
-        """
-        return {
-            "protocol": self.rules.name,
-            "dataset": self.dataset,
-            "split": self.split,
-            "ids_hash": hash_of_ids(self.reader.ids),
-            "model": model,
-            "checkpoint_hash": checkpoint_hash,
-            "threshold": threshold,
-            "computed": computed,
-            "presence": presence,
-        }
-
-    def done(self, header: dict[str, Any], *, resume: bool) -> frozenset[str]:
-        """The sentences that an interrupted evaluation left scored."""
-        if self.parts and not resume:
-            raise InputError(
-                f"{self.parts[0]} was left by an evaluation that did not finish; go on with --resume, or remove it."
-            )
-        begun = [part for part in self.parts if mend(part)]
-        # Leaving broken records out changes which sentences there are, but no score of those that stay.
-        wanted = {name: value for name, value in header.items() if name != "ids_hash" or not self.report}
-        for part in begun:
-            check_header(part, wanted)
-        return frozenset(scored.ids.sentence for part in begun for scored in read_records(part))
-
-    def score_system(
-        self, segmenter: Segmenter, scoring: Scoring, header: dict[str, Any], done: frozenset[str] = frozenset()
-    ) -> None:
-        """This process's share, each batch on disk before the next begins."""
-        self._write(self.part(scoring.rank), score_system(segmenter, self.reader, self.rules, scoring, done), header)
-
-    def score_predictions(self, path: Path, header: dict[str, Any], *, allow_missing: bool = False) -> int:
-        """A file of anybody's masks; the number of expressions it has none for, which are scored as empty.
-
-        Raises `DeixisError`, with all their ids in a file beside the result, unless that is allowed.
-        """
-        for part in self.parts:  # an earlier try's with this file go, another evaluation's may not
-            if mend(part):
-                check_header(part, header)
-            part.unlink()
-        # A file that answers the whole split may well know sentences that were left out of it.
-        predictions = Predictions(path, self.reader, allow_unknown=bool(self.report), left_out=self.left_out)
-        try:
-            self._write(self.part(0), _batches(predictions.scored(self.rules)), header)
-            if predictions.num_unknown:
-                self.report.add(f"{path}: sentences that are not scored have {predictions.num_unknown:,} of its masks.")
-            missing = predictions.missing
-            self._list(missing)
-            if missing and not allow_missing:
-                raise self._refusal(path, missing)
-            self._write(self.part(0), _batches(predictions.scored_missing(self.rules)), header)
-        except DeixisError:
-            self.part(0).unlink(missing_ok=True)
-            raise
-        return len(missing)
-
-    def finish(
-        self, header: dict[str, Any], *, run: dict[str, Any] | None, started: float, num_missing: int = 0
-    ) -> Result:
-        """Merge what all processes wrote, in the order of the split, and add it up."""
-        parts = [part for part in self.parts if mend(part)]
-        unscored = merge_shards(parts, self.records, header, [one.sentence for one in self.reader.ids])
-        if unscored:
-            raise InputError(f"{len(unscored)} expressions are not scored yet; run the same command with --resume.")
-        totals = Totals(self.rules).add_all(read_records(self.records))
-        measures, breakdowns = measure(totals, draws=self.draws, seed=self.seed)
-        result = Result(
-            protocol=self.rules.name,
-            dataset=self.dataset,
-            split=self.split,
-            num_images=len(totals.overall.rows),
-            num_objects=len({(one.image, one.object) for one in self.reader.ids}),
-            num_expressions=len(self.reader),
-            num_missing=num_missing,
-            ids_hash=header["ids_hash"],
-            model=header["model"],
-            checkpoint_hash=header["checkpoint_hash"],
-            run=run or None,
-            threshold=header["threshold"],
-            computed=header["computed"],
-            seed=self.seed,
-            measures=measures,
-            breakdowns=breakdowns,
-            wall_seconds=round(time.perf_counter() - started, 3),
-            machine=machine(),
-            records=self.records.name,
-            presence=self._presence(header),
-            broken=tuple(self.report.broken),
+    started = time.perf_counter()
+    rank, ranks, wait = this_process(segmenter.device.type)
+    hidden = quiet or rank > 0
+    with _folder(out, ranks) as place:
+        job = _job(data, split, protocol, place, skip_broken, draws, seed, quiet=hidden)
+        scoring = Scoring(
+            batch_size=batch_size,
+            workers=workers,
+            threshold=threshold,
+            presence_threshold=presence_threshold,
+            rank=rank,
+            ranks=ranks,
         )
-        result.write(self.out)
-        for part in self.parts:
-            part.unlink()
-        return result
+        checkpoint = None if segmenter.weights is None else _hash(segmenter.weights)
+        decision = presence_decision(segmenter, presence_threshold)
+        rule = segmenter.mask_rule(threshold)
+        header = job.header(segmenter.name, checkpoint, rule, segmenter.computed, decision)
+        done = job.done(header, resume=resume)
+        wait()  # no process writes before all have read what is done
+        with ProgressBar("expressions", len(job.reader), done=len(done), quiet=hidden) as bar:
+            replace(job, advance=bar.advance).score_system(segmenter, scoring, header, done)
+        wait()
+        if rank == 0:
+            job.finish(header, run=getattr(segmenter.card, "run", None), started=started)
+        wait()
+        return Result.read(job.out)
 
-    def _presence(self, header: dict[str, Any]) -> PresenceScores | None:
-        head = header["presence"] or {}
-        said = "presence head" if head else "file" if header["threshold"] is None else "mask"
-        return presence_scores(read_records(self.records), said, draws=self.draws, seed=self.seed, **head)
 
-    def _write(self, path: Path, batches: Iterator[list[Scored]], header: dict[str, Any]) -> None:
-        with RecordWriter(path, header, self.rules) as writer:
-            for batch in batches:
-                writer.append(batch)
-                self.advance(len(batch))
+def evaluate_predictions(
+    predictions: str | Path,
+    data: str | Path | Reader | SplitOptions,
+    *,
+    split: str | None = None,
+    protocol: str = "full",
+    out: str | Path | None = None,
+    allow_missing: bool = False,
+    skip_broken: bool = False,
+    draws: int = DRAWS,
+    seed: int = 0,
+    quiet: bool = True,
+) -> Result:
+    """The scores of a file of masks with one JSON object a line; the options are those of `evaluate`.
 
-    def _list(self, missing: list[str]) -> None:
-        self.missing.unlink(missing_ok=True)
-        if missing:
-            with replaced(self.missing) as beside:
-                beside.write_text("\n".join(missing) + "\n", encoding="utf-8")
+    Raises `InputError` where an expression has no mask, unless `allow_missing` counts it as an empty mask.
+    """
+    started, path = time.perf_counter(), Path(predictions)
+    with _folder(out) as place:
+        job = _job(data, split, protocol, place, skip_broken, draws, seed, quiet=quiet, look_at_images=False)
+        header = job.header(path.name, None, None)
+        with ProgressBar("expressions", len(job.reader), quiet=quiet) as bar:
+            missing = replace(job, advance=bar.advance).score_predictions(path, header, allow_missing=allow_missing)
+        return job.finish(header, run=None, started=started, num_missing=missing)
 
-    def _refusal(self, path: Path, missing: list[str]) -> InputError:
-        named = ", ".join(missing[:FEW]) + (", …" if len(missing) > FEW else "")
-        return InputError(
-            f"{path} has no mask for {len(missing):,} of {len(self.reader):,} expressions ({named}; all of them in "
-            f"{self.missing}): add them, or count them as empty with --allow-missing."
+
+def result_file(out: str | Path, dataset: str, split: str, protocol: str) -> Path:
+    """`out` where it names a JSON file, else a file in that folder named after the data and the protocol."""
+    place = Path(out)
+    if place.suffix == ".json":
+        return place
+    if place.suffix and not place.is_dir():
+        raise InputError(f"The result {place} is JSON; give --out a folder, or a name that ends in .json.")
+    # Data sets name themselves, and a name must not choose another folder.
+    return place / (re.sub(r"[^\w+.-]+", "-", f"{dataset}-{split}-{protocol}") + ".json")
+
+
+def this_process(device: str | None) -> tuple[int, int, Callable[[], None]]:
+    """The number of this process, how many there are, and how to wait for the others.
+
+    It also chooses each process's GPU, so with several processes call it before a model is loaded.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return 0, 1, lambda: None
+    from accelerate import PartialState
+
+    from ..training.processes import processes
+
+    state = PartialState(cpu=True) if device == "cpu" else processes()
+    return state.process_index, state.num_processes, state.wait_for_everyone
+
+
+def _job(
+    data: str | Path | Reader | SplitOptions,
+    split: str | None,
+    protocol: str,
+    out: Path,
+    skip_broken: bool,
+    draws: int,
+    seed: int,
+    *,
+    quiet: bool,
+    look_at_images: bool = True,
+) -> Evaluation:
+    """The split opened, limited and, where broken records are skipped, validated."""
+    if draws < 1 or seed < 0:
+        raise InputError(
+            f"The bootstrap has {draws} draws and the seed {seed}; expected 1 draw or more, and a seed of 0 or more."
         )
+    rules, issues = protocol_named(protocol), Issues(skip=skip_broken)
+    options = SplitOptions(data=str(data), split=split) if isinstance(data, str | Path) else data
+    whole = open_split(options, issues, rules.overlaps) if isinstance(options, SplitOptions) else options
+    reader = limited(whole, options.limit) if isinstance(options, SplitOptions) else whole
+    left_out = {ids.sentence for ids in whole.ids} - {ids.sentence for ids in reader.ids}
+    if skip_broken:
+        with ProgressBar("checking", len(reader), quiet=quiet) as bar:
+            reader = validate(reader, issues, bar.advance, look_at_images=look_at_images)
+    if not len(reader):
+        reason = f"all of them are broken: {issues.broken[0]}" if issues else "choose another split."
+        raise InputError(f"The split has no expressions to score; {reason}")
+    first = reader[0]
+    named = (options.split if isinstance(options, SplitOptions) else split) or first.split
+    file = result_file(out, first.dataset, named, rules.name)
+    _make(file.parent)
+    return Evaluation(
+        reader=reader,
+        rules=rules,
+        dataset=first.dataset,
+        split=named,
+        out=file,
+        draws=draws,
+        seed=seed,
+        issues=issues,
+        left_out=frozenset(left_out),
+    )
 
 
-def decided_by(segmenter: Segmenter, threshold: float | None) -> dict[str, Any] | None:
-    """How a system with a presence head decides whether there is an answer; None for any other."""
-    if not segmenter.has_presence:
-        return None
-    return {
-        "calibrated": segmenter.calibration is not None,
-        "threshold": PRESENCE_THRESHOLD if threshold is None else threshold,
-    }
+@contextmanager
+def _folder(out: str | Path | None, ranks: int = 1) -> Iterator[Path]:
+    """`out`, or a folder that is removed afterwards."""
+    if out is not None:
+        yield Path(out)
+        return
+    if ranks > 1:
+        raise InputError("Several processes share their records in files; give --out a folder.")
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
-def machine() -> dict[str, str]:
-    """Where a score was computed."""
-    found = {
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cpus": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-    return found | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made: {error.strerror}; give another --out.") from None
 
 
-def _batches(scored: Iterator[Scored]) -> Iterator[list[Scored]]:
-    batch: list[Scored] = []
-    for one in scored:
-        batch.append(one)
-        if len(batch) == FLUSH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _hash(weights: Path) -> str:
+    """SHA-256 of the weights' file, as `sha256sum` prints it."""
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

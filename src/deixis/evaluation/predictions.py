@@ -1,7 +1,7 @@
-"""Anybody's masks: a file of JSON lines against the targets of a split, streamed and never held.
+"""Predictions of any system: a file of JSON lines, streamed and compared with the targets of a split.
 
 A line is `{"id": sentence id, "rle": {...}, "score": 0.9}`, or has `image`, `object`, `sentence` instead of `id`;
-`score` may be left out. A system with several answers an expression writes one line for each, one after the other.
+`score` is optional. A system with several masks for an expression writes one line for each, one after the other.
 """
 
 import json
@@ -36,38 +36,40 @@ class Predictions:
     def __init__(
         self, path: Path, reader: Reader, *, allow_unknown: bool = False, left_out: Collection[str] = ()
     ) -> None:
-        """Masks for sentences that the reader lacks raise, or with `allow_unknown` are counted as `num_unknown`.
+        """Masks for sentences that the reader lacks raise, or with `allow_unknown` are counted in `num_unknown`.
 
-        Those for sentences that were `left_out` of the reader are passed over.
+        Masks for sentences that were `left_out` of the reader are ignored.
         """
         self.path, self.reader, self.allow_unknown, self.left_out = path, reader, allow_unknown, left_out
         self.num_unknown = 0
         self.positions = {ids.sentence: position for position, ids in enumerate(reader.ids)}
-        self.answered = bytearray(len(reader.ids))  # one byte an expression: 1 where the file has a mask
+        self.seen = bytearray(len(reader.ids))  # one byte an expression: 1 where the file has a mask
         if len(self.positions) != len(reader.ids):
-            raise InputError("Sentence ids of the data set are not unique; scores by id would be ambiguous.")
+            raise InputError(
+                "The sentence ids of the data set are not unique; make them unique, since masks are matched by id."
+            )
 
     def scored(self, rules: ScoringProtocol) -> Iterator[Scored]:
-        """Each answered expression in the file's order; `missing` is complete afterwards."""
+        """Each expression that has a mask, in the file's order; `missing` is complete afterwards."""
         for position, group in groupby(self._lines(), key=lambda one: one.position):
             answers = list(group)
-            if self.answered[position]:
-                raise self._error(answers[0].line, "its expression was answered further up; keep its lines together")
+            if self.seen[position]:
+                raise self._error(answers[0].line, "its expression has a mask further up; keep its lines together")
             if len(answers) > 1 and not rules.average_precision:
                 raise self._error(
-                    answers[1].line, f"a second mask for one expression, which protocol {rules.name!r} does not know"
+                    answers[1].line, f"a second mask for one expression, which protocol {rules.name!r} does not allow"
                 )
-            self.answered[position] = 1
+            self.seen[position] = 1
             yield self._score(position, answers, rules)
 
     @property
     def missing(self) -> list[str]:
-        """The sentences' ids without a mask in what was read so far."""
-        return [ids.sentence for ids, seen in zip(self.reader.ids, self.answered, strict=True) if not seen]
+        """The ids of the sentences without a mask in the lines read so far."""
+        return [ids.sentence for ids, seen in zip(self.reader.ids, self.seen, strict=True) if not seen]
 
     def scored_missing(self, rules: ScoringProtocol) -> Iterator[Scored]:
-        """The expressions without a mask, as empty ones."""
-        for position, seen in enumerate(self.answered):
+        """The expressions without a mask, scored as empty masks."""
+        for position, seen in enumerate(self.seen):
             if not seen:
                 yield score_expression(self.reader[position], [], rules)
 
@@ -92,19 +94,19 @@ class Predictions:
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise self._error(number, f"no JSON ({error})") from None
+            raise self._error(number, f"not JSON ({error})") from None
         if not isinstance(fields, dict):
-            raise self._error(number, "no JSON object; one {'id', 'rle', 'score'} a line is wanted")
+            raise self._error(number, "not a JSON object; expected {'id', 'rle', 'score'}")
         rle = fields.get("rle")
         if not isinstance(rle, dict) or not _is_size(rle.get("size")) or not isinstance(rle.get("counts"), str):
-            raise self._error(number, "no mask; 'rle': {'size': [height, width], 'counts': text} is wanted")
+            raise self._error(number, "no mask; expected 'rle': {'size': [height, width], 'counts': text}")
         try:
             masks.check_counts(rle["counts"], rle["size"][0] * rle["size"][1])
         except ValueError as error:
             raise self._error(number, str(error).rstrip(".")) from None
         score = fields.get("score", 1.0)
         if not _is_finite(score):
-            raise self._error(number, f"the score {repr(score)[:40]} is no finite number")
+            raise self._error(number, f"'score' is {repr(score)[:40]}; expected a finite number")
         position = self._position(number, fields)
         if position is None:
             return None
@@ -113,7 +115,7 @@ class Predictions:
     def _position(self, number: int, fields: dict[str, Any]) -> int | None:
         sentence = fields.get("id", fields.get("sentence"))
         if sentence is None:
-            raise self._error(number, "no 'id'; the id of a sentence (or image, object and sentence) is wanted")
+            raise self._error(number, "no 'id'; expected the id of a sentence (or image, object and sentence)")
         position = self.positions.get(str(sentence))
         if position is None and (self.allow_unknown or str(sentence) in self.left_out):
             self.num_unknown += str(sentence) not in self.left_out

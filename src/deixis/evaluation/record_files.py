@@ -1,7 +1,7 @@
-"""Per-expression records as JSON lines, appended and flushed to disk as they come: an interruption costs nothing.
+"""Records of single expressions as JSON lines, on disk after every batch, so that an evaluation can be resumed.
 
-The first line says what was scored and how; what resumes must say the same. Several processes write one shard each,
-and the shards are merged in the order of the split.
+The first line is the header: what was scored and how; an evaluation resumes only with an equal header. Several
+processes write one shard each, and the shards are merged in the order of the split.
 """
 
 import json
@@ -16,18 +16,18 @@ from ..files import replaced
 from ..metrics.protocols import ScoringProtocol
 from ..metrics.scored import Scored, from_fields, to_line
 
-Header = dict[str, Any]  # protocol, dataset, split, ids_hash, model …: whatever must agree before records may mix
+Header = dict[str, Any]  # protocol, dataset, split, ids_hash, model …: what must agree before records are merged
 
 
 class RecordWriter:
-    """Appends records; a batch is on disk when `append` returns, and there is no file before the first."""
+    """Appends records: a batch is on disk when `append` returns, and the file is made with the first batch."""
 
     def __init__(self, path: Path, header: Header, rules: ScoringProtocol) -> None:
         self.path, self.header, self.rules = path, header, rules
         self._file: TextIO | None = None
 
     def __enter__(self) -> "RecordWriter":
-        self._goes_on = self.path.exists()
+        self._exists = self.path.exists()
         return self
 
     def append(self, batch: Sequence[Scored]) -> None:
@@ -44,9 +44,9 @@ class RecordWriter:
             self._file.close()
 
     def _opened(self) -> TextIO:
-        """Raises FileExistsError where another process began the file in the meantime."""
-        has_header = self._goes_on and mend(self.path)
-        file = self.path.open("a" if self._goes_on else "x", encoding="utf-8")
+        """Raises FileExistsError where another process has made the file in the meantime."""
+        has_header = self._exists and mend(self.path)
+        file = self.path.open("a" if self._exists else "x", encoding="utf-8")
         if not has_header:
             file.write(json.dumps({"header": self.header}) + "\n")
         return file
@@ -58,7 +58,7 @@ def read_header(path: Path) -> Header:
 
 
 def read_records(path: Path) -> Iterator[Scored]:
-    """The records of one file, one at a time; a torn last line is left out."""
+    """The records of one file, one at a time; an incomplete last line is ignored."""
     with path.open("rb") as file:
         _header(path, file.readline())
         for number, line in enumerate(file, start=2):
@@ -68,21 +68,21 @@ def read_records(path: Path) -> Iterator[Scored]:
 
 
 def check_header(path: Path, header: Header) -> None:
-    """Raises `DeixisError` naming what differs between the file's header and this one."""
+    """Raises `InputError` with what differs between the file's header and this one."""
     found = read_header(path)
-    wanted = json.loads(json.dumps(header))
-    for name in wanted:
-        if found.get(name) != wanted[name]:
+    expected = json.loads(json.dumps(header))
+    for name in expected:
+        if found.get(name) != expected[name]:
             raise InputError(
-                f"{path} holds records of another evaluation ({name}: {found.get(name)!r}, now {wanted[name]!r}); "
+                f"{path} holds records of another evaluation ({name}: {found.get(name)!r}, now {expected[name]!r}); "
                 "give another --out, or remove the file."
             )
 
 
 def merge_shards(shards: Sequence[Path], out: Path, header: Header, order: Sequence[str]) -> list[str]:
-    """Write the shards' records in the order of the sentences' ids; ids that no shard has stop that and are returned.
+    """Write the shards' records in the order of the sentences' ids; where ids are missing, return them instead.
 
-    Lines are copied, not held: memory grows with the number of ids only. A sentence in two shards counts once.
+    Lines are copied, so memory grows with the number of ids only. A sentence in two shards counts once.
     """
     places: dict[str, tuple[int, int]] = {}
     for number, shard in enumerate(shards):
@@ -111,7 +111,7 @@ def merge_shards(shards: Sequence[Path], out: Path, header: Header, order: Seque
 
 
 def mend(path: Path) -> bool:
-    """Cut a file after its last whole line, as a process that died while writing needs; whether anything is left."""
+    """Cut a file after its last complete line, where a process died while writing; returns whether a line is left."""
     with path.open("rb+") as file:
         end = file.seek(0, os.SEEK_END)
         while end:
@@ -130,11 +130,11 @@ def _header(path: Path, line: bytes) -> Header:
     try:
         return dict(json.loads(line)["header"])
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise InputError(f"{path} is no file of records of `deixis evaluate`: its first line is no header.") from None
+        raise InputError(f"{path} is not a file of records: its first line is not a header; evaluate again.") from None
 
 
 def _record(path: Path, number: int, line: bytes) -> Scored:
     try:
         return from_fields(json.loads(line))
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise InputError(f"{path}, line {number}: no record of a scored expression; score it again.") from None
+        raise InputError(f"{path}, line {number}: not the record of a scored expression; evaluate again.") from None

@@ -1,4 +1,4 @@
-"""The result file: what was scored, by which rules, and every total with its interval."""
+"""The result file: what was scored, under which protocol, and every total with its interval."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One score with all that is needed to believe it, or to compute it again."""
+    """The scores of one split with all that is needed to check them or to compute them again."""
 
     protocol: str
     dataset: str
@@ -63,9 +63,10 @@ class Result:
     wall_seconds: float
     machine: dict[str, str]
     records: str  # the per-expression records, a file name beside this one
-    computed: Mapping[str, Any] | None = None  # on which kind of device, in which dtype, compiled or not; not of files
-    presence: PresenceScores | None = None  # where some expressions mean nothing
-    broken: tuple[str, ...] = ()  # a sentence about each record of the data set that was left out
+    computed: Mapping[str, Any] | None = None  # device, dtype, compiled or not; None for masks from a file
+    mask_rule: str | None = None  # the kind of the checkpoint's rule; None for masks from a file
+    presence: PresenceScores | None = None  # where some expressions refer to nothing
+    broken: tuple[str, ...] = ()  # one sentence for each record of the data set that was left out
     format: int = field(default=FORMAT)
 
     def write(self, path: Path) -> None:
@@ -80,7 +81,7 @@ class Result:
             fields["measures"] = _estimates(fields["measures"])
             presence = fields.get("presence")
             fields["presence"] = None if presence is None else from_fields(presence)
-            fields["broken"] = tuple(fields.get("broken", ()))  # results of before there was such a list have none
+            fields["broken"] = tuple(fields.get("broken", ()))  # older results have no such list
             fields["breakdowns"] = {
                 axis: {
                     name: Group(**{**group, "measures": _estimates(group["measures"])}) for name, group in rows.items()
@@ -93,11 +94,11 @@ class Result:
         except OSError as error:
             raise InputError(f"The result {path} cannot be read: {error.strerror}.") from None
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise InputError(f"{path} is no result of `deixis evaluate`; give the JSON file it wrote.") from None
+            raise InputError(f"{path} is not a result of `deixis evaluate`; give the file that it wrote.") from None
 
 
 def hash_of_ids(ids: Iterable[Ids]) -> str:
-    """SHA-256 of the split's ids, sorted: equal for equal splits, whatever order a reader lists them in."""
+    """SHA-256 of the sorted ids: the same for the same split, in whatever order a reader lists them."""
     digest = hashlib.sha256()
     for line in sorted(f"{one.image}\t{one.object}\t{one.sentence}\n" for one in ids):
         digest.update(line.encode())
@@ -107,7 +108,7 @@ def hash_of_ids(ids: Iterable[Ids]) -> str:
 def measure(
     totals: Totals, *, draws: int = DRAWS, seed: int = 0
 ) -> tuple[dict[str, Estimate], dict[str, dict[str, Group]]]:
-    """Every total and every breakdown with intervals from the same draws of images."""
+    """Every total and every breakdown, with intervals from the same draws of images."""
     images = sorted(totals.overall.rows)
     groups = [
         (axis, name, totals.groups[axis][name]) for axis in totals.groups for name in in_order(totals.groups[axis])

@@ -1,4 +1,4 @@
-"""A Segmenter over a reader's split: batched, in several workers and processes, and never the same expression twice."""
+"""A Segmenter over a reader's split: in batches, workers and processes, and each expression once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,34 +13,39 @@ from ..batch import Batch, Output
 from ..data.batches import Tokenizer, collate, leave_interrupts_to_the_main_process, one_sentence
 from ..data.subsets import Subset
 from ..data.transforms import Preprocess
-from ..errors import DeixisError, InputError
+from ..errors import DeixisError, InputError, ModelError
 from ..metrics.protocols import ScoringProtocol
 from ..metrics.scored import Scored, label_of, score_expression
-from ..predict.presence import chances, check_threshold, decide, is_finite
-from ..predict.segmenter import Segmenter, resize_probability
+from ..predict.outputs import is_finite, mask_probabilities, presence_probabilities
+from ..predict.presence import check_threshold, decide
+from ..predict.segmenter import Segmenter
 from ..records import Ids, Reader, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How a split is gone through; none of it but the thresholds changes a score."""
+    """How a split is scored; of these fields only the thresholds change a score.
+
+    `threshold` replaces the threshold of the checkpoint's mask rule. `presence_threshold` is for systems with a
+    presence head, 0.5 by default.
+    """
 
     batch_size: int = 8
     workers: int = 0
-    threshold: float = 0.5
-    presence_threshold: float | None = None  # for systems with a presence head: 0.5
+    threshold: float | None = None
+    presence_threshold: float | None = None
     rank: int = 0
     ranks: int = 1
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.workers < 0:
             raise InputError(
-                f"Batches of {self.batch_size} in {self.workers} workers cannot be made; give a batch size of 1 or "
-                "more and 0 or more workers."
+                f"The batch size is {self.batch_size} and the number of workers {self.workers}; expected 1 or more and "
+                "0 or more."
             )
-        check_threshold("threshold", self.threshold)
-        if self.presence_threshold is not None:
-            check_threshold("presence threshold", self.presence_threshold)
+        for name, value in (("threshold", self.threshold), ("presence threshold", self.presence_threshold)):
+            if value is not None:
+                check_threshold(name, value)
         if not 0 <= self.rank < self.ranks:
             raise ValueError(f"There is no process {self.rank} among {self.ranks}.")
 
@@ -50,38 +55,38 @@ def limited(reader: Reader, limit: int | None) -> Reader:
     if limit is None or limit >= len(reader):
         return reader
     if limit < 1:
-        raise InputError(f"The limit is {limit}; at least one expression is wanted.")
+        raise InputError(f"The limit is {limit}; expected 1 or more expressions.")
     return Subset(reader, tuple(np.linspace(0, len(reader) - 1, limit).round().astype(int).tolist()))
 
 
 def score_system(
     segmenter: Segmenter, reader: Reader, rules: ScoringProtocol, scoring: Scoring, done: frozenset[str] = frozenset()
 ) -> Iterator[list[Scored]]:
-    """This process's share of the split, a batch at a time, without the sentences that are `done`."""
-    for samples, batch, output in _answered(segmenter, reader, scoring, done):
+    """This process's part of the split, one batch at a time, without the sentences in `done`."""
+    for samples, batch, output in _predicted(segmenter, reader, scoring, done):
         yield _score(segmenter, batch, samples, output, rules, scoring)
 
 
 def score_presence(
     segmenter: Segmenter, reader: Reader, scoring: Scoring, advance: Callable[[int], None] = lambda count: None
 ) -> tuple[Float[np.ndarray, " b"], Bool[np.ndarray, " b"]]:
-    """What the presence head says of each expression, before any calibration, and whether its target has pixels."""
-    said: list[float] = []
-    there: list[bool] = []
-    for samples, _, output in _answered(segmenter, reader, scoring):
-        raw = chances(output)
+    """For each expression the presence head's probability before any calibration, and whether its target has pixels."""
+    probabilities: list[float] = []
+    present: list[bool] = []
+    for samples, _, output in _predicted(segmenter, reader, scoring):
+        raw = presence_probabilities(output)
         if raw is None:
             raise InputError(
-                f"The model {segmenter.name!r} does not say whether the referent is there; its score is no chance "
-                "that could be calibrated, so give a model with a presence head."
+                f"The model {segmenter.name!r} has no presence head, and its score is not a probability that could be "
+                "calibrated; give a model with a presence head."
             )
-        said += raw.tolist()
-        there += [masks.area(label_of(sample)) > 0 for sample in samples]
+        probabilities += raw.tolist()
+        present += [masks.area(label_of(sample)) > 0 for sample in samples]
         advance(len(samples))
-    return np.array(said, dtype=np.float64), np.array(there, dtype=bool)
+    return np.array(probabilities, dtype=np.float64), np.array(present, dtype=bool)
 
 
-def _answered(
+def _predicted(
     segmenter: Segmenter, reader: Reader, scoring: Scoring, done: frozenset[str] = frozenset()
 ) -> Iterator[tuple[list[Sample], Batch, Output]]:
     plan = [
@@ -95,15 +100,19 @@ def _answered(
         num_workers=scoring.workers,
         worker_init_fn=leave_interrupts_to_the_main_process,
     )
+    for batch, samples in _read(loader):
+        yield samples, batch, _output(segmenter, batch, samples)
+
+
+def _read(loader: DataLoader[tuple[Batch, list[Sample]]]) -> Iterator[tuple[Batch, list[Sample]]]:
     try:
-        for batch, samples in loader:
-            yield samples, batch, _output(segmenter, batch, samples)
+        yield from loader
     except DeixisError as error:
         raise one_sentence(error) from error
 
 
 def shares(ids: Sequence[Ids], batch_size: int) -> list[list[int]]:
-    """Positions in batches, the sentences of one image together: what is said of a picture alone is computed once."""
+    """Positions in batches, with the sentences of one image together, so that it is read and encoded once."""
     by_image: dict[str, list[int]] = {}
     for position, one in enumerate(ids):
         by_image.setdefault(one.image, []).append(position)
@@ -119,7 +128,7 @@ def shares(ids: Sequence[Ids], batch_size: int) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class _Batches(Dataset[tuple[Batch, list[Sample]]]):
-    """Reading, resizing and spelling, which workers do."""
+    """Reading, resizing and tokenizing, which workers do."""
 
     reader: Reader
     plan: list[list[int]]
@@ -137,11 +146,11 @@ class _Batches(Dataset[tuple[Batch, list[Sample]]]):
 
 def _output(segmenter: Segmenter, batch: Batch, samples: list[Sample]) -> Output:
     placed = replace(batch, images=batch.images.to(segmenter.dtype)).to(segmenter.device)
-    output = segmenter.ask(placed)
+    output = segmenter.predict(placed)
     if not is_finite(output):
-        raise InputError(
-            f"The model {segmenter.name!r} answers sentence {samples[0].ids.sentence!r} or one beside it with numbers "
-            "that are not finite; its weights are broken or its dtype is too small."
+        raise ModelError(
+            f"The model {segmenter.name!r} computes numbers that are not finite in the batch of sentence "
+            f"{samples[0].ids.sentence!r}; its weights are broken or its dtype is too narrow."
         )
     return output
 
@@ -156,11 +165,13 @@ def _score(
     scoring: Scoring,
 ) -> list[Scored]:
     scored = []
-    present = segmenter.presences(output, scoring.presence_threshold)
-    answers = output.logits.float().sigmoid()
-    for sample, answer, size, presence in zip(samples, answers, batch.sizes, present, strict=True):
-        height, width = (rules.size, rules.size) if rules.size else size
-        # The map, not the mask, is brought to the compared size, and the threshold comes last.
-        mask, score = decide(resize_probability(answer, height, width), scoring.threshold, presence)
+    rule = segmenter.mask_rule(scoring.threshold)
+    presences = segmenter.presences(output, scoring.presence_threshold)
+    to = None if rules.size is None else (rules.size, rules.size)
+    for sample, probability, size, presence in zip(
+        samples, mask_probabilities(output), batch.sizes, presences, strict=True
+    ):
+        # The map, not the mask, is resized to the compared size, and the rule comes last.
+        mask, score = decide(segmenter.preprocess.restore(probability, size, to=to), rule, presence)
         scored.append(score_expression(sample, [(masks.encode(mask), score)], rules))  # type: ignore[list-item]
     return scored

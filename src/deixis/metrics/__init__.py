@@ -1,1 +1,1 @@
-"""The evaluator: measures as pure functions, accumulators that only add and merge, named protocols."""
+"""Measures only: pure functions, accumulators that add and merge, and the named protocols."""

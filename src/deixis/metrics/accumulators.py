@@ -1,4 +1,4 @@
-"""Sums over expressions that only add and merge; exact, so that neither order nor number of workers changes a digit."""
+"""Exact sums over expressions that add and merge, so that neither order nor the number of workers changes a digit."""
 
 from collections.abc import Iterable, Sequence
 
@@ -25,7 +25,7 @@ FIXED_COLUMNS = (
 
 
 class Tally:
-    """The sums of one group of expressions, one row an image: its size is the number of images, not of masks."""
+    """The sums of one group of expressions, one row for each image."""
 
     def __init__(self, rules: ScoringProtocol) -> None:
         self.rules = rules
@@ -45,12 +45,12 @@ class Tally:
         else:
             row[6] += 1
             row[7] += best.area == 0
-        if scored.target or not self.rules.knows_no_target:
+        if scored.target or not self.rules.has_no_target:
             for place, threshold in enumerate(self.rules.thresholds, start=len(FIXED_COLUMNS)):
                 row[place] += reaches(value, threshold, strict=self.rules.strict)
 
     def merge(self, other: "Tally") -> None:
-        """Take another worker's sums in; the same images may stand in both."""
+        """Add another worker's sums; both may have rows for the same image."""
         for image, counts in other.rows.items():
             row = self._row_of(image)
             for place, count in enumerate(counts):
@@ -71,7 +71,7 @@ class Tally:
         return values
 
     def table(self, images: Sequence[str]) -> Float[np.ndarray, "images columns"]:
-        """The rows in the order of `images` as floats, zeros for an image that is not here."""
+        """The rows in the order of `images` as floats; zeros for an image without a row."""
         table = np.zeros((len(images), len(self.columns)))
         for place, image in enumerate(images):
             if image in self.rows:
@@ -88,7 +88,7 @@ class Tally:
 
 
 class Totals:
-    """Everything a result needs: all expressions, the groups of each breakdown, detections for average precision."""
+    """The sums of a result: all expressions, the groups of each breakdown, detections for average precision."""
 
     def __init__(self, rules: ScoringProtocol) -> None:
         self.rules = rules

@@ -1,7 +1,7 @@
 """Average precision over ten IoU thresholds as COCO's evaluator computes it, for one target an expression.
 
-Written over the pixel counts that scoring left, with an image's weight in every sum: with all weights 1 it is COCO's
-number, with the counts of a bootstrap draw it is the number of that draw.
+It is computed from pixel counts, and every sum is weighted by image: with all weights 1 it is COCO's number, with the
+counts of a bootstrap draw it is the number of that draw.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ from .scored import Scored
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 AREAS = {"": (0.0, 1e10), " S": (0.0, 32.0**2), " M": (32.0**2, 96.0**2), " L": (96.0**2, 1e10)}
-RANKING_WORK = 50_000_000  # answers x draws that are ranked again for an interval
+RANKING_WORK = 50_000_000  # answers x draws, the ranking's work for an interval
 MOST_ANSWERS = 100  # COCO's largest number of detections an image
 NAMES = ("mAP[.5:.95]", "AP@0.5", "AP@0.75", "mAP[.5:.95] S", "mAP[.5:.95] M", "mAP[.5:.95] L")
 
 
 class Detections:
-    """The answers average precision ranks: kept whole, because a ranking has no sums."""
+    """The answers that average precision ranks; all are kept, since a ranking is not a sum."""
 
     def __init__(self, *, all_answers: bool) -> None:
         self.all_answers = all_answers
@@ -38,7 +38,7 @@ class Detections:
         self.scored.update(other.scored)
 
     def ranked(self, images: Sequence[str]) -> "Ranking":
-        """All answers, highest score first; equal scores stand in the order of their sentences' ids, as in COCO."""
+        """All answers by falling score; equal scores are in the order of their sentences' ids, as in COCO."""
         place = {image: position for position, image in enumerate(images)}
         target_area, target_image, owner, rows = [], [], [], []
         for number, sentence in enumerate(sorted(self.scored)):
@@ -70,11 +70,11 @@ class Ranking:
     target_image: Int[np.ndarray, " expressions"]
 
     def average_precisions(self, weights: Float[np.ndarray, "draws images"]) -> Float[np.ndarray, "draws 6"]:
-        """COCO's first six numbers for each draw of images; nan where no target is of the wanted size."""
+        """COCO's first six numbers for each draw of images; NaN where no target has that size."""
         answer_weights = weights[:, self.target_image[self.owner]]
         curves = {name: [] for name in AREAS}  # type: dict[str, list[np.ndarray]]
-        for name, hit, missed, wanted in self._curves():
-            positives = weights[:, self.target_image[wanted]].sum(axis=1)
+        for name, hit, missed, counting in self._curves():
+            positives = weights[:, self.target_image[counting]].sum(axis=1)
             counted = hit | missed
             curves[name].append(_interpolated(answer_weights[:, counted], hit[counted], positives))
         every = np.stack(curves[""], axis=1)  # draws thresholds recalls
@@ -82,7 +82,7 @@ class Ranking:
         return np.stack([every.mean(axis=(1, 2)), every[:, 0].mean(axis=1), every[:, 5].mean(axis=1), *sizes], axis=1)
 
     def affordable_draws(self, draws: int) -> int:
-        """A ranking is walked anew for every draw: with very many answers fewer draws must do."""
+        """At most `draws`, and fewer for very many answers, since every draw goes through the whole ranking."""
         return min(draws, max(100, RANKING_WORK // len(self.owner)))
 
     def resampled(self, num_images: int, *, draws: int, seed: int) -> Float[np.ndarray, "draws 6"]:
@@ -97,16 +97,16 @@ class Ranking:
         )
 
     def _curves(self) -> Iterator[tuple[str, Bool[np.ndarray, "_"], Bool[np.ndarray, "_"], Bool[np.ndarray, "_"]]]:
-        """For each size and threshold: hits, misses (the rest is ignored), and the targets that count."""
+        """For each size and threshold: hits, misses (the rest is ignored), and the targets that are counted."""
         for name, (least, most) in AREAS.items():
-            wanted = (self.target_area >= least) & (self.target_area <= most)
+            counting = (self.target_area >= least) & (self.target_area <= most)
             outside = (self.area < least) | (self.area > most)
             for threshold in IOU_THRESHOLDS:
                 matched = self._matched(min(threshold, 1 - 1e-10))
-                yield name, matched & wanted[self.owner], ~matched & ~outside, wanted
+                yield name, matched & counting[self.owner], ~matched & ~outside, counting
 
     def _matched(self, threshold: float) -> Bool[np.ndarray, " answers"]:
-        """Each target goes to the highest-scored of its answers that reach the threshold."""
+        """Each target is matched with the highest-scored of its answers that reach the threshold."""
         (reached,) = np.nonzero(self.overlap >= threshold)
         _, first = np.unique(self.owner[reached], return_index=True)
         matched = np.zeros(len(self.overlap), dtype=bool)
@@ -119,7 +119,7 @@ def _interpolated(
     hit: Bool[np.ndarray, " answers"],
     positives: Float[np.ndarray, " draws"],
 ) -> Float[np.ndarray, "draws recalls"]:
-    """Precision at 101 recalls, made monotone from the right: what stands at a recall is the best to its right."""
+    """Precision at 101 recalls; at each recall the largest precision at that recall or a higher one."""
     precision_at = np.full((len(weights), len(RECALLS)), np.nan)
     hits = np.cumsum(weights * hit, axis=1)
     precision = hits / (np.cumsum(weights, axis=1) + np.spacing(1))

@@ -1,7 +1,7 @@
-"""Bootstrap over images: expressions of one image stand or fall together, so whole images are drawn.
+"""Bootstrap over images: scores of expressions about one image are not independent, so whole images are drawn.
 
-Draws come from a seeded generator and depend on the number of images only: two results over the same images see the
-same draws, which is what makes their difference a paired one.
+Draws come from a seeded generator and depend on the number of images only. Two results over the same images therefore
+have the same draws, and their difference is a paired one.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ CHUNK_CELLS = 1 << 20  # weights held at once: draws x images
 
 
 def image_weights(num_images: int, *, draws: int = DRAWS, seed: int = 0) -> Iterator[Float[np.ndarray, "_ images"]]:
-    """How often each image stands in each draw, a few draws at a time."""
+    """How often each image is in each draw, a few draws at a time."""
     if num_images < 1 or draws < 1:
-        raise ValueError(f"A bootstrap wants at least one image and one draw, not {num_images} and {draws}.")
+        raise ValueError(f"There are {num_images} images and {draws} draws; a bootstrap needs at least one of each.")
     generator = np.random.default_rng(seed)
     chunk = max(1, CHUNK_CELLS // num_images)
     for start in range(0, draws, chunk):
@@ -38,7 +38,7 @@ def resampled_sums(
 def ratio(
     numerator: Float[np.ndarray, " draws"], denominator: Float[np.ndarray, " draws"]
 ) -> Float[np.ndarray, " draws"]:
-    """Their quotients; nan in the draws where nothing was counted."""
+    """Their quotients; NaN in the draws where nothing was counted."""
     return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
 
 
@@ -52,7 +52,7 @@ def interval(values: Float[np.ndarray, " draws"], *, level: float = LEVEL) -> tu
 
 
 def two_sided_p(differences: Float[np.ndarray, " draws"]) -> float | None:
-    """How often draws lie on the other side of no difference, doubled: at least 1/draws, at most 1."""
+    """Twice the fraction of draws with the rarer sign of the difference: at least 1/draws, at most 1."""
     differences = differences[~np.isnan(differences)]
     if not len(differences):
         return None

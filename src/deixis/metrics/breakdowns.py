@@ -1,4 +1,4 @@
-"""Which groups an expression belongs to, so that a score can say where it comes from."""
+"""The groups that an expression belongs to in each breakdown of a score."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 SMALL, MEDIUM = 32 * 32, 96 * 96  # COCO's bounds on a target's area in pixels of the original image
 LENGTHS = ((2, "1-2"), (3, "3"), (5, "4-5"), (10, "6-10"))  # words of an expression, upper bound and name
-KIN = ((1, "1"), (2, "2"), (4, "3-4"))  # objects of the target's category in the image
+SAME_CATEGORY_COUNTS = ((1, "1"), (2, "2"), (4, "3-4"))  # objects of the target's category in the image
 SAME_CATEGORY = ("same_category_count", "same_kind")  # traits that count an image's objects of the target's category
 
 LOCATION = re.compile(
@@ -22,7 +22,7 @@ GROUP_ORDER = ("none", "small", "medium", "large", "1", "1-2", "2", "3", "3-4", 
 
 
 def groups_of(expression: str, target_area: int, traits: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Axis -> group; the axis of same-category objects is there where the reader counted them."""
+    """Axis -> group. The axis of same-category objects exists where the reader counted them."""
     lowered = expression.lower()
     groups = {
         "target size": _size(target_area),
@@ -31,15 +31,15 @@ def groups_of(expression: str, target_area: int, traits: Mapping[str, Any] | Non
         "relation words": "with" if RELATION.search(lowered) else "without",
     }
     traits = traits or {}
-    kin = next((traits[name] for name in SAME_CATEGORY if name in traits), None)
-    if isinstance(kin, int) and kin > 0:
-        groups["same-category objects"] = _named(kin, KIN, "5+")
+    count = next((traits[name] for name in SAME_CATEGORY if name in traits), None)
+    if isinstance(count, int) and count > 0:
+        groups["same-category objects"] = _named(count, SAME_CATEGORY_COUNTS, "5+")
     groups.update((f"asks for {feature}", "with") for feature in traits.get("features", ()))
     return groups
 
 
 def in_order(groups: Mapping[str, Any]) -> list[str]:
-    """Group names from small to large, short to long; unknown ones after them by name."""
+    """Group names from small to large and from short to long; other names after them, sorted."""
     known = {name: position for position, name in enumerate(GROUP_ORDER)}
     return sorted(groups, key=lambda name: (known.get(name, len(known)), name))
 

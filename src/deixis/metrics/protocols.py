@@ -1,6 +1,6 @@
-"""The named protocols: what is compared at which size, what an empty mask is worth, which totals are printed.
+"""The named protocols: the size that masks are compared at, the IoU of empty masks, and the totals.
 
-A number without the name of its protocol is no number: the same masks score differently under each of these.
+The same masks have different scores under each of them, so a score is reported with its protocol's name.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ..errors import InputError, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A total that is one sum over another, both over expressions; named columns of `accumulators.Tally`."""
+    """A ratio of two sums over expressions, which are named columns of `accumulators.Tally`."""
 
     name: str
     numerator: str
@@ -20,11 +20,11 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringProtocol:
-    """The rules one score was computed by; `full` is every default."""
+    """The rules of one protocol; the defaults are those of `full`."""
 
     name: str
     summary: str
-    size: int | None = None  # both masks are brought to size x size by nearest neighbour; None: the image's own size
+    size: int | None = None  # both masks are resized to size x size by nearest neighbour; None: the image's own size
     both_empty: float = 1.0  # the IoU of an empty prediction with an empty target
     smoothing: float = 0.0  # added to I and U, in single precision
     thresholds: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -32,30 +32,30 @@ class ScoringProtocol:
     mean_name: str = "mIoU"
     overall_name: str = "oIoU"
     threshold_name: str = "P"
-    knows_no_target: bool = False  # N-acc and T-acc; thresholds then count targeted expressions only
+    has_no_target: bool = False  # N-acc and T-acc; thresholds then count targeted expressions only
     average_precision: bool = False
-    # RefCOCO's family, where parts of one object overlap: their union, or without those pixels, as the published code.
+    # Where polygons of one RefCOCO object overlap: their union, or without the shared pixels, as in the published code.
     overlaps: Literal["union", "published"] = "union"
-    all_answers: bool = False  # average precision over every query of the system rather than its best one
+    all_answers: bool = False  # average precision over all answers of the system, not only its best one
 
     def __post_init__(self) -> None:
         if not all(0 < threshold < 1 for threshold in self.thresholds):
-            raise ValueError(f"IoU thresholds lie between 0 and 1, not {self.thresholds}.")
+            raise ValueError(f"The IoU thresholds are {self.thresholds}; expected numbers between 0 and 1.")
         if self.size is not None and self.size < 1:
-            raise ValueError(f"Masks cannot be compared at {self.size}x{self.size} pixels.")
+            raise ValueError(f"The compared size is {self.size}; expected a positive number of pixels.")
         if self.all_answers and not self.average_precision:
-            raise ValueError("Only average precision can look at all answers of a system.")
+            raise ValueError("`all_answers` needs `average_precision`.")
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        """Every total that is a ratio of sums, in the order it is printed."""
-        counted = "targeted" if self.knows_no_target else "expressions"
+        """Every total that is a ratio of sums, in the order of printing."""
+        counted = "targeted" if self.has_no_target else "expressions"
         totals = [
             Measure(self.overall_name, "intersection", "union"),
             Measure(self.mean_name, "iou", "expressions"),
             *(Measure(f"{self.threshold_name}@{t}", column(t), counted) for t in self.thresholds),
         ]
-        if self.knows_no_target:
+        if self.has_no_target:
             totals += [Measure("N-acc", "untargeted_kept", "untargeted"), Measure("T-acc", "targeted_kept", "targeted")]
         return tuple(totals)
 
@@ -79,7 +79,7 @@ PROTOCOLS: dict[str, ScoringProtocol] = {
     ),
     "weak": ScoringProtocol(
         name="weak",
-        summary="the image's own size, a threshold declared before any mask was seen: SaG and its kin",
+        summary="the image's own size, a threshold chosen before any mask was seen: weak supervision, such as SaG",
         both_empty=0.0,
         thresholds=(0.3, 0.5, 0.7),
         overall_name="cIoU",
@@ -94,7 +94,7 @@ PROTOCOLS: dict[str, ScoringProtocol] = {
     ),
     "a2d-all": ScoringProtocol(
         name="a2d-all",
-        summary="as a2d-best, but mAP over all answers of a system, the habit that inflates it",
+        summary="as a2d-best, but mAP over all answers of a system, which gives higher numbers",
         smoothing=1e-6,
         strict=True,
         average_precision=True,
@@ -102,12 +102,12 @@ PROTOCOLS: dict[str, ScoringProtocol] = {
     ),
     "grefcoco": ScoringProtocol(
         name="grefcoco",
-        summary="the image's own size, with expressions that mean nothing in it: ReLA's evaluator",
+        summary="the image's own size, with expressions that refer to nothing in it: ReLA's evaluator",
         thresholds=(0.7, 0.8, 0.9),
         overall_name="cIoU",
         mean_name="gIoU",
         threshold_name="Pr",
-        knows_no_target=True,
+        has_no_target=True,
     ),
 }
 

@@ -1,11 +1,9 @@
-"""What one expression scored, kept as pixel counts: every total can be computed, and computed again, from it."""
+"""The score of one expression as pixel counts, from which every total is computed."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from .. import masks
 from ..errors import InputError
@@ -28,7 +26,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """One expression: the target's area, each answer of the system, and the groups it is broken down by."""
+    """One expression: the target's area, each answer of the system, and its groups in the breakdowns."""
 
     ids: Ids
     target: int
@@ -60,7 +58,7 @@ def score_expression(sample: Sample, answers: Sequence[tuple[RLE, float]], rules
 
 
 def label_of(sample: Sample) -> RLE:
-    """The target; raises `DeixisError` where the sample has none."""
+    """The target mask; raises `InputError` where the sample has none."""
     if sample.mask is None:
         raise InputError(
             f"Sentence {sample.ids.sentence!r} of {sample.dataset} {sample.split} has no mask to score against; "
@@ -72,15 +70,15 @@ def label_of(sample: Sample) -> RLE:
 def compare(
     mask: RLE, score: float, target: RLE, target_area: int, rules: ScoringProtocol, ids: Ids, size: list[int]
 ) -> Answer:
-    """`target` is as the protocol compares it, `size` is the sample's own."""
+    """One mask against `target`, which has the protocol's size; `size` is the sample's own."""
     try:
-        wanted = [size] if rules.size is None else [size, [rules.size, rules.size]]
-        if list(mask["size"]) not in wanted:  # any other is a claim of the file's, which could take all memory
-            raise ValueError(f"its size is {list(mask['size'])}; {' or '.join(map(str, wanted))} is wanted.")
+        allowed = [size] if rules.size is None else [size, [rules.size, rules.size]]
+        if list(mask["size"]) not in allowed:  # a file could claim a size that takes all memory
+            raise ValueError(f"its size is {list(mask['size'])}; expected {' or '.join(map(str, allowed))}.")
         mask = at_protocol_size(mask, rules)
         intersection, union = masks.intersection_and_union(mask, target)
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"The mask of sentence {ids.sentence!r} (image {ids.image!r}) is unusable: {error}") from None
+        raise InputError(f"The mask of sentence {ids.sentence!r} (image {ids.image!r}) is wrong: {error}") from None
     return Answer(score, union + intersection - target_area, intersection, union)
 
 
@@ -92,7 +90,7 @@ def at_protocol_size(mask: RLE, rules: ScoringProtocol) -> RLE:
 
 
 def to_line(scored: Scored, rules: ScoringProtocol) -> str:
-    """One line of JSON; the IoU stands there for the reader's eye, the counts for the next total."""
+    """One line of JSON: the counts that totals are computed from, and the IoU for people."""
     fields = {
         "image": scored.ids.image,
         "object": scored.ids.object,
@@ -106,16 +104,10 @@ def to_line(scored: Scored, rules: ScoringProtocol) -> str:
 
 
 def from_fields(fields: Mapping[str, Any]) -> Scored:
-    """What `to_line` wrote; raises `KeyError` or `TypeError` for anything else."""
+    """The record that `to_line` wrote; raises `KeyError` or `TypeError` for anything else."""
     return Scored(
         ids=Ids(fields["image"], fields["object"], fields["sentence"]),
         target=fields["target"],
         answers=tuple(Answer(*counts) for counts in fields["answers"]),
         groups=fields["groups"],
     )
-
-
-def pixel_counts(prediction: np.ndarray, target: np.ndarray) -> tuple[int, int]:
-    """Intersection and union of two boolean masks of one size."""
-    both = int(np.count_nonzero(prediction & target))
-    return both, int(np.count_nonzero(prediction)) + int(np.count_nonzero(target)) - both

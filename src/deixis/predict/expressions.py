@@ -51,10 +51,7 @@ def tokenize(
     for text, pieces in zip(texts, tokens, strict=True):
         if len(pieces) <= 2:  # [CLS] and [SEP] alone: control characters, for example
             raise InputError(f"The expression {_short(text)!r} has no word in it; describe an object in the image.")
-    if texts:
-        token_ids, token_mask = tokenizer.encode(texts, max_tokens, pad_to)
-    else:
-        token_ids, token_mask = np.zeros((0, max_tokens), np.int64), np.zeros((0, max_tokens), bool)
+    token_ids, token_mask = tokenizer.encode(texts, max_tokens, pad_to)
     return TokenizedExpressions(
         expressions=tuple(texts),
         tokens=tuple(tokens),
@@ -62,8 +59,8 @@ def tokenize(
             _notes(text, pieces, tokenizer.is_truncated(text, max_tokens), max_tokens, model)
             for text, pieces in zip(texts, tokens, strict=True)
         ),
-        token_ids=np.asarray(token_ids),
-        token_mask=np.asarray(token_mask),
+        token_ids=token_ids,
+        token_mask=token_mask,
     )
 
 

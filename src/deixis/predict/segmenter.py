@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -45,10 +46,12 @@ class Segmenter:
         dtype: torch.dtype = torch.float32,
         name: str = "model",
         compiled: bool = False,
+        weights: Path | None = None,
     ) -> None:
+        """`weights` is the file that the system's weights were read from."""
         self.system = system.to(device=device, dtype=dtype).eval()
         self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self.dtype, self.weights = torch.device(device), dtype, weights
         on_a_cpu = 1 if compiled else LARGEST_BATCH_OF_A_CPU
         self.largest_batch = on_a_cpu if self.device.type == "cpu" else LARGEST_BATCH
         tokens = preprocess.max_tokens
@@ -257,7 +260,9 @@ class EncodedImage:
             check_threshold("presence threshold", presence_threshold)
         read = self.segmenter._tokenized(expressions)
         chunks = range(0, len(read), self.segmenter.largest_batch)
-        return chain.from_iterable(self._predictions(read, start, rule, presence_threshold, explain) for start in chunks)
+        return chain.from_iterable(
+            self._predictions(read, start, rule, presence_threshold, explain) for start in chunks
+        )
 
     def batch(self, read: TokenizedExpressions, start: int = 0, stop: int | None = None) -> Batch:
         """Expressions `start` to `stop` as one Batch over this image."""

@@ -7,7 +7,6 @@
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
@@ -36,13 +35,13 @@ class BertConfig:
     def __post_init__(self) -> None:
         for name in ("layers", "width", "heads", "feed_forward", "vocabulary", "positions"):
             if (size := getattr(self, name)) < 1:
-                raise InputError(f"BERT's {name} is {size}; expected a positive number.")
+                raise InputError(f"BERT's {name!r} is {size}; expected a positive number.")
         if self.width % self.heads:
             raise InputError(
                 f"BERT's width {self.width} is not divisible by its {self.heads} heads; choose a divisor of the width."
             )
         if not 0 <= self.dropout < 1:
-            raise InputError(f"BERT's dropout is {self.dropout}; expected a probability in [0, 1).")
+            raise InputError(f"BERT's 'dropout' is {self.dropout}; expected a probability in [0, 1).")
 
 
 class Bert(nn.Module):

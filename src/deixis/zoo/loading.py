@@ -62,6 +62,7 @@ def load(
         precision,
         name=str(name_or_path),
         compiled=compiled,
+        weights=place / native.WEIGHTS if place.is_dir() else place,
     )
 
 

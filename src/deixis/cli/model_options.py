@@ -1,0 +1,43 @@
+"""The options of commands that run a model, and how they load it."""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from ..predict.segmenter import Segmenter
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """How a model is loaded and run."""
+
+    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """cpu, cuda, cuda:1 or mps; by default the fastest one available."""
+    dtype: Annotated[str, tyro.conf.arg(metavar="NAME")] = "float32"
+    """float32, bfloat16 or float16."""
+    compiled: bool = False
+    """Compile the model: the first prediction takes minutes, the others less time."""
+    download: bool = False
+    """Download the model where it is a published one that is not on this machine."""
+
+    system: Annotated[str | None, tyro.conf.arg(metavar="MODULE:CONFIG")] = None
+    """The config of the model's system, for a system of your own: my_package.my_file:MyConfig."""
+
+    def load(self, model: str, *, quiet: bool = False) -> "Segmenter":
+        from ..zoo.loading import load
+        from ..zoo.systems import system_named
+
+        segmenter = load(
+            model,
+            system=None if self.system is None else system_named(self.system),
+            device=self.device,
+            dtype=self.dtype,
+            download=self.download,
+            compiled=self.compiled,
+        )
+        if self.compiled and not quiet:  # minutes without a message would look like a fault
+            print("deixis: the model is compiled for the first prediction; a large one takes minutes", file=sys.stderr)
+        return segmenter

@@ -1,0 +1,71 @@
+"""The split that is evaluated: a data set's, or one of Toyland, our generated world."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from ..data.segmentation import Overlaps
+    from ..data.validation import Issues
+    from ..records import Reader
+
+SUBSETS = ("toyland", "toyland+", "toyland-g")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """Which expressions of which data are scored."""
+
+    data: str
+    """A data set's folder, or Toyland as toyland:val, toyland+:testA, toyland-g:testB."""
+    split: str | None = None
+    """The split; by default val, or the only one there is."""
+    dataset: str | None = None
+    """refcoco, refcoco+, refcocog …, where the folder holds several."""
+    split_by: str | None = None
+    """unc, umd or google."""
+    scenes: int = 500
+    """Scenes of Toyland."""
+    no_target: float | None = None
+    """Sentences a scene of Toyland that refer to nothing in it, on average."""
+    limit: int | None = None
+    """Score this many expressions, evenly spread over the split."""
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the data are Toyland's, rather than a folder of that name."""
+        return self.data.partition(":")[0] in SUBSETS and not Path(self.data).exists()
+
+
+def open_split(options: SplitOptions, issues: "Issues", overlaps: "Overlaps" = "union") -> "Reader":
+    """A reader of the whole split, without the limit."""
+    name, _, split = options.data.partition(":")
+    if options.is_generated:
+        _check_generated(options, split)
+        from ..toyland.telling import Extras
+        from ..toyland.world import Toyland
+
+        extras = Extras(no_target=options.no_target or 0.0)
+        return Toyland(split=split or options.split or "val", register=name, num_scenes=options.scenes, extras=extras)
+    if (split or name.startswith("toyland")) and "/" not in name and not Path(options.data).exists():
+        raise InputError(f"There is no data set {name!r}. {did_you_mean(name, SUBSETS)}")
+    if options.no_target:
+        raise InputError(
+            f"--no-target {options.no_target:g} generates sentences, which only Toyland can; omit it, or give "
+            "toyland:val as the data."
+        )
+
+    from ..data.readers.formats import open_data
+
+    return open_data(options.data, options.split, options.dataset, options.split_by, issues, overlaps)
+
+
+def _check_generated(options: SplitOptions, split: str) -> None:
+    """Raises `InputError` for options that Toyland does not have: they would name the score wrongly."""
+    for name, value in (("--dataset", options.dataset), ("--split-by", options.split_by)):
+        if value is not None:
+            raise InputError(f"{options.data} is generated and has no {name}; omit it.")
+    if split and options.split not in (None, split):
+        raise InputError(f"The data name the split {split!r}, but --split is {options.split!r}; give one of them.")
