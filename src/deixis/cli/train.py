@@ -101,8 +101,6 @@ def _summary(job: "Run | Chain", results: "list[Result]", out: Path) -> str:
         return f"stopped and saved at step {last.step}; --resume resumes it"
     if len(results) > 1 and best:
         spread = f" ± {stdev(best):.4f}" if len(best) > 1 else ""
-        return (
-            f"finished {len(best)} seeds, best {run.choose_best} {mean(best):.4f}{spread} (standard deviation)"
-        )
+        return f"finished {len(best)} seeds, best {run.choose_best} {mean(best):.4f}{spread} (standard deviation)"
     score = f", best {run.choose_best} {best[0]:.4f} in {out}" if best else ""
     return f"finished at step {last.step}{score}"

@@ -176,6 +176,7 @@ class _Publisher:
             config=to_dict(self.run.system),
             preprocess=self.run.preprocess,
             description=self.run.description,
+            mask_rule=self.run.mask_rule,
             scores={"training-loop": {"val": scores}} if scores else {},
             run=to_dict(self.run),
         )
