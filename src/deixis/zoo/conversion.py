@@ -21,7 +21,7 @@ UNKNOWN_DATA = " Its training data are not stated: they may contain images of an
 
 
 def convert(file: Path, out: Path, vocabulary: Path | None = None, *, download: bool = False) -> None:
-    """Write the published `.pth` as the checkpoint `out`; BERT's vocabulary is downloaded only if `download` allows it."""
+    """Write the published `.pth` as the checkpoint `out`; BERT's vocabulary is downloaded only with `download`."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give the name of a folder.")
     if (out / native.WEIGHTS).exists():
