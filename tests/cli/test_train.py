@@ -30,7 +30,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run | Chain, Path, b
 
     def execute(job: Run | Chain, out: Path, *, resume: bool = False, quiet: bool = False) -> Result:
         calls.append((job, out, resume))
-        return Result(step=3, finished=not quiet, scores=None, best=0.25 + 0.1 * len(calls))
+        return Result(step=3, finished=not quiet, scores=None, best=0.25 + 0.1 * len(calls), best_by="mIoU")
 
     monkeypatch.setattr(executing, "execute", execute)
     return calls

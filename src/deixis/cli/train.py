@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..runs.run import Chain, Run
     from ..training.loop import Result
 
 USAGE = """\
@@ -59,7 +58,7 @@ def main(arguments: list[str]) -> int:
     else:
         results = execute_seeds(job, out, seeds, resume=resume, quiet=quiet)
     if processes().is_main_process:
-        print(_summary(job, results, out), file=sys.stderr)
+        print(_summary(results, out), file=sys.stderr)
     return 0 if all(result.finished for result in results) else 3
 
 
@@ -91,16 +90,13 @@ def _count(given: str | None) -> int | None:
     return int(given)
 
 
-def _summary(job: "Run | Chain", results: "list[Result]", out: Path) -> str:
-    from ..runs.run import Chain
-
-    run = list(job.runs.values())[-1] if isinstance(job, Chain) else job
+def _summary(results: "list[Result]", out: Path) -> str:
     last = results[-1]
     best = [result.best for result in results if result.finished and result.best is not None]
     if not last.finished:
         return f"stopped and saved at step {last.step}; --resume resumes it"
     if len(results) > 1 and best:
         spread = f" ± {stdev(best):.4f}" if len(best) > 1 else ""
-        return f"finished {len(best)} seeds, best {run.choose_best} {mean(best):.4f}{spread} (standard deviation)"
-    score = f", best {run.choose_best} {best[0]:.4f} in {out}" if best else ""
+        return f"finished {len(best)} seeds, best {last.best_by} {mean(best):.4f}{spread} (standard deviation)"
+    score = f", best {last.best_by} {best[0]:.4f} in {out}" if best else ""
     return f"finished at step {last.step}{score}"

@@ -147,6 +147,7 @@ def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier) -> Re
             workers=run.workers,
         ),
         preprocess=run.preprocess,
+        mask_rule=run.mask_rule,
         precision=run.precision,
         seed=run.seed,
         compiled=run.compiled,
