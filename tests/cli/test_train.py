@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from deixis.objectives.supervised import SupervisedConfig
 from safetensors.torch import load_file
 
 from deixis.checkpoints.configs import to_dict
 from deixis.cli import main
 from deixis.models.lavt import LAVTConfig
 from deixis.objectives.mask_grounding import MaskGroundingConfig
-from deixis.objectives.supervised import SupervisedConfig
 from deixis.recipes.catalogue import RECIPES
 from deixis.runs import execute as executing
 from deixis.runs.run import Chain, Run
@@ -112,6 +112,20 @@ def test_an_objective_and_a_system_are_chosen_by_name(executed: list[tuple[Run |
     assert executed[2][0] == replace(RECIPES["vega_refcoco"](), system=LAVTConfig(decoder_width=32))  # type: ignore
 
 
+def test_a_mapping_is_given_as_pairs_which_replace_the_recipes_or_by_its_keys(
+    executed: list[tuple[Run | Chain, Path, bool]],
+) -> None:
+    optimiser = vega().runs["vega"].optimiser
+    given: dict[tuple[str, ...], dict[str, float]] = {
+        ("--optimiser.lr-multipliers", "mask.*", "0.5", "text.*", "0.1"): {"mask.*": 0.5, "text.*": 0.1},
+        ("--optimiser.lr-multipliers",): {},
+        ("--optimiser.lr-multipliers.text.*", "0.7"): {**optimiser.lr_multipliers, "text.*": 0.7},
+    }
+    for options, expected in given.items():
+        assert main(["train", "vega-toyland", *options]) == 0
+        assert executed[-1][0] == vega(optimiser=replace(optimiser, lr_multipliers=expected))
+
+
 def test_several_seeds_are_trained_into_folders_of_their_own(
     executed: list[tuple[Run | Chain, Path, bool]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,7 +201,7 @@ def test_a_job_is_resumed_by_a_recipe_of_its_own_kind_alone(
         (["vega-toyland", "--seed"], "--seed needs 1 value after it; see `--help`"),
         (
             ["vega-toyland", "--system.text.dropout", "2"],
-            "deixis: BERT's dropout is 2.0; expected a probability",
+            "deixis: BERT's 'dropout' is 2.0; expected a prob",
         ),
         (["vega-toyland", "--system.heads", "0"], "deixis: VEGA's widths 128 and (32, 64, 128) cannot be shared by 0"),
         (["vega-toyland", "--optimiser.lr", "-1"], "deixis: The learning rate"),
@@ -216,6 +230,7 @@ def test_two_processes_share_each_run_of_a_chain(tmp_path: Path) -> None:
         "data.sentences-per-image": 2,
         "data.validation-limit": 4,
         "preprocess.image-size": 64,
+        "optimiser.muon-lr": 0.002,
         "schedule.steps": 2,
         "schedule.batch-size": 4,
         "schedule.warm-up": 1,

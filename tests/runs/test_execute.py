@@ -178,7 +178,7 @@ def test_a_run_that_could_not_begin_leaves_its_folder_to_the_next(tmp_path: Path
     assert execute(RUN, tmp_path / "run", quiet=True).finished
     assert len((tmp_path / "run" / "vocab.txt").read_text().splitlines()) > 100
     (tmp_path / "run" / "run.json").unlink()
-    with pytest.raises(InputError, match=r"holds a run's last/state\.pt but no run\.json that describes the run"):
+    with pytest.raises(InputError, match=r"holds last/state\.pt but no run\.json that describes the run"):
         execute(RUN, tmp_path / "run", quiet=True)
 
 
@@ -231,7 +231,7 @@ def test_mask_grounding_publishes_the_system_alone_and_keeps_its_predictor_to_re
     assert published.card.run["objective"]["type"] == "MaskGroundingConfig"
     assert published.weights.keys() == RUN.system.build().state_dict().keys()
     state = State.load(tmp_path / "last/state.pt")
-    assert any(name.startswith("predictor.") for name in state.weights)
+    assert any(name.startswith("predictor.") for name in state.objective)
     with pytest.raises(InputError, match=r"another run \(objective\."):
         execute(RUN, tmp_path, resume=True, quiet=True)
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from deixis.errors import InputError
+from deixis.errors import InputError, ModelError
 from deixis.recipes.catalogue import RECIPES
 from deixis.runs.initialise import start
 from deixis.runs.run import StartFrom
@@ -101,9 +101,9 @@ def test_what_does_not_fit_is_named(origin: Path, tmp_path: Path) -> None:
     broken = {"vision.weight": torch.ones(3, 2), "vision.bias": torch.full((3,), float("nan"))}
     save_file(broken, tmp_path / "nan.safetensors")
     with pytest.raises(
-        InputError, match=r"nan\.safetensors has a weight 'fusion\.vision\.bias' with values that are not"
+        ModelError, match=r"nan\.safetensors has a weight 'fusion\.vision\.bias' with values that are not"
     ):
         start(system(), StartFrom(checkpoint=str(tmp_path / "nan.safetensors"), prefixes={"vision.": "fusion.vision."}))
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
-    with pytest.raises(InputError, match="no safetensors file"):
+    with pytest.raises(ModelError, match="is not a safetensors file"):
         start(system(), StartFrom(checkpoint=str(tmp_path / "broken.safetensors")))

@@ -60,7 +60,7 @@ def test_a_checkpoint_answers_as_the_system_that_was_saved(checkpoint: Path) -> 
     system.load_state_dict(weights())
     for name, tensor in segmenter.system.state_dict().items():
         assert torch.equal(tensor, system.state_dict()[name]), name
-    prediction = segmenter(PHOTO, "the red cup")
+    prediction = segmenter(PHOTO, "the red cup", explain=True)
     assert prediction.size == (40, 56)
     assert prediction.tokens == ("[CLS]", "the", "red", "cup", "[SEP]")
     assert prediction.evidence["similarity"].shape == (5, 2, 2)

@@ -19,7 +19,8 @@ Train a recipe into DIR (default: runs/RECIPE). Any field of its Run is an optio
 A recipe of several Runs is a chain: `--scene-parsing.schedule.steps 500` sets a field of the Run of that name,
 `--all.precision bf16` one of every Run, and an option without a name one of the last Run.
 
-  --system NAME     the config of another system: a built-in name, or your own as my_package.my_file:MyConfig
+  --system NAME     the config of another system: a built-in name, or your own as my_package.my_file:MyConfig,
+                    for which the recipe's patterns of weight names and its start_from are dropped
   --objective NAME  the same for the objective
   --seeds N         train N times into DIR/seed-0, DIR/seed-1 ..., and print the mean and spread of the best score
   --resume          resume what DIR holds; a chain at its first unfinished Run

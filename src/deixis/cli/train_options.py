@@ -2,17 +2,18 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, did_you_mean
 from ..records import Config
 from ..runs.execute import read_job
-from ..runs.run import Chain, Run
+from ..runs.run import Chain, Run, StartFrom
 from ..zoo.objectives import objective_named
-from ..zoo.systems import name_of, system_named
+from ..zoo.systems import SYSTEMS, name_of, system_named
 from .options import own_error, plain_text
 
 ALL = "all"  # before the dot: an option of every Run of a chain
@@ -87,10 +88,16 @@ def _replaced(job: Run | Chain, parts: dict[str, list[str]]) -> Run | Chain:
 
 
 def _with_configs(run: Run, options: list[str]) -> Run:
-    """The run with another system or objective where an option names one; that option is removed."""
+    """The run with another system or objective where an option names one; that option is removed.
+
+    What the recipe says of weights by their names does not hold for a system that is not built in, and is dropped.
+    """
     while (name := take_value(options, "--system")) is not None:
         if (kind := system_named(name)) is not type(run.system):
             run = replace(run, system=_default(kind, name))
+            if kind not in SYSTEMS.values():
+                unnamed = replace(run.optimiser, no_decay=(), frozen=(), lr_multipliers={})
+                run = replace(run, optimiser=unnamed, start_from=StartFrom())
     while (name := take_value(options, "--objective")) is not None:
         if (kind := objective_named(name)) is not type(run.objective):
             run = replace(run, objective=_default(kind, name))
@@ -108,6 +115,8 @@ def _configured(run: Run, options: list[str], program: str, chain: Chain | None 
     import tyro
 
     run = _with_configs(run, options)
+    for option in options:
+        run = _emptied(run, option[2:].split("=")[0].replace("-", "_").split("."))
     output, complaint = io.StringIO(), io.StringIO()
     try:
         with redirect_stdout(output), redirect_stderr(complaint):
@@ -124,6 +133,15 @@ def _configured(run: Run, options: list[str], program: str, chain: Chain | None 
             print(output.getvalue(), end="")
             return None
         raise own_error(stopped) or InputError(_sentence(options, complaint.getvalue(), run, chain, name)) from None
+
+
+def _emptied(config: Any, path: list[str]) -> Any:
+    """The config with an empty mapping at the path: tyro then reads all its pairs, and not only the known keys."""
+    name, *inner = path
+    value = getattr(config, name, None)
+    if inner and is_dataclass(value):
+        return replace(config, **{name: _emptied(value, inner)})
+    return replace(config, **{name: {}}) if not inner and isinstance(value, Mapping) else config
 
 
 def _kind(job: Run | Chain) -> str:
