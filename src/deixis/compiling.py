@@ -1,4 +1,4 @@
-"""Compiling a system once instead of twice, by a compiler whose gradients are right."""
+"""Compiling a system once instead of twice, with a compiler whose gradients are correct."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,9 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from .errors import InputError
+from .errors import ModelError
 
-LEAST = "2.11"  # of PyTorch; with 2.6 the test that compares gradients fails
-
+OLDEST = "2.11"  # of PyTorch; with 2.6 the test that compares gradients fails
 
 _constant: list[Callable[..., Any]] = []
 
@@ -25,23 +24,23 @@ def constant_when_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_compiler() -> None:
-    """Raises `DeixisError` where this PyTorch's compiler is older than those that are known to be right."""
-    if torch.__version__ < LEAST:  # which compares as versions do, not letter by letter
-        raise InputError(
-            f"PyTorch {torch.__version__} is here, but to compile a system {LEAST} or later is wanted: earlier "
-            "compilers gave wrong gradients or were not tried. Upgrade it, or go on without compiling."
+    """Raises `ModelError` where PyTorch is older than the compilers that were found to be correct."""
+    if torch.__version__ < OLDEST:  # compares as versions do, not letter by letter
+        raise ModelError(
+            f"PyTorch is {torch.__version__}; compiling a system needs {OLDEST} or later, because earlier compilers "
+            "gave wrong gradients or were not tested. Upgrade PyTorch, or run without compiling."
         )
 
 
 def compile_once(system: nn.Module, *, dynamic: bool | None = None) -> None:
     """In place, at the first call. Raises as `check_compiler` does.
 
-    Where it is not `dynamic`, sizes that changed once are not left open: every new shape is compiled for itself.
+    Unless `dynamic`, each new shape is compiled anew, also after sizes have changed.
     """
     check_compiler()
     for function in _constant:
         torch.compiler.assume_constant_result(function)
-    # einops notes the types that it meets. The compiler would take that for a change, and begin again.
+    # einops stores the types that it has seen. The compiler would treat that as a change, and compile again.
     for kind in (torch.empty(1), nn.Parameter(torch.empty(1))):
         rearrange(kind, "n -> n")
     system.compile(dynamic=dynamic)

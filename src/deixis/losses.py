@@ -1,4 +1,4 @@
-"""Pure loss functions: what more than one system is trained with, each against a boolean mask."""
+"""Pure loss functions that more than one system or objective uses."""
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,10 @@ def bce(logits: Float[Tensor, "b *size"], masks: Bool[Tensor, "b *size"]) -> Flo
 
 
 def dice(logits: Float[Tensor, "b *size"], masks: Bool[Tensor, "b *size"]) -> Float[Tensor, ""]:
-    """One minus the soft Dice score of each mask, smoothed by one pixel, so that an empty mask has a gradient too."""
-    chance, target = logits.float().sigmoid().flatten(1), masks.flatten(1).float()
-    overlap = (chance * target).sum(1)
-    return (1 - (2 * overlap + 1) / (chance.sum(1) + target.sum(1) + 1)).mean()
+    """One minus the soft Dice score of each mask, smoothed by one pixel, so that an empty mask has a gradient."""
+    probability, target = logits.float().sigmoid().flatten(1), masks.flatten(1).float()
+    overlap = (probability * target).sum(1)
+    return (1 - (2 * overlap + 1) / (probability.sum(1) + target.sum(1) + 1)).mean()
 
 
 def weighted_cross_entropy(
@@ -24,15 +24,15 @@ def weighted_cross_entropy(
     masks: Bool[Tensor, "b *size"],
     weights: tuple[float, float] = (0.9, 1.1),
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of (background, target), each pixel weighed by its class; LAVT's 0.9 and 1.1 by default."""
+    """Cross-entropy of (background, target), each pixel weighted by its class."""
     return F.cross_entropy(logits.float(), masks.long(), weight=logits.new_tensor(weights).float())
 
 
 def pixel_contrast(logits: Float[Tensor, "b y x"], masks: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
     """VEGA's Eq. 5 on `logits` = similarity / temperature: -log σ inside the target, -log(1 - σ) outside it.
 
-    The target comes down to the feature grid by areas: a cell that the target half covers counts half as inside,
-    half as outside. Any other resizing would lose the targets that are smaller than a cell.
+    The mask is resized to the feature grid by areas: a cell that the target half covers counts half as inside and half
+    as outside. Any other resizing would lose targets that are smaller than a cell.
     """
     inside = F.interpolate(masks[:, None].float(), size=logits.shape[-2:], mode="area")[:, 0]
     return F.binary_cross_entropy_with_logits(logits.float(), inside)
@@ -45,11 +45,11 @@ def cross_modal_alignment(
     temperatures: tuple[float, float] = (0.1, 0.3),
     most: int = 4096,
 ) -> Float[Tensor, ""]:
-    """MagNet's alignment loss, the mean over the images whose target is not empty at the pixels' resolution.
+    """MagNet's alignment loss, the mean over the images whose target is not empty at the resolution of the features.
 
     For each pixel inside the target, against all pixels outside: InfoNCE with the target's mean feature
-    (`temperatures[0]`), and of the sentence with the pixel (`temperatures[1]`). Features are made unit vectors, the
-    mean of the inside ones is taken as it is. More than `most` pixels of a side are drawn from at random.
+    (`temperatures[0]`), and of the sentence with the pixel (`temperatures[1]`). Features are normalised to unit length;
+    the mean of those inside is not. Where a side has more than `most` pixels, `most` of them are drawn.
     """
     inside = F.interpolate(masks[:, None].float(), size=pixels.shape[1:3], mode="nearest")[:, 0].bool()
     features = rearrange(F.normalize(pixels.float(), dim=-1), "b y x d -> b (y x) d")
@@ -58,15 +58,15 @@ def cross_modal_alignment(
     for cells, text, target in zip(features, texts, inside.flatten(1), strict=True):
         if target.any():
             within, without = _some(cells[target], most), _some(cells[~target], most)
-            # Features are divided by the temperature, not their many products.
-            alike, told = within / temperatures[0], text / temperatures[1]
-            among_pixels = info_nce(alike @ cells[target].mean(0), alike @ without.T)
-            losses.append(among_pixels + info_nce(within @ told, (without @ told)[None]))
+            # Features are divided by the temperature, which is cheaper than dividing all of their products.
+            pixel_query, text_query = within / temperatures[0], text / temperatures[1]
+            among_pixels = info_nce(pixel_query @ cells[target].mean(0), pixel_query @ without.T)
+            losses.append(among_pixels + info_nce(within @ text_query, (without @ text_query)[None]))
     return torch.stack(losses).mean() if losses else (pixels.sum() + sentence.sum()) * 0.0
 
 
 def info_nce(positive: Float[Tensor, " n"], negatives: Float[Tensor, "#n k"]) -> Float[Tensor, ""]:
-    """The mean surprise at each positive score among its negatives; without negatives there is none."""
+    """The mean negative log-likelihood of each positive score among its negatives; without negatives it is 0."""
     if not negatives.shape[-1]:
         return positive.sum() * 0.0
     return F.softplus(torch.logsumexp(negatives, dim=-1) - positive).mean()

@@ -1,49 +1,45 @@
-"""Mask grounding: guess the words that were taken out of a sentence, from what it points at (Chng et al., CVPR 2024).
+"""Mask grounding: predict words that were masked in an expression, from its referent (Chng et al., CVPR 2024).
 
-- words of the expression are replaced by [MASK] before the text encoder reads them; later would be too late, for
-  their neighbours would already know them
-- [MASK] is a word of the vocabulary, with an embedding that the text encoder learns and that published BERTs were
-  pre-trained with: any system takes it as it takes every word, and nothing is added to its weights
-- a predictor of BERT layers reads the words and pixels that the wrapped system made of the corrupted sentence, and a
-  token that says where the target lies, and guesses each missing word among the vocabulary: cross-entropy, the mean
-  over all missing words
-- one forward serves both: the system's own loss is of the corrupted sentence too, so it learns to point with a word
-  missing; every sentence of two words or more then lacks one, but for those that a `share` below 1 leaves as they are
-- training only: out of training it answers as the wrapped system does, whose weights and names stay as they were
-- where the paper is silent: pixels carry the sines of their places, or else a centre would point nowhere; words and
-  pixels are projected with a bias, and all tokens are normalised before the first layer; an expression whose target is
-  empty loses words as the others do, or [MASK] would tell a presence head who is there, but nobody guesses them; an
-  unknown word ([UNK]) is never taken out
+- words are replaced by [MASK] before the text encoder reads them; later, their neighbours would already contain them
+- [MASK] is a token of the vocabulary that published BERTs were pre-trained with, so the system needs no new weights
+- a predictor of BERT layers reads the system's features of the corrupted expression and of the pixels, and one token
+  that encodes the mask of the referent; the loss is the mean cross-entropy over all masked words
+- one forward serves both: the system's own loss is computed from the corrupted expression, so it learns to segment with
+  a word missing; each expression of two words or more lacks one, except those that a `fraction` below 1 spares
+- where the paper is silent: pixels get sines of their positions, without which the token's centre has no meaning; words
+  and pixels are projected with a bias, and all tokens are normalised before the first layer; words of an expression
+  with an empty mask are replaced too, or [MASK] would reveal to a presence head that the referent is there, but they
+  are not predicted; an unknown word ([UNK]) is never replaced
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import BertConfig as PublishedConfig
-from transformers.models.bert.modeling_bert import BertLayer
 
-from ..batch import Batch, Output
+from ..batch import Batch
 from ..errors import InputError, did_you_mean
 from ..layers.attention import additive
 from ..layers.mask_encoders import MaskDescription, mask_encoder
 from ..layers.pixel_decoder import sines
+from ..records import Config
+from ..text.bert import BertLayer
 
 MASK = "[MASK]"
-NEVER = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", MASK)  # these stand for no word that could be guessed
+NOT_PREDICTED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", MASK)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroundingConfig:
-    """The defaults are the published ones, beside a BERT-base; `encoder` is what the predictor knows of the target."""
+class MaskGroundingConfig(Config):
+    """The defaults are the published ones, for a BERT-base; `encoder` is how the predictor's token encodes the mask."""
 
-    probability: float = 0.15  # of each word; at least one of two or more is taken out
-    share: float = 1.0  # of the expressions lose words at all
+    probability: float = 0.15  # of each word; of two words or more, at least one is replaced
+    fraction: float = 1.0  # of the expressions in which words are replaced
     encoder: MaskDescription = "centre"
     layers: int = 8
     width: int = 768
@@ -55,101 +51,98 @@ class GroundingConfig:
     def __post_init__(self) -> None:
         if self.encoder not in (known := get_args(MaskDescription)):
             raise InputError(f"Mask grounding has no encoder {self.encoder!r}. {did_you_mean(self.encoder, known)}")
-        if not (0 <= self.probability <= 1 and 0 < self.share <= 1 and 0 <= self.dropout < 1 and self.weight >= 0):
+        if not (0 <= self.probability <= 1 and 0 < self.fraction <= 1 and 0 <= self.dropout < 1 and self.weight >= 0):
             raise InputError(
-                "Mask grounding wants a probability and a share from 0 to 1, the share above 0, a dropout below 1 and "
-                f"a weight of 0 or more, not {self.probability}, {self.share}, {self.dropout} and {self.weight}."
+                f"Mask grounding's probability is {self.probability}, its fraction {self.fraction}, its dropout "
+                f"{self.dropout} and its weight {self.weight}; expected a probability and a fraction from 0 to 1, the "
+                "fraction above 0, a dropout below 1 and a weight of 0 or more."
             )
         if min(self.layers, self.width, self.heads, self.feed_forward) < 1 or self.width % self.heads or self.width % 4:
             raise InputError(
-                f"The predictor of {self.layers} layers, width {self.width}, {self.heads} heads and feed-forward "
-                f"{self.feed_forward} cannot be built; give positive numbers, and a multiple of 4 and of the heads."
+                f"The predictor has {self.layers} layers of width {self.width}, {self.heads} heads and a feed-forward "
+                f"width of {self.feed_forward}; expected positive numbers, and a width that 4 and the heads divide."
             )
+
+    def build(self, system: nn.Module, vocabulary: tuple[str, ...]) -> "MaskGrounding":
+        return MaskGrounding(system, self, vocabulary)
 
 
 class MaskGrounding(nn.Module):
-    """A system with one more loss term, `grounding`; it must show `words` and `pixels` while gradients are on."""
+    """The system's own terms on corrupted expressions, and `grounding`. Needs the features `query` and `visual`."""
 
-    def __init__(
-        self, system: nn.Module, config: GroundingConfig, vocabulary: Sequence[str], word_width: int, pixel_width: int
-    ) -> None:
+    needs_whole_batch = False
+    takes_unlabelled = False
+
+    def __init__(self, system: nn.Module, config: MaskGroundingConfig, vocabulary: Sequence[str]) -> None:
         super().__init__()
         if MASK not in vocabulary:
             raise InputError(
                 f"Mask grounding replaces words by {MASK}, which this vocabulary of {len(vocabulary)} lacks; add it."
             )
-        self.config = config
-        self.system = system
-        self.predictor = WordPredictor(config, word_width, pixel_width, len(vocabulary))
-        self.mask_word = list(vocabulary).index(MASK)
-        guessable = torch.tensor([word not in NEVER for word in vocabulary])
-        self.register_buffer("guessable", guessable, persistent=False)
-        self.guessable: Tensor
-
-    def forward(self, batch: Batch) -> Output:
-        if not (self.training and torch.is_grad_enabled()):
-            return self.system(batch)
-        if batch.masks is None:
-            raise InputError("Mask grounding learns from masks and this batch has none; give labelled samples.")
-        replaced = self.draw(batch)
-        output = self.system(self._without(batch, replaced))
-        if not {"words", "pixels"} <= output.evidence.keys():
+        self.system: Any = system
+        widths, loss_features = cast(Any, system).feature_widths, cast(Any, system).loss_features
+        if not {"query", "visual"} <= widths.keys():
             raise InputError(
-                f"Mask grounding reads a system's words and pixels, and {type(self.system).__name__} shows "
-                f"{', '.join(output.evidence) or 'nothing'}; let its evidence hold both while gradients are on."
+                f"Mask grounding needs the features query and visual, but {type(system).__name__} has "
+                f"{', '.join(widths) or 'none'}; choose LAVT, MagNet or VEGA, or train without mask grounding."
             )
-        words, pixels = output.evidence["words"], output.evidence["pixels"]
-        asked = replaced & batch.masks.flatten(1).any(dim=1, keepdim=True)  # nothing tells what is not there
-        guesses = self.predictor(words, batch.token_mask, pixels, batch.masks, asked)
-        return replace(output, evidence=output.evidence | {"replaced": replaced, "asked": asked, "guesses": guesses})
+        self.config = config
+        self.requires = tuple(dict.fromkeys(("query", "visual", *loss_features)))
+        self.predictor = WordPredictor(config, widths["query"], widths["visual"], len(vocabulary))
+        self.mask_id = list(vocabulary).index(MASK)
+        replaceable = torch.tensor([token not in NOT_PREDICTED for token in vocabulary])
+        self.register_buffer("replaceable", replaceable, persistent=False)
+        self.replaceable: Tensor
 
-    def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """The wrapped system's terms and `grounding`; without it where nothing was replaced because nobody trained."""
-        system = cast(Any, self.system)
-        if "guesses" not in output.evidence:
-            return system.loss(batch, output)
-        asked, guesses = output.evidence["asked"], output.evidence["guesses"]
-        terms = system.loss(self._without(batch, output.evidence["replaced"]), output)  # as the system read it
-        right = batch.token_ids[asked]
-        surprise = F.cross_entropy(guesses.float(), right) if len(right) else guesses.sum() * 0.0
-        return {**terms, "grounding": self.config.weight * surprise}
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        return self.terms(batch, step)
+
+    def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        if batch.masks is None:
+            raise InputError("Mask grounding needs masks, but this batch has none; use labelled samples.")
+        replaced = self.draw(batch)
+        corrupted = replace(batch, token_ids=batch.token_ids.masked_fill(replaced, self.mask_id))
+        output = self.system(corrupted, features=self.requires)
+        predicted = replaced & batch.masks.flatten(1).any(dim=1, keepdim=True)  # an empty mask tells no word
+        query, visual = output.features["query"], output.features["visual"]
+        logits = self.predictor(query, batch.token_mask, visual, batch.masks, predicted)
+        with torch.autocast(batch.images.device.type, enabled=False):
+            terms = self.system.loss(corrupted, output.float())
+            return {**terms, "grounding": self.config.weight * mean_nll(logits.float(), batch.token_ids[predicted])}
+
+    def after_step(self, step: int) -> None:
+        """Nothing follows a step."""
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Nothing precedes the first step."""
 
     @torch.no_grad()
     def draw(self, batch: Batch) -> Bool[Tensor, "b l"]:
-        """The words to take out; torch's global generator draws them. A sentence of one word may keep it."""
+        """The words to replace, drawn from torch's global generator. The word of a one-word expression may stay."""
         device = batch.token_ids.device
-        chosen = torch.rand(len(batch), device=device) < self.config.share
-        free = batch.token_mask & self.guessable[batch.token_ids] & chosen[:, None]
-        luck = torch.rand(batch.token_ids.shape, device=device).masked_fill(~free, 2.0)
-        least = luck == luck.min(dim=1, keepdim=True).values
-        several = free.sum(dim=1, keepdim=True) > 1
-        return free & ((luck < self.config.probability) | (least & several))
-
-    def _without(self, batch: Batch, replaced: Bool[Tensor, "b l"]) -> Batch:
-        return replace(batch, token_ids=batch.token_ids.masked_fill(replaced, self.mask_word))
+        chosen = torch.rand(len(batch), device=device) < self.config.fraction
+        free = batch.token_mask & self.replaceable[batch.token_ids] & chosen[:, None]
+        keys = torch.rand(batch.token_ids.shape, device=device).masked_fill(~free, 2.0)
+        smallest = keys == keys.min(dim=1, keepdim=True).values
+        has_several = free.sum(dim=1, keepdim=True) > 1
+        return free & ((keys < self.config.probability) | (smallest & has_several))
 
 
 class WordPredictor(nn.Module):
-    """BERT layers over words, pixels and the target's token; the identity of the words that were replaced."""
+    """BERT layers over words, pixels and a token of the mask; the logits of the words that were replaced."""
 
-    def __init__(self, config: GroundingConfig, word_width: int, pixel_width: int, vocabulary: int) -> None:
+    def __init__(self, config: MaskGroundingConfig, word_width: int, pixel_width: int, vocabulary: int) -> None:
         super().__init__()
         width = config.width
         self.words = nn.Linear(word_width, width)
         self.pixels = nn.Linear(pixel_width, width)
         self.target = mask_encoder(config.encoder, width)
         self.norm = nn.LayerNorm(width)
-        published = PublishedConfig(
-            hidden_size=width,
-            num_attention_heads=config.heads,
-            intermediate_size=config.feed_forward,
-            hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.dropout,
+        self.layers = nn.ModuleList(
+            BertLayer(width, config.heads, config.feed_forward, config.dropout) for _ in range(config.layers)
         )
-        published._attn_implementation = "sdpa"
-        self.layers = nn.ModuleList(BertLayer(published) for _ in range(config.layers))
         self.identity = nn.Linear(width, vocabulary)
-        # Smaller weights hide which pixels the target's token means: guesses then stay at the words' frequencies.
+        # With smaller weights the pixels of the referent hardly differ, and predictions stay at the words' frequencies.
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -157,19 +150,24 @@ class WordPredictor(nn.Module):
 
     def forward(
         self,
-        words: Float[Tensor, "b l d"],
+        query: Float[Tensor, "b l d"],
         token_mask: Bool[Tensor, "b l"],
-        pixels: Float[Tensor, "b y x e"],
+        visual: Float[Tensor, "b e y x"],
         masks: Bool[Tensor, "b h w"],
-        replaced: Bool[Tensor, "b l"],
+        predicted: Bool[Tensor, "b l"],
     ) -> Float[Tensor, "k vocabulary"]:
-        """One row for each replaced word, in the order of `words[replaced]`."""
-        height, width = pixels.shape[1:3]
-        cells = rearrange(self.pixels(pixels), "b y x d -> b (y x) d")
+        """One row for each token of `predicted`, in the order of `query[predicted]`."""
+        height, width = visual.shape[2:]
+        cells = self.pixels(rearrange(visual, "b e y x -> b (y x) e"))
         cells = cells + sines(height, width, cells.shape[-1], str(cells.device)).to(cells.dtype)
-        features = self.norm(torch.cat([self.words(words), cells, self.target(masks)[:, None]], dim=1))
+        features = self.norm(torch.cat([self.words(query), cells, self.target(masks)[:, None]], dim=1))
         visible = F.pad(token_mask, (0, features.shape[1] - token_mask.shape[1]), value=True)
         bias = additive(visible, features.dtype)[:, None, None]
         for layer in self.layers:
             features = layer(features, bias)
-        return self.identity(features[:, : words.shape[1]][replaced])
+        return self.identity(features[:, : query.shape[1]][predicted])
+
+
+def mean_nll(logits: Float[Tensor, "k vocabulary"], token_ids: Int64[Tensor, " k"]) -> Float[Tensor, ""]:
+    """The mean negative log-likelihood of the replaced words; 0, with a gradient of 0, where none was replaced."""
+    return F.cross_entropy(logits, token_ids) if len(token_ids) else logits.sum() * 0.0

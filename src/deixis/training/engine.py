@@ -1,20 +1,22 @@
-"""One optimiser step of a system, on one process or many, and the state that it leaves."""
+"""One optimiser step of an objective, on one process or many, and the state that it leaves."""
 
 import threading
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, Literal, cast
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from ..batch import Batch
+from ..batch import Batch, Pair
 from ..compiling import compile_once
-from ..errors import InputError
-from .optim import Average, Optimiser, build, set_rate
+from ..data.collate import LABELLED
+from ..errors import InputError, ModelError
+from ..layers.moving_average import MovingAverage, warmed_decay
+from .optim import INSIDE, Optimiser, build, set_rate
 from .processes import processes
 from .state import State, seed_step
 
@@ -22,118 +24,153 @@ Precision = Literal["fp32", "bf16", "fp16"]
 AGREE_EVERY = 8  # steps of a GPU
 
 
-class Objective(nn.Module):
-    """Forward and loss as one call, so that data-parallel wrappers see every use of every parameter."""
-
-    def __init__(self, system: nn.Module) -> None:
-        super().__init__()
-        self.system = system
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        output = self.system(batch)
-        evidence = {
-            name: value.float() if value.is_floating_point() else value for name, value in output.evidence.items()
-        }
-        with torch.autocast(batch.images.device.type, enabled=False):  # losses are summed in full precision
-            full = replace(output, logits=output.logits.float(), evidence=evidence)
-            return self.system.loss(batch, full)  # type: ignore[operator]
-
-
 class Engine:
-    """One optimiser step, and the state that it leaves."""
+    """The objective, its optimiser, and the moving average of its system."""
 
     def __init__(
-        self, system: nn.Module, optimiser: Optimiser, precision: Precision, seed: int, compiled: bool, parts: int
+        self, objective: nn.Module, optimiser: Optimiser, precision: Precision, seed: int, compiled: bool, parts: int
     ) -> None:
-        AcceleratorState._reset_state()  # a second run in one process may want another precision
+        AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
         try:
-            unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a loss may leave some out
             self.accelerator = Accelerator(
-                cpu=processes().device.type == "cpu",
-                mixed_precision="no" if precision == "fp32" else precision,
-                kwargs_handlers=[unused],
+                cpu=processes().device.type == "cpu", mixed_precision="no" if precision == "fp32" else precision
             )
         except ValueError as error:
-            raise InputError(f"This machine cannot train in {precision} ({error}); choose fp32.") from error
-        system = meeting(system, self.accelerator.num_processes, self.accelerator.device)
-        self.system = system.to(self.accelerator.device).train()
+            raise ModelError(f"This machine cannot train in {precision} ({error}); choose fp32.") from error
+        device = self.accelerator.device
+        self.objective: Any = sync_batch_norms(objective, self.accelerator.num_processes, device).to(device).train()
         self.settings, self.seed, self.parts = optimiser, seed, parts
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self.plain_optimiser = build(self.system, optimiser, dtype)
-        self.trained = [parameter for parameter in self.system.parameters() if parameter.requires_grad]
-        self.average = None if optimiser.average is None else Average(self.system, optimiser.average)
+        self.plain_optimiser = build(self.objective, optimiser, dtype)
+        self.trained = {name: each for name, each in self.objective.named_parameters() if each.requires_grad}
+        system = cast(nn.Module, self.objective.system)
+        self.average = None if optimiser.average is None else MovingAverage(system)
         if compiled:
-            compile_once(self.system)
-        self.objective, self.optimiser = self.accelerator.prepare(Objective(self.system), self.plain_optimiser)
-        self.losses: list[tuple[int, dict[str, Tensor]]] = []
-        self.best: float | None = None
+            compile_once(system)
+        self.wrapped, self.optimiser = self.accelerator.prepare(self.objective, self.plain_optimiser)
 
-    def step(self, batches: list[Batch], step: int, factor: float) -> None:
+    @property
+    def published(self) -> nn.Module:
+        """The system with the weights that are scored and published."""
+        return self.objective.system if self.average is None else self.average.network
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last step, of the first group."""
+        return self.plain_optimiser.param_groups[0]["lr"]
+
+    def prepare(self, batches: Iterable[Batch | Pair]) -> None:
+        """What the objective computes once before the first step, from one epoch of whole batches."""
+        seed_step(self.seed, 0, rank=0)
+        self.objective.prepare(batch.to(self.accelerator.device) for batch in batches)
+        self.objective.train()
+
+    def step(self, batches: Sequence[Batch | Pair], step: int, factor: float) -> dict[str, Tensor]:
+        """Step 0, 1, …: the mean of each loss term over the accumulated parts, still on the device."""
         seed_step(self.seed, step, self.accelerator.process_index)
         set_rate(self.plain_optimiser, factor)
         terms: dict[str, Tensor] = {}
         for position, batch in enumerate(batches):
-            waiting = position + 1 < len(batches)  # only the last part's backward talks to the other processes
-            with self.accelerator.no_sync(self.objective) if waiting else nullcontext():
-                parts = self.objective(batch.to(self.accelerator.device))
+            _check_labels(batch, self.objective)
+            waiting = position + 1 < len(batches)  # only the last part's backward synchronises the processes
+            with self.accelerator.no_sync(self.wrapped) if waiting else nullcontext():
+                parts = self.wrapped(batch.to(self.accelerator.device), step)
                 self.accelerator.backward(torch.stack(list(parts.values())).sum() / self.parts)
             for name, term in parts.items():
                 terms[name] = terms.get(name, 0) + term.detach() / self.parts
+        self._check_gradients()
         if self.settings.clip is not None:
-            self.accelerator.clip_grad_norm_(self.trained, self.settings.clip)
+            self.accelerator.clip_grad_norm_(list(self.trained.values()), self.settings.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update(step + 1)
-        self.losses.append((step + 1, terms))
+        self.objective.after_step(step)
+        if self.average is not None and self.settings.average is not None:
+            self.average.update(self.objective.system, warmed_decay(self.settings.average, step + 1))
+        return terms
 
-    def resume(self, state: State) -> int:
-        self.system.load_state_dict(state.weights)
+    def resume(self, state: State) -> None:
+        _fit_buffers(self.objective, state.objective)
+        self.objective.load_state_dict(state.objective)
         self.plain_optimiser.load_state_dict(state.optimiser)
         if self.average is not None and state.average is not None:
-            self.average.load(state.average)
+            self.average.network.load_state_dict(state.average)
         if self.accelerator.scaler is not None and state.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
-        self.best = state.best
-        return state.step
 
-    def state(self, step: int) -> State:
+    def state(self, step: int, best: float | None, best_by: str) -> State:
         scaler = self.accelerator.scaler
         return State(
             step=step,
-            weights=self.system.state_dict(),
+            objective=self.objective.state_dict(),
             optimiser=self.plain_optimiser.state_dict(),
-            average=None if self.average is None else self.average.state(),
+            average=None if self.average is None else self.average.network.state_dict(),
             scaler=None if scaler is None else scaler.state_dict(),
-            best=self.best,
+            best=best,
+            best_by=best_by,
         )
 
     def share_buffers(self) -> None:
-        """Every process carries what the main one has counted in passing (batch norms): that is what is published."""
+        """Give each process the main one's buffers, such as the statistics of batch norms, which are published."""
         if self.accelerator.num_processes > 1:
-            for buffer in self.system.buffers():
-                broadcast(buffer)
+            for module in (self.objective, self.published):
+                for buffer in module.buffers():
+                    broadcast(buffer)
 
     def agree(self, stop: threading.Event, step: int) -> bool:
         """Whether to stop; many processes ask each other, so that all stop at the same step.
 
-        Who started them kills them half a minute after the signal. GPUs, which a question holds up, are asked every
-        few steps only.
+        Launchers kill processes half a minute after a signal. GPUs, which wait for the answer, are asked every few
+        steps only.
         """
         if self.accelerator.num_processes == 1:
             return stop.is_set()
         if self.accelerator.device.type != "cpu" and step % AGREE_EVERY:
             return False
-        wish = torch.tensor(float(stop.is_set()), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(wish, "sum").item())
+        is_set = torch.tensor(float(stop.is_set()), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(is_set, "sum").item())
 
-    def averaged(self) -> AbstractContextManager[None]:
-        """Inside it the system carries the weights that are scored and published."""
-        return nullcontext() if self.average is None else self.average.in_place()
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside it the objective's system is the one that is published."""
+        own = self.objective.system
+        self.objective.system = self.published
+        try:
+            yield
+        finally:
+            self.objective.system = own
+
+    def _check_gradients(self) -> None:
+        """Data-parallel training waits for the gradient of each parameter; one that has none would stay different."""
+        if self.accelerator.num_processes > 1:
+            missing = [name.removeprefix(INSIDE) for name, each in self.trained.items() if each.grad is None]
+            if missing:
+                raise InputError(
+                    f"The loss does not depend on {', '.join(missing[:3])}{' …' if missing[3:] else ''}; with several "
+                    "processes each trained parameter needs a gradient in each step. Freeze them with "
+                    "`optimiser.frozen`, or train in one process."
+                )
 
 
-def meeting(system: nn.Module, processes: int, device: torch.device) -> nn.Module:
-    """In place: batch norms over the whole batch of all processes, where PyTorch has them, which is on GPUs."""
-    if processes > 1 and device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(system)
-    return system
+def sync_batch_norms(module: nn.Module, num_processes: int, device: torch.device) -> nn.Module:
+    """In place: batch norms over the whole batch of all processes, which PyTorch has on GPUs only."""
+    if num_processes > 1 and device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    return module
+
+
+def _check_labels(batch: Batch | Pair, objective: Any) -> None:
+    for part in (batch.source, batch.target) if isinstance(batch, Pair) else (batch,):
+        if LABELLED in part.targets and not objective.takes_unlabelled:
+            ids = part.ids[int(part.targets[LABELLED].int().argmin())]
+            raise InputError(
+                f"A batch mixes samples with and without masks: {ids} has none, others have one. Remove the samples "
+                'without masks, set labels="none", or choose an objective that takes both.'
+            )
+
+
+def _fit_buffers(module: nn.Module, stored: Mapping[str, Tensor]) -> None:
+    """Give buffers that `prepare` filled the shapes that they were stored in."""
+    for name, buffer in list(module.named_buffers()):
+        if name in stored and stored[name].shape != buffer.shape:
+            parent, _, own = name.rpartition(".")
+            setattr(module.get_submodule(parent), own, torch.empty_like(stored[name], device=buffer.device))

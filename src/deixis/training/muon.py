@@ -1,7 +1,7 @@
-"""Muon for the matrices, AdamW for the rest: on a small budget a model learns from about half the steps.
+"""Muon (Jordan et al., 2024) for matrices, AdamW for all other parameters.
 
-- the momentum of a matrix is replaced by the nearest orthogonal one, so that every direction moves as far
-- PyTorch's own Muon (2.9) always works in bfloat16, which many processors only emulate; ours follows the run
+- the momentum of a matrix is replaced by the nearest orthogonal matrix, so that all directions move equally far
+- PyTorch's Muon (2.9) always works in bfloat16, which many CPUs only emulate; this one uses the run's precision
 """
 
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 MOMENTUM = 0.95
-# Keller Jordan's quintic: singular values from 0.01 to 1 come within 0.7 to 1.2 in five rounds.
+# Jordan's quintic polynomial: five rounds bring singular values from 0.01 to 1 into 0.7 to 1.2.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
 
 
 def is_matrix(module: nn.Module, parameter: nn.Parameter) -> bool:
-    """Whether Muon may turn it: what maps features to several features, no embedding, bias table or norm."""
+    """Whether Muon trains it: weights that map features to several features; not embeddings, bias tables or norms."""
     return isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and parameter.ndim > 1 and len(parameter) > 1
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW, but for groups that are marked `orthogonal`, whose `lr` is the length of a step in spectral norm."""
+    """AdamW, except in groups marked `orthogonal`, whose `lr` is the length of a step in spectral norm."""
 
     def __init__(self, groups: list[dict[str, Any]], *, dtype: torch.dtype, **adamw: Any) -> None:
         super().__init__(groups, **adamw)
@@ -38,7 +38,7 @@ class Muon(torch.optim.AdamW):
         return super().step(closure)
 
     def _turn(self, alike: list[nn.Parameter], lr: float, weight_decay: float) -> None:
-        """One step of matrices of one shape; AdamW then finds no gradient and passes over them."""
+        """One step of matrices of one shape; AdamW skips them, because their gradients are removed."""
         directions = torch.stack([self._direction(parameter) for parameter in alike])
         rows, columns = directions.shape[1:]
         length = lr * max(1, rows / columns) ** 0.5
@@ -52,7 +52,7 @@ class Muon(torch.optim.AdamW):
         state, gradient = self.state[parameter], parameter.grad
         assert gradient is not None
         if not state:
-            state["step"] = torch.zeros(())  # AdamW's loading looks for it
+            state["step"] = torch.zeros(())  # required by AdamW's load_state_dict
             state["momentum"] = torch.zeros_like(parameter)
         state["step"] += 1
         state["momentum"].lerp_(gradient, 1 - MOMENTUM)
@@ -60,7 +60,7 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalise(matrices: Float[Tensor, "count m n"]) -> Float[Tensor, "count m n"]:
-    """U Vᵀ of every matrix's singular value decomposition U S Vᵀ, roughly: Newton-Schulz in five rounds."""
+    """U Vᵀ of each matrix's singular value decomposition U S Vᵀ, approximately: five Newton-Schulz iterations."""
     a, b, c = QUINTIC
     tall = matrices.shape[1] > matrices.shape[2]
     turned = matrices.mT if tall else matrices
@@ -72,7 +72,7 @@ def orthogonalise(matrices: Float[Tensor, "count m n"]) -> Float[Tensor, "count 
 
 
 def _by_shape(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """Those with a gradient: small matrices of one shape are turned together, at half the cost."""
+    """The parameters with a gradient; small matrices of one shape are orthogonalised together, at half the cost."""
     alike: dict[torch.Size, list[nn.Parameter]] = {}
     for parameter in parameters:
         if parameter.grad is not None:

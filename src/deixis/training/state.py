@@ -1,4 +1,4 @@
-"""Everything a run needs to go on as if it had not been stopped, in one file that is whole or not there."""
+"""Everything that a stopped run needs to continue to the same bits, in one file that is written whole or not at all."""
 
 import pickle
 from dataclasses import dataclass
@@ -8,47 +8,51 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..files import replaced
 
-_FORMAT = 1
+_FORMAT = 2
 STATE = Path("last/state.pt")  # in a run's folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """A run after `step` optimiser steps. Random numbers are a function of seed and step: none are kept."""
+    """A run after `step` optimiser steps. Random numbers are a function of seed and step, so none are stored."""
 
     step: int
-    weights: dict[str, Tensor]
+    objective: dict[str, Tensor]  # all weights and buffers; those of the system begin with `system.`
     optimiser: dict[str, Any]
-    average: dict[str, Tensor] | None
+    average: dict[str, Tensor] | None  # the averaged system, under its own names
     scaler: dict[str, Any] | None
-    best: float | None
+    best: float | None  # value of the score `best_by`
+    best_by: str
 
     def save(self, path: Path) -> None:
-        """A kill leaves the old state or the new one, and so does a full disk, for which DeixisError is raised."""
+        """After a kill or on a full disk the file is the old one or the new one; a full disk raises `ModelError`."""
         try:
             with replaced(path) as beside:
                 torch.save({"format": _FORMAT, **vars(self)}, beside)
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise InputError(
-                f"{path} cannot be written ({error}); is the disk full? Make room, then --resume."
+        except RuntimeError as error:  # torch's exception for a full disk
+            raise ModelError(
+                f"{path} cannot be written ({error}); is the disk full? Free some space, then continue with --resume."
             ) from error
 
     @classmethod
     def load(cls, path: Path) -> "State":
+        """Raises `InputError` for a broken file and for one of another version."""
         try:
-            kept = torch.load(path, map_location="cpu", weights_only=True)
-            if kept.pop("format") != _FORMAT:
-                raise InputError(f"{path} was written by another version of deixis; train anew.")
-            return cls(**kept)
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+            if stored.pop("format") != _FORMAT:
+                raise InputError(f"{path} was written by another version of deixis; start the training again.")
+            return cls(**stored)
         except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-            raise InputError(f"{path} is no state of a run, or broken ({error}); train anew.") from error
+            raise InputError(
+                f"{path} is not the state of a run, or broken ({error}); start the training again."
+            ) from error
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
-    """Make every draw of this step (dropout, stochastic depth, noise) a function of seed, step and rank alone."""
+    """Make all random numbers of this step (dropout, stochastic depth, noise) a function of seed, step and rank."""
     import random
 
     import numpy as np
