@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deixis.recipes.toyland import POINTING
-
 from .measure import RESULTS, machine
 
 FILE = RESULTS / "ablations.json"
 SEEDS = (0, 1, 2)
 REGISTERS = ("toyland", "toyland+", "toyland-g")
+START = "runs/late-fusion-toyland/late-fusion/best"  # `deixis train late-fusion-toyland` makes it
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile with one degree of freedom less than runs
 
 
@@ -38,13 +37,13 @@ class Variant:
 VARIANTS = {
     "magnet": Variant(recipe="magnet-toyland"),
     "magnet without mask grounding": Variant(
-        recipe="magnet-toyland", options=("--grounding", "None"), against="magnet"
+        recipe="magnet-toyland", options=("--objective", "supervised"), against="magnet"
     ),
     "magnet with words taken out, none guessed": Variant(
-        recipe="magnet-toyland", options=("--grounding.weight", "0"), against="magnet"
+        recipe="magnet-toyland", options=("--objective.weight", "0"), against="magnet"
     ),
     "magnet with mask grounding of half the sentences": Variant(
-        recipe="magnet-toyland", options=("--grounding.share", "0.5"), against="magnet"
+        recipe="magnet-toyland", options=("--objective.fraction", "0.5"), against="magnet"
     ),
     "magnet without alignment module": Variant(
         recipe="magnet-toyland", options=("--system.alignment-module", "False"), against="magnet"
@@ -61,7 +60,7 @@ VARIANTS = {
     "lavt": Variant(recipe="lavt-toyland"),
     "lavt with mask grounding": Variant(recipe="lavt-toyland-grounded", against="lavt"),
     "lavt with mask grounding of half the sentences": Variant(
-        recipe="lavt-toyland-grounded", options=("--grounding.share", "0.5"), against="lavt"
+        recipe="lavt-toyland-grounded", options=("--objective.fraction", "0.5"), against="lavt"
     ),
     "vega": Variant(recipe="vega-toyland"),
     "vega with mask grounding": Variant(recipe="vega-toyland-grounded", against="vega"),
@@ -187,7 +186,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--sentences", type=int, default=300, help="of each register, to score on")
-    parser.add_argument("--start", default=POINTING, help="the checkpoint whose encoders all start from")
+    parser.add_argument("--start", default=START, help="the checkpoint whose encoders all start from")
     parser.add_argument("--folder", type=Path, default=Path("runs/ablations"))
     arguments = parser.parse_args()
     if not arguments.table:

@@ -81,7 +81,6 @@ def _network(system: str) -> Any:
     from deixis.models.lavt import LAVTConfig
     from deixis.models.magnet import MagNetConfig
     from deixis.models.vega import VEGAConfig
-    from deixis.zoo.systems import build
 
     configs = {
         "lavt": LAVTConfig(),
@@ -89,7 +88,7 @@ def _network(system: str) -> Any:
         "magnet": MagNetConfig(),
         "magnet-published": MagNetConfig(language_fusion="published", presence=False),
     }
-    return build(system.removesuffix("-published"), configs[system])
+    return configs[system].build()
 
 
 def sgemm_rate() -> float:

@@ -21,16 +21,15 @@ def cell(recipe: str, side: int, repeats: int) -> dict[str, Any]:
     from deixis.batch import Batch
     from deixis.recipes.catalogue import RECIPES as CATALOGUE
     from deixis.training import optim
-    from deixis.zoo.systems import build, name_of
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    run = CATALOGUE[recipe]()
-    system: Any = build(name_of(run.system), run.system).train()
-    words = torch.randint(5, run.system.text.vocabulary, (SENTENCES, WORDS))
+    run: Any = list(CATALOGUE[recipe]().runs.values())[-1]  # the chain's system
+    system: Any = run.system.build().train()
+    words = torch.randint(5, run.system.vocabulary_size, (SENTENCES, WORDS))
     batch = Batch(
         images=torch.randn(IMAGES, 1, 3, side, side),
-        words=words,
+        token_ids=words,
         token_mask=torch.ones_like(words, dtype=torch.bool),
         masks=torch.rand(SENTENCES, side, side) > 0.95,
         image_index=torch.arange(IMAGES).repeat_interleave(SENTENCES // IMAGES),

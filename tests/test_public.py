@@ -1,7 +1,10 @@
 """The names that `import deixis` offers: few, real, and free until they are used."""
 
+import importlib
+import pkgutil
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -9,12 +12,21 @@ import deixis
 
 
 def test_every_public_name_exists_and_there_are_at_most_twelve() -> None:
-    assert 0 < len(deixis.__all__) <= 12
+    assert len(deixis.__all__) == 12
     for name in deixis.__all__:
         assert name.isupper() or getattr(deixis, name).__name__ == name
-    assert set(deixis.SYSTEMS) >= {"lavt", "vega"}
     assert all(callable(recipe) for recipe in deixis.RECIPES.values())
     assert set(dir(deixis)) == set(deixis.__all__)
+
+
+def test_no_package_has_the_name_of_a_public_function() -> None:
+    for module in pkgutil.walk_packages(deixis.__path__, "deixis."):
+        if module.name.rpartition(".")[2] != "__main__":
+            importlib.import_module(module.name)
+    for _ in range(2):
+        for name in ("load", "segment", "train", "evaluate"):
+            assert callable(getattr(deixis, name))
+            assert not isinstance(getattr(deixis, name), types.ModuleType)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -17,7 +17,7 @@ from torch.profiler import profile
 
 from deixis.batch import Batch, Output
 from deixis.checkpoints import native
-from deixis.checkpoints.configs import to_dict
+from deixis.checkpoints.configs import from_dict, to_dict
 from deixis.compiling import LEAST, compile_once
 from deixis.data.transforms import Preprocess
 from deixis.errors import InputError, ModelError
@@ -29,7 +29,7 @@ from deixis.predict.compiled import Compiled
 from deixis.system import Adaptable, EncodesImages, System
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
-from deixis.zoo.systems import SYSTEMS, build, name_of
+from deixis.zoo.systems import SYSTEMS, name_of
 
 VISION = SwinConfig(embed_dim=8, depths=(1, 1, 2, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0)
 TEXT = BertConfig(layers=1, width=16, heads=2, feed_forward=32, vocabulary=40, positions=24, dropout=0.0)
@@ -95,7 +95,7 @@ def promised(system: Any) -> tuple[str, ...]:
 @pytest.fixture(params=sorted(TINY))
 def system(request: pytest.FixtureRequest) -> Any:
     torch.manual_seed(11)
-    return build(request.param, TINY[request.param]).eval()
+    return TINY[request.param].build().eval()
 
 
 @pytest.fixture
@@ -411,7 +411,7 @@ def test_saved_and_loaded_it_gives_the_same_numbers(system: Any, tmp_path: Path)
     words = tuple(f"word{number}" for number in range(40))
     native.save(tmp_path / "saved", system.state_dict(), card, words)
     read = native.read(tmp_path / "saved")
-    again = build(read.card.system, native.config_of(read.card, SYSTEMS)).eval()
+    again: Any = from_dict(SYSTEMS[read.card.system], read.card.config).build().eval()  # type: ignore[attr-defined]
     native.fill(again, read.weights, "the copy")
     assert again.config == system.config
     assert torch.equal(again(batch()).logits, system(batch()).logits)
@@ -435,7 +435,7 @@ def call_alone(function: str, name: str) -> None:
 
 def compare_compiled(name: str) -> None:
     torch.manual_seed(11)
-    plain: Any = build(name, TINY[name]).eval()
+    plain: Any = TINY[name].build().eval()
     with torch.no_grad():  # as after some steps: deformable attention starts on the pixels' centres, where slopes jump
         for weight in plain.parameters():
             weight += 0.02 * torch.randn_like(weight)
@@ -467,7 +467,7 @@ def test_compiled_for_prediction_it_compiles_once_and_gives_equally_exact_logits
 def compare_predictions(name: str) -> None:
     """In bfloat16, where attention uses the processor's own kernels: compiled logits are as near to exact ones."""
     torch.manual_seed(11)
-    exact: Any = build(name, TINY[name]).eval().requires_grad_(False)
+    exact: Any = TINY[name].build().eval().requires_grad_(False)
     plain, given = copy.deepcopy(exact).bfloat16(), batch()
     narrow = replace(given, images=given.images.bfloat16())
     compiled = Compiled(copy.deepcopy(plain), tokens=given.token_ids.shape[1] + 2)

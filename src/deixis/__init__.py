@@ -1,4 +1,4 @@
-"""deixis segments what a sentence points at, in an image or a video."""
+"""deixis segments what an expression refers to, in an image or a video."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -7,26 +7,28 @@ if TYPE_CHECKING:
     from .batch import Batch as Batch
     from .batch import Output as Output
     from .errors import DeixisError as DeixisError
+    from .evaluation.evaluator import evaluate as evaluate
     from .predict.prediction import Prediction as Prediction
     from .predict.segmenter import Segmenter as Segmenter
     from .recipes.catalogue import RECIPES as RECIPES
+    from .recipes.catalogue import train as train
     from .records import Sample as Sample
     from .system import System as System
     from .zoo.loading import load as load
     from .zoo.loading import segment as segment
-    from .zoo.systems import SYSTEMS as SYSTEMS
 
-# Name -> the file it is imported from when it is first asked for: `deixis --help` must not wait for PyTorch.
+# Name -> the file that it is imported from on first use: `deixis --help` must not wait for PyTorch.
 _HOMES = {
     "load": "zoo.loading",
     "segment": "zoo.loading",
+    "train": "recipes.catalogue",
+    "evaluate": "evaluation.evaluator",
     "Segmenter": "predict.segmenter",
     "Prediction": "predict.prediction",
     "Sample": "records",
     "Batch": "batch",
     "Output": "batch",
     "System": "system",
-    "SYSTEMS": "zoo.systems",
     "RECIPES": "recipes.catalogue",
     "DeixisError": "errors",
 }

@@ -17,7 +17,6 @@ from deixis.checkpoints.native import (
     SCORE_OF_HEAD,
     SCORE_OF_MASK,
     Card,
-    config_of,
     fill,
     read,
     read_card,
@@ -187,15 +186,6 @@ def test_faults_of_a_checkpoint_are_one_sentence(tmp_path: Path) -> None:
     native.save_file(weights() | {"weight": weights()["bias"]}, str(tmp_path / "bare.safetensors"))
     with pytest.raises(DeixisError, match="give a checkpoint that deixis wrote"):
         read(tmp_path / "bare.safetensors")
-
-
-def test_the_config_is_built_from_the_card() -> None:
-    systems = {"linear": (Config, nn.Linear)}
-    assert config_of(CARD, systems) == Config(width=4)
-    with pytest.raises(DeixisError, match=r"a system 'liner'\. Did you mean 'linear'"):
-        config_of(replace(CARD, system="liner"), systems)
-    with pytest.raises(DeixisError, match=r"no field 'widht'\. Did you mean 'width'"):
-        config_of(replace(CARD, config={"widht": 4}), systems)
 
 
 def test_weights_that_do_not_fit_are_named() -> None:

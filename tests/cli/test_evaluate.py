@@ -26,7 +26,6 @@ from deixis.models.vega import VEGAConfig
 from deixis.text.bert import BertConfig
 from deixis.toyland.world import Toyland
 from deixis.vision.swin import SwinConfig
-from deixis.zoo.systems import build
 
 Tree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "readers" / "test_refcoco.py"))["SmallTree"]
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "left", "right")
@@ -64,7 +63,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         system="vega", config=to_dict(CONFIG), preprocess=Preprocess(image_size=64, max_tokens=8), run={"seed": 7}
     )
     folder = tmp_path_factory.mktemp("model")
-    native.save(folder, build("vega", CONFIG).state_dict(), card, VOCABULARY)
+    native.save(folder, CONFIG.build().state_dict(), card, VOCABULARY)
     return folder
 
 

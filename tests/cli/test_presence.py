@@ -18,7 +18,6 @@ from deixis.metrics.calibration import apply
 from deixis.models.magnet import MagNetConfig
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
-from deixis.zoo.systems import build
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "left", "right", "red")
 
@@ -41,7 +40,7 @@ def config(**changes: Any) -> MagNetConfig:
 def save(folder: Path, **changes: Any) -> Path:
     torch.manual_seed(2)
     made = config(**changes)
-    weights = build("magnet", made).state_dict()
+    weights = made.build().state_dict()
     preprocess = Preprocess(image_size=64, max_tokens=8)
     native.save(folder, weights, native.Card(system="magnet", config=to_dict(made), preprocess=preprocess), VOCABULARY)
     return folder

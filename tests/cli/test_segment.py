@@ -19,7 +19,6 @@ from deixis.data.transforms import Preprocess
 from deixis.models.vega import VEGAConfig
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
-from deixis.zoo.systems import build
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "blue", "cup")
 CONFIG = VEGAConfig(
@@ -35,7 +34,7 @@ CONFIG = VEGAConfig(
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     torch.manual_seed(0)
-    weights = build("vega", CONFIG).state_dict()
+    weights = CONFIG.build().state_dict()
     weights["mask.bias"] += 1.0  # so that something is found in a picture of noise
     preprocess = Preprocess(image_size=64, max_tokens=8)
     native.save(folder, weights, native.Card(system="vega", config=to_dict(CONFIG), preprocess=preprocess), VOCABULARY)

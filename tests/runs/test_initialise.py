@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from deixis.errors import DeixisError
+from deixis.errors import InputError, ModelError
 from deixis.recipes.catalogue import RECIPES
-from deixis.runs.initialise import StartFrom, start
+from deixis.runs.initialise import start
+from deixis.runs.run import StartFrom
 
 
 def system() -> nn.Module:
@@ -27,7 +28,7 @@ def origin(tmp_path: Path) -> Path:
 
 def test_what_is_taken_stands_under_its_new_name_and_the_rest_stays(origin: Path) -> None:
     filled, fresh = system(), system()
-    start(filled, StartFrom(checkpoint=str(origin), take="vision.", put="fusion.vision."))
+    start(filled, StartFrom(checkpoint=str(origin), prefixes={"vision.": "fusion.vision."}))
     weights, untouched = filled.state_dict(), fresh.state_dict()
     assert (weights["fusion.vision.weight"] == 1).all()
     assert (weights["fusion.vision.bias"] == 1).all()
@@ -55,48 +56,54 @@ def test_nothing_to_start_from_changes_nothing() -> None:
 
 
 def test_encoders_that_a_recipe_needs_are_asked_for_one_by_one(origin: Path) -> None:
-    needed = StartFrom(needed=True)
+    required = StartFrom(required=True)
     with pytest.raises(
-        DeixisError, match=r"add --start-from\.swin FILE and --start-from\.bert FILE, or --start-from\.n"
+        InputError, match=r"add --start-from\.swin FILE and --start-from\.bert FILE, or --start-from\.r"
     ):
-        start(system(), needed)
-    with pytest.raises(DeixisError, match=r"not all given; add --start-from\.bert FILE, or"):
-        start(system(), replace(needed, swin="swin.pth"))
-    start(system(), replace(needed, checkpoint=str(origin), take="vision.", put="fusion.vision."))
+        start(system(), required)
+    with pytest.raises(InputError, match=r"not all given; add --start-from\.bert FILE, or"):
+        start(system(), replace(required, swin="swin.pth"))
+    start(system(), replace(required, checkpoint=str(origin), prefixes={"vision.": "fusion.vision."}))
     for system_name in ("lavt", "magnet", "vega"):
         for data in ("refcoco", "refcoco_plus", "gref_umd", "gref_google"):
-            assert RECIPES[f"{system_name}_{data}"]().start_from == needed
+            assert RECIPES[f"{system_name}_{data}"]().start_from == required
 
 
-def test_missing_weights_that_a_command_makes_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for recipe, made in (
-        ("vega_toyland", "deixis train late-fusion-toyland"),
-        ("late_fusion_toyland", "python examples/pretrain"),
-    ):
-        with pytest.raises(DeixisError, match=f"make it first by `{made}"):
-            start(system(), RECIPES[recipe]().start_from)
+def test_an_earlier_run_of_the_chain_is_found_by_its_name(origin: Path, tmp_path: Path) -> None:
+    (tmp_path / "chain" / "first").mkdir(parents=True)
+    (origin / "model.safetensors").rename(tmp_path / "chain" / "first" / "model.safetensors")
+    renamed = StartFrom(checkpoint="first", prefixes={"vision.": "fusion.vision."})
+    filled = system()
+    start(filled, renamed, {"first": tmp_path / "chain" / "first"})
+    assert (filled.state_dict()["fusion.vision.weight"] == 1).all()
+    with pytest.raises(InputError, match="There is no model 'first'"):
+        start(filled, renamed)
+
+
+def test_a_system_without_the_encoder_refuses_its_file(origin: Path) -> None:
+    with pytest.raises(InputError, match=r"ModuleDict has no Swin that swin\.pth could fill; omit that file"):
+        start(system(), StartFrom(swin="swin.pth"))
 
 
 def test_what_does_not_fit_is_named(origin: Path, tmp_path: Path) -> None:
     wrong = {
         "There is no model": StartFrom(checkpoint=str(origin / "absent")),
-        r"no weights that begin with '' and match \('text.\*', 'fusion.vision.\*'\)": StartFrom(encoders=str(origin)),
-        "no weights that begin with 'visoin.'": StartFrom(checkpoint=str(origin), take="visoin."),
-        "'other', which the system lacks": StartFrom(checkpoint=str(origin), take="other", put="other"),
-        r"'head.weight' of shape \[3, 2\], but the system wants \[1, 3\]": StartFrom(
-            checkpoint=str(origin), take="vision.w", put="head.w"
+        r"no weights that match \['text.\*', 'fusion.vision.\*'\]": StartFrom(encoders=str(origin)),
+        "no weights that begin with 'visoin.'": StartFrom(checkpoint=str(origin), prefixes={"visoin.": ""}),
+        "'other', which the system does not have": StartFrom(checkpoint=str(origin), patterns=("other",)),
+        r"'head.weight' of shape \[3, 2\], but the system expects \[1, 3\]": StartFrom(
+            checkpoint=str(origin), prefixes={"vision.w": "head.w"}
         ),
     }
     for sentence, origin_of in wrong.items():
-        with pytest.raises(DeixisError, match=sentence):
+        with pytest.raises(InputError, match=sentence):
             start(system(), origin_of)
     broken = {"vision.weight": torch.ones(3, 2), "vision.bias": torch.full((3,), float("nan"))}
     save_file(broken, tmp_path / "nan.safetensors")
     with pytest.raises(
-        DeixisError, match=r"nan\.safetensors has a weight 'fusion\.vision\.bias' with values that are not"
+        ModelError, match=r"nan\.safetensors has a weight 'fusion\.vision\.bias' with values that are not"
     ):
-        start(system(), StartFrom(checkpoint=str(tmp_path / "nan.safetensors"), take="vision.", put="fusion.vision."))
+        start(system(), StartFrom(checkpoint=str(tmp_path / "nan.safetensors"), prefixes={"vision.": "fusion.vision."}))
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
-    with pytest.raises(DeixisError, match="is not a safetensors file"):
+    with pytest.raises(ModelError, match="is not a safetensors file"):
         start(system(), StartFrom(checkpoint=str(tmp_path / "broken.safetensors")))

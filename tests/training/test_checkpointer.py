@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from deixis.training.progress import Display
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,7 +21,6 @@ from deixis.training.checkpointer import Diary
 from deixis.training.engine import Engine
 from deixis.training.logging import Journal
 from deixis.training.optim import Optimiser
-from deixis.training.progress import Display
 from deixis.training.state import STATE, State
 from deixis.training.validation import Scores
 

@@ -52,8 +52,8 @@ def know(monkeypatch: pytest.MonkeyPatch, sha256: str | None) -> None:
     monkeypatch.setitem(PUBLISHED, NAME, replace(PUBLISHED[NAME], sha256=sha256))
 
 
-def test_nothing_is_downloaded_unasked(hub: list[Published]) -> None:
-    with pytest.raises(DeixisError, match=r"not on this machine, and nothing is downloaded unasked; .* download=True"):
+def test_nothing_is_downloaded_without_permission(hub: list[Published]) -> None:
+    with pytest.raises(DeixisError, match=r"and nothing is downloaded without permission; .* download=True"):
         deixis.load(NAME)
     with pytest.raises(DeixisError, match="`deixis checkpoint download magnet-refcoco-plus`"):
         deixis.segment(PHOTO, "the red", model="magnet-refcoco+")
@@ -118,7 +118,7 @@ def test_a_hash_that_is_not_known_beforehand_is_recorded(published: Path, monkey
 
 def test_a_file_with_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     know(monkeypatch, "0" * 64)
-    with pytest.raises(DeixisError, match=r"has the sha256 \w{64}, and 0{64} was published; remove it"):
+    with pytest.raises(DeixisError, match=r"has the sha256 \w{64}, but 0{64} was published; remove it"):
         obtain(NAME)
     assert not kept(NAME).exists()
 
@@ -127,7 +127,7 @@ def test_weights_of_unknown_data_say_so(published: Path, tmp_path: Path, monkeyp
     monkeypatch.setitem(PUBLISHED, "magnet-all", replace(PUBLISHED["magnet-all"], sha256=PUBLISHED[NAME].sha256))
     know(monkeypatch, None)
     card = native.read_card(obtain("magnet-all"))
-    assert "images of any test split may be among it" in card.description
+    assert "they may contain images of any test split" in card.description
     assert (card.origin["dataset"], card.scores) == ("not stated", {})
 
 
@@ -166,7 +166,7 @@ def test_of_two_processes_at_once_the_faster_one_wins(published: Path, monkeypat
 def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("DEIXIS_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DeixisError, match=r"cannot be written \(.+\); let DEIXIS_CACHE name a folder that can"):
+    with pytest.raises(DeixisError, match=r"cannot be written \(.+\); set DEIXIS_CACHE to a folder that can"):
         obtain(NAME)
 
 

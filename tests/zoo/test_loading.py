@@ -23,8 +23,8 @@ from deixis.models.vega import VEGAConfig
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
 from deixis.zoo import loading
-from deixis.zoo.loading import EMBEDDED, find, load
-from deixis.zoo.systems import SYSTEMS, build, name_of
+from deixis.zoo.loading import BUNDLED, find, load
+from deixis.zoo.systems import SYSTEMS, name_of
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "blue", "cup")
 CONFIG = VEGAConfig(
@@ -39,7 +39,7 @@ PHOTO = np.random.default_rng(3).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 
 def weights(seed: int = 0) -> dict[str, Tensor]:
     torch.manual_seed(seed)
-    return build("vega", CONFIG).state_dict()
+    return CONFIG.build().state_dict()
 
 
 def write(folder: Path, tensors: dict[str, Tensor]) -> Path:
@@ -56,7 +56,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_a_checkpoint_answers_as_the_system_that_was_saved(checkpoint: Path) -> None:
-    segmenter, system = load(checkpoint, device="cpu"), build("vega", CONFIG).eval()
+    segmenter, system = load(checkpoint, device="cpu"), CONFIG.build().eval()
     system.load_state_dict(weights())
     for name, tensor in segmenter.system.state_dict().items():
         assert torch.equal(tensor, system.state_dict()[name]), name
@@ -68,7 +68,7 @@ def test_a_checkpoint_answers_as_the_system_that_was_saved(checkpoint: Path) -> 
     assert segmenter.name == str(checkpoint)
 
 
-def test_the_embedded_model_names_no_place_of_the_machine_it_was_made_on() -> None:
+def test_the_bundled_model_names_no_place_of_the_machine_it_was_made_on() -> None:
     def texts(told: object) -> Iterator[str]:
         if isinstance(told, str):
             yield told
@@ -76,7 +76,7 @@ def test_the_embedded_model_names_no_place_of_the_machine_it_was_made_on() -> No
             for one in told.values() if isinstance(told, dict) else told:
                 yield from texts(one)
 
-    card, inside = native.read_card(EMBEDDED), native.read(EMBEDDED / native.WEIGHTS).card
+    card, inside = native.read_card(BUNDLED), native.read(BUNDLED / native.WEIGHTS).card
     assert card == inside
     told = list(texts(to_dict(card)))
     assert "runs/vega-closer/last" in told
@@ -93,12 +93,14 @@ def test_a_list_of_sentences_is_answered_as_they_are_one_by_one(checkpoint: Path
 def test_more_words_than_the_text_encoder_knows_are_one_sentence(checkpoint: Path) -> None:
     whole = (checkpoint / native.VOCABULARY).read_text()
     (checkpoint / native.VOCABULARY).write_text(whole + "surplus\n")
-    with pytest.raises(DeixisError, match="has 10 words and reads 8 at a time, but its text encoder knows 9 and"):
+    with pytest.raises(
+        DeixisError, match="a vocabulary of 10 and reads 8 tokens at a time, but its text encoder supports 9"
+    ):
         load(checkpoint, device="cpu")
     (checkpoint / native.VOCABULARY).write_text(whole)
     card = (checkpoint / native.CARD).read_text()
     (checkpoint / native.CARD).write_text(card.replace('"max_tokens": 8', '"max_tokens": 17'))
-    with pytest.raises(DeixisError, match="reads 17 at a time, but its text encoder knows 9 and reads 16;"):
+    with pytest.raises(DeixisError, match="reads 17 tokens at a time, but its text encoder supports 9 and 16;"):
         load(checkpoint, device="cpu")
 
 
@@ -113,25 +115,25 @@ def test_a_folder_its_file_and_a_run_are_all_found(checkpoint: Path, tmp_path: P
     assert load(checkpoint / native.WEIGHTS, device="cpu")(PHOTO, "red").size == (40, 56)
 
 
-def test_the_embedded_model_needs_no_path(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "EMBEDDED", checkpoint)
-    assert load(device="cpu").name == "embedded"
-    loading._kept.cache_clear()
+def test_the_bundled_model_needs_no_path(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "BUNDLED", checkpoint)
+    assert load(device="cpu").name == "bundled"
+    loading._cached.cache_clear()
     one = deixis.segment(PHOTO, "red")
     several = deixis.segment(PHOTO, ["red", "blue"])
     assert np.allclose(one.probability, several[0].probability, atol=1e-5)
-    assert loading._kept.cache_info().hits == 1
-    loading._kept.cache_clear()
-    monkeypatch.setattr(loading, "EMBEDDED", checkpoint / "absent")
-    with pytest.raises(DeixisError, match="no embedded model"):
+    assert loading._cached.cache_info().hits == 1
+    loading._cached.cache_clear()
+    monkeypatch.setattr(loading, "BUNDLED", checkpoint / "absent")
+    with pytest.raises(DeixisError, match="no bundled model"):
         load()
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(DeixisError, match=r"no model 'embeded'. Did you mean 'embedded'\?"):
-        load("embeded")
+    with pytest.raises(DeixisError, match=r"no model 'bundeld'. Did you mean 'bundled'\?"):
+        load("bundeld")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DeixisError, match=r"no model 'tinny'. Did you mean 'tiny'\?"):
         load("tinny")
@@ -232,8 +234,8 @@ def test_a_card_that_asks_for_more_than_the_file_holds_is_refused_before_it_is_b
 def test_what_no_checkpoint_holds_is_as_in_a_system_that_was_built(name: str, tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"vision": CONFIG.vision, "text": replace(CONFIG.text, layers=4)}
     sizes |= {"width": 32, "pixel_layers": 1, "query_layers": 1} if name == "magnet" else {}
-    config = SYSTEMS[name][0](**sizes)
-    system, preprocess = build(name, config), Preprocess(image_size=64, max_tokens=8)
+    config: Any = SYSTEMS[name](**sizes)
+    system, preprocess = config.build(), Preprocess(image_size=64, max_tokens=8)
     card = native.Card(system=name, config=to_dict(config), preprocess=preprocess)
     native.save(tmp_path, system.state_dict(), card, VOCABULARY)
     loaded = load(tmp_path, device="cpu").system
@@ -255,10 +257,26 @@ def test_dtype_is_taken_as_a_name_or_as_pytorchs_own(checkpoint: Path) -> None:
     assert load(checkpoint, device="cpu", dtype="float16").dtype == torch.float16
 
 
+def test_the_old_name_of_the_bundled_model_still_finds_it() -> None:
+    assert find("embedded") == find("bundled") == BUNDLED
+
+
+def test_a_chain_is_its_last_run_once_that_has_weights(tmp_path: Path) -> None:
+    write(tmp_path / "chain/late-fusion/best", weights(1))
+    (tmp_path / "chain/chain.json").write_text(json.dumps({"runs": {"late-fusion": {}, "vega": {}}}))
+    with pytest.raises(DeixisError, match=r"not trained its last run, 'vega', yet; .*an earlier run \(late-fusion\)"):
+        find(tmp_path / "chain")
+    write(tmp_path / "chain/vega/best", weights(2))
+    assert find(tmp_path / "chain") == tmp_path / "chain/vega/best"
+
+
+def test_an_encoder_to_start_from_is_not_loaded_as_a_model(checkpoint: Path) -> None:
+    card = json.loads((checkpoint / native.CARD).read_text())
+    (checkpoint / native.CARD).write_text(json.dumps(card | {"system": "parsing", "config": {}}))  # its old name
+    with pytest.raises(DeixisError, match=r"holds an encoder to start a training from \(`--start-from\.checkpoint`\)"):
+        load(checkpoint, device="cpu")
+
+
 def test_every_system_is_known_by_its_config() -> None:
-    for name, (config, _) in SYSTEMS.items():
+    for name, config in SYSTEMS.items():
         assert name_of(config()) == name
-    with pytest.raises(DeixisError, match=r"no system 'vegan'. Did you mean 'vega'\?"):
-        build("vegan", CONFIG)
-    with pytest.raises(DeixisError, match="lavt is built from a LAVTConfig; VEGAConfig came"):
-        build("lavt", CONFIG)

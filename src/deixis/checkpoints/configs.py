@@ -1,49 +1,135 @@
-"""Nested frozen dataclasses to plain dicts and back, checked: what a card or a run's file says is what is built."""
+"""Configs to JSON and back: pydantic checks the values, and every mistake is one sentence that says where it stands."""
 
+import json
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import lru_cache
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..errors import DeixisError, InputError, did_you_mean
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-Config = TypeVar("Config")
+from ..errors import InputError, did_you_mean
+from ..records import Config
 
-# Class of a config -> the old names of its fields, as checkpoints and runs of before have them.
-OLD_NAMES: dict[str, dict[str, str]] = {"Preprocess": {"max_words": "max_tokens"}}
+T = TypeVar("T")
+
+# The one table of old names: for the class of a config, its old fields, as older checkpoints and runs have them.
+OLD_NAMES: dict[str, dict[str, str]] = {
+    "Preprocess": {"max_words": "max_tokens"},
+    "Optimiser": {"matrix_lr": "muon_lr"},
+    "StartFrom": {"only": "patterns", "needed": "required"},
+    "ToylandData": {"registers": "subsets"},
+    "MaskGroundingConfig": {"share": "fraction"},
+}
+OLD_TYPES = {
+    "RefCOCOData": "StoredData",
+    "PointingConfig": "LateFusionConfig",
+    "ParsingConfig": "SceneParsingConfig",
+    "GroundingConfig": "MaskGroundingConfig",
+}
+OLD_SYSTEMS = {"pointing": "late_fusion", "parsing": "scene_parsing"}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """JSON-able: tuples become lists, and where a field may hold several dataclasses, `type` says which it is."""
+    """JSON-able: tuples become lists, and where a field may hold several classes, `type` says which it is."""
     hints = get_type_hints(type(config))
     plain: dict[str, Any] = {}
     for each in fields(config):
         value = getattr(config, each.name)
         plain[each.name] = _plain(value)
-        if is_dataclass(value) and len(_dataclasses(hints[each.name])) > 1:
-            plain[each.name] = {"type": type(value).__name__, **plain[each.name]}
+        if is_dataclass(value) and _is_open(hints[each.name]):
+            plain[each.name] = {"type": _name_in(hints[each.name], type(value)), **plain[each.name]}
     return plain
 
 
-def from_dict(kind: type[Config], plain: Any, where: str = "The configuration") -> Config:
-    """The config that `to_dict` wrote. Raises DeixisError naming the field that is unknown, missing or mistyped."""
+def type_name(kind: type) -> str:
+    """What `type` says: the class's name, outside of this package with its module, `my_package.my_file:MyConfig`."""
+    is_ours = kind.__module__.partition(".")[0] == __package__.partition(".")[0]
+    return kind.__name__ if is_ours else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def from_dict(
+    kind: type[T], plain: Any, where: str = "The configuration", known: Mapping[str, type] | None = None
+) -> T:
+    """The config that `to_dict` wrote.
+
+    `known` are the classes that a field of type `Config` may hold, by their `type_name`. Raises `InputError` naming the
+    field that is unknown, missing or of the wrong type.
+    """
     if not isinstance(plain, Mapping):
-        raise InputError(f"{where} is {plain!r}; an object with the fields of {kind.__name__} is wanted.")
-    old = OLD_NAMES.get(kind.__name__, {})
-    plain = {old.get(name, name): value for name, value in plain.items()}
+        raise InputError(f"{where} is {plain!r}; expected an object with the fields of {kind.__name__}.")
     hints = get_type_hints(kind)
-    known = {each.name for each in fields(kind)}  # type: ignore[arg-type]
-    for name in plain:
-        if name not in known:
-            raise InputError(f"{where} has no field {name!r}. {did_you_mean(name, known)}")
-    values = {name: _typed(hints[name], value, f"{where}: {name}") for name, value in plain.items()}
+    own = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    renamed = _renamed(kind.__name__, plain)
+    for name in renamed:
+        if name not in own:
+            raise InputError(f"{where} has no field {name!r}. {did_you_mean(name, own)}")
+    values = {name: _value(hints[name], value, f"{where}: {name}", known or {}) for name, value in renamed.items()}
     try:
         return kind(**values)
     except TypeError as error:  # a field without default that is missing
         raise InputError(f"{where} is incomplete ({error}).") from error
-    except DeixisError as error:  # the config's own, which does not know where it stands
+    except InputError as error:  # the config's own check, which does not know where the config stands
         raise InputError(f"{where}: {error}") from error
+
+
+def _value(hint: Any, value: Any, where: str, known: Mapping[str, type]) -> Any:
+    nested = _dataclasses(hint)
+    if _is_open(hint) and isinstance(value, Mapping):
+        choices = {each.__name__: each for each in nested} or known
+        name = OLD_TYPES.get(str(value.get("type")), str(value.get("type")))
+        if name not in choices:
+            raise InputError(f"{where} is of type {name!r}. {did_you_mean(name, choices)}")
+        return from_dict(choices[name], {key: each for key, each in value.items() if key != "type"}, where, known)
+    if nested and (isinstance(value, Mapping) or len(_choices(hint)) == 1):
+        return from_dict(nested[0], value, where, known)
+    if isinstance(value, Mapping) and (inner := _inner(hint)):
+        return {key: from_dict(inner[0], each, f"{where}.{key}", known) for key, each in value.items()}
+    try:
+        checked = _adapter(hint).validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise InputError(_sentence(error.errors()[0], where)) from error
+    return tuple(checked) if get_origin(hint) is Sequence else checked
+
+
+@lru_cache
+def _adapter(hint: Any) -> Any:
+    """The TypeAdapter of a field: JSON's own types alone, so that '3' and True are not integers."""
+    return TypeAdapter(hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+
+
+def _renamed(kind: str, plain: Mapping[str, Any]) -> dict[str, Any]:
+    names = OLD_NAMES.get(kind, {})
+    renamed = {names.get(name, name): value for name, value in plain.items()}
+    if kind == "Card" and isinstance(system := renamed.get("system"), str):
+        renamed["system"] = OLD_SYSTEMS.get(system, system)
+    elif kind == "Optimiser" and "slow" in renamed:
+        renamed["lr_multipliers"] = dict.fromkeys(renamed.pop("slow"), renamed.pop("slowness", 0.1))
+    elif kind == "StartFrom" and "take" in renamed:
+        old, new = renamed.pop("take"), renamed.pop("put", "")
+        renamed["prefixes"] = {old: new} if old or new else {}
+    elif kind in {"ToylandData", "StoredData"} and "every_sentence" in renamed:
+        renamed["draw"] = "sentence" if renamed.pop("every_sentence") else "object"
+    elif kind == "Run" and "grounding" in renamed:
+        grounding = renamed.pop("grounding")
+        renamed |= {} if grounding is None else {"objective": {"type": "MaskGroundingConfig", **grounding}}
+    return renamed
+
+
+def _sentence(error: ErrorDetails, where: str) -> str:
+    """Pydantic's first complaint as one sentence of ours."""
+    place = where + "".join(f"[{part}]" for part in error["loc"] if isinstance(part, int))
+    if error["type"] in {"literal_error", "enum"}:
+        known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        return f"{place} is {error['input']!r}. {did_you_mean(str(error['input']), known)}"
+    if error["type"] == "missing":
+        return f"{where} has {len(error['input'])} values, fewer than it needs; add the missing ones."
+    message = error["msg"].replace("Input should be", "expected").partition(", got ")[0]
+    return f"{place} is {error['input']!r}; {message}."
 
 
 def _plain(value: Any) -> Any:
@@ -58,63 +144,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _one_of(arguments, value, where)
-    if origin is Literal:
-        if value not in arguments:
-            raise InputError(f"{where} is {value!r}. {did_you_mean(str(value), map(str, arguments))}")
-        return value
-    if origin in (tuple, Sequence) and isinstance(value, list | tuple):
-        return _tuple(arguments if origin is tuple else (*arguments, ...), value, where)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        known = {str(member.value): member for member in hint}
-        if str(value) not in known:
-            raise InputError(f"{where} is {value!r}. {did_you_mean(str(value), known)}")
-        return known[str(value)]
-    if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        if isinstance(value, Mapping):
-            return {key: _typed(arguments[1], each, f"{where}.{key}") for key, each in value.items()}
-    elif isinstance(hint, type) and is_dataclass(hint):
-        return from_dict(hint, value, where)
-    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise InputError(f"{where} is {value!r}; {getattr(hint, '__name__', hint)} is wanted.")
+def _name_in(hint: Any, kind: type) -> str:
+    return type_name(kind) if Config in _choices(hint) else kind.__name__
 
 
-def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in choices:
-        return None
-    rest = [choice for choice in choices if choice is not type(None)]
-    classes = {choice.__name__: choice for choice in rest if isinstance(choice, type) and is_dataclass(choice)}
-    if len(classes) > 1 and isinstance(value, Mapping):
-        name = str(value.get("type"))
-        if name not in classes:
-            raise InputError(f"{where} is of type {name!r}. {did_you_mean(name, classes)}")
-        return from_dict(classes[name], {key: each for key, each in value.items() if key != "type"}, where)
-    for choice in rest[:-1]:
-        try:
-            return _typed(choice, value, where)
-        except DeixisError:
-            continue  # the last choice's complaint is the one that is raised
-    return _typed(rest[-1], value, where)
-
-
-def _tuple(arguments: tuple[Any, ...], value: list[Any] | tuple[Any, ...], where: str) -> tuple[Any, ...]:
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        arguments = (arguments[0],) * len(value)
-    if len(arguments) != len(value):
-        raise InputError(f"{where} has {len(value)} values; {len(arguments)} are wanted.")
-    return tuple(
-        _typed(hint, each, f"{where}[{at}]") for at, (hint, each) in enumerate(zip(arguments, value, strict=True))
-    )
+def _is_open(hint: Any) -> bool:
+    """Whether the field may hold one of several classes."""
+    return Config in _choices(hint) or len(_dataclasses(hint)) > 1
 
 
 def _dataclasses(hint: Any) -> list[Any]:
-    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return [choice for choice in choices if is_dataclass(choice)]
+    return [choice for choice in _choices(hint) if is_dataclass(choice)]
+
+
+def _inner(hint: Any) -> list[Any]:
+    """The dataclasses that a mapping holds."""
+    return [each for each in get_args(hint) if is_dataclass(each)]
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..data.transforms import Preprocess
-from ..errors import InputError, ModelError, did_you_mean
+from ..errors import InputError, ModelError
 from ..files import replaced
 from ..metrics.calibration import Calibration
 from ..records import MaskRule
@@ -144,13 +144,6 @@ def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     if is_meta:  # `to_empty` would do as well, but imports a symbolic algebra library
         weights = {name: tensor.to(expected[name].dtype, copy=True) for name, tensor in weights.items()}
     system.load_state_dict(dict(weights), assign=is_meta)
-
-
-def config_of(card: Card, systems: Mapping[str, tuple[type[Any], Any]]) -> Any:
-    """The card's config as the dataclass that builds the system."""
-    if card.system not in systems:
-        raise InputError(f"The checkpoint is of a system {card.system!r}. {did_you_mean(card.system, systems)}")
-    return from_dict(systems[card.system][0], card.config, f"The card's config of {card.system!r}")
 
 
 def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

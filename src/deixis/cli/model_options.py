@@ -23,10 +23,21 @@ class ModelOptions:
     download: bool = False
     """Download the model where it is a published one that is not on this machine."""
 
+    system: Annotated[str | None, tyro.conf.arg(metavar="MODULE:CONFIG")] = None
+    """The config of the model's system, for a system of your own: my_package.my_file:MyConfig."""
+
     def load(self, model: str, *, quiet: bool = False) -> "Segmenter":
         from ..zoo.loading import load
+        from ..zoo.systems import system_named
 
-        segmenter = load(model, device=self.device, dtype=self.dtype, download=self.download, compiled=self.compiled)
+        segmenter = load(
+            model,
+            system=None if self.system is None else system_named(self.system),
+            device=self.device,
+            dtype=self.dtype,
+            download=self.download,
+            compiled=self.compiled,
+        )
         if self.compiled and not quiet:  # minutes without a message would look like a fault
             print("deixis: the model is compiled for the first prediction; a large one takes minutes", file=sys.stderr)
         return segmenter

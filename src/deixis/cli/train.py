@@ -1,28 +1,36 @@
-"""`deixis train RECIPE [--any.field VALUE …]`: train a recipe, or go on with a run."""
+"""`deixis train RECIPE [--any.field VALUE …]`: train a recipe, or resume a run."""
 
-import io
 import re
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from ..errors import DeixisError, InputError, did_you_mean
+from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..runs.run import Run
+    from ..training.loop import Result
 
 USAGE = """\
-usage: deixis train RECIPE [--out DIR] [--resume] [--quiet] [--FIELD VALUE ...]
+usage: deixis train RECIPE [--out DIR] [--resume] [--quiet] [--seeds N] [--FIELD VALUE ...]
        deixis train --list
 
-Train a recipe into DIR (default: runs/RECIPE); any field of its Run is an option with dots, `--schedule.steps 200`.
-Ctrl-C finishes the step and saves; the same command with --resume goes on, and ends as if nothing had happened.
-Many processes: accelerate launch -m deixis.cli train RECIPE ..., on processors alone torchrun --nproc-per-node N
+Train a recipe into DIR (default: runs/RECIPE). Any field of its Run is an option with dots, `--schedule.steps 200`.
+A recipe of several Runs is a chain: `--scene-parsing.schedule.steps 500` sets a field of the Run of that name,
+`--all.precision bf16` one of every Run, and an option without a name one of the last Run.
+
+  --system NAME     the config of another system: a built-in name, or your own as my_package.my_file:MyConfig,
+                    for which the recipe's patterns of weight names and its start_from are dropped
+  --objective NAME  the same for the objective
+  --seeds N         train N times into DIR/seed-0, DIR/seed-1 ..., and print the mean and spread of the best score
+  --resume          resume what DIR holds; a chain at its first unfinished Run
+  --quiet           no progress display
+
+Ctrl-C finishes the step and saves; the same command with --resume ends as if it had not been stopped.
+Several processes: accelerate launch -m deixis.cli train RECIPE ..., on CPUs torchrun --nproc-per-node N
 --module deixis.cli train RECIPE ...
 
-`deixis train --list` shows the recipes, `deixis train RECIPE --help` every field."""
+`deixis train --list` shows each recipe with its time and score, `deixis train RECIPE --help` every field."""
 
 
 def main(arguments: list[str]) -> int:
@@ -30,157 +38,66 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(USAGE)
         return 0
-    from ..recipes.catalogue import RECIPES
-    from ..runs.run import execute
-    from ..training.processes import processes
-
     if arguments[0] == "--list":
-        print(_listed(RECIPES))
+        print(listed())
         return 0
-    name, rest = arguments[0].replace("-", "_"), list(arguments[1:])
-    if name not in RECIPES:
-        known = [recipe.replace("_", "-") for recipe in RECIPES]
-        raise InputError(f"There is no recipe {arguments[0]!r}. {did_you_mean(name.replace('_', '-'), known)}")
-    out = Path(_take_value(rest, "--out") or f"runs/{name.replace('_', '-')}")
-    resume, quiet = _take_flag(rest, "--resume"), _take_flag(rest, "--quiet")
-    run = _configured(RECIPES[name](), rest, out, resume, f"deixis train {arguments[0]}")
-    if run is None:
+    from ..recipes.catalogue import recipe_named
+    from ..runs.execute import execute, execute_seeds
+    from ..training.processes import processes
+    from .train_options import configured, take_flag, take_value
+
+    name, options = arguments[0].replace("_", "-"), list(arguments[1:])
+    recipe = recipe_named(name)
+    out = Path(take_value(options, "--out") or f"runs/{name}")
+    resume, quiet = take_flag(options, "--resume"), take_flag(options, "--quiet")
+    seeds = _count(take_value(options, "--seeds"))
+    job = configured(recipe, options, out if resume and seeds is None else None, f"deixis train {name}")
+    if job is None:  # --help
         return 0
-    result = execute(run, out, resume=resume, quiet=quiet)
+    if seeds is None:
+        results = [execute(job, out, resume=resume, quiet=quiet)]
+    else:
+        results = execute_seeds(job, out, seeds, resume=resume, quiet=quiet)
     if processes().is_main_process:
-        best = "" if result.best is None else f", best mIoU {result.best:.4f} in {out / 'best'}"
-        ending = "finished" if result.finished else "stopped and saved; --resume goes on"
-        print(f"{ending} at step {result.step}{best}", file=sys.stderr)
-    return 0 if result.finished else 3
+        print(_summary(results, out), file=sys.stderr)
+    return 0 if all(result.finished for result in results) else 3
 
 
-def _configured(run: "Run", options: list[str], out: Path, resume: bool, program: str) -> "Run | None":
-    """The recipe's Run with the options' fields; a resumed run starts from what its folder says. None after --help."""
-    import tyro
+def listed() -> str:
+    """A line for each recipe: its name, what it trains, the time it takes and the score to expect."""
+    from ..recipes.catalogue import RECIPES
 
-    from ..runs.run import Run, read_run
-
-    before = read_run(out) if resume else None
-    if before is not None and _kind(before) != _kind(run):
-        raise InputError(
-            f"{out} holds a run of {_kind(before)}, and `{program}` is {_kind(run)}; resume it by its own recipe, or "
-            "choose another --out."
-        )
-    run = _with_grounding_switched(before or run, options)
-    told, complained = io.StringIO(), io.StringIO()
-    try:
-        with redirect_stdout(told), redirect_stderr(complained):
-            return tyro.cli(
-                Run,
-                prog=program,
-                args=options,
-                default=run,
-                config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
-                use_underscores=False,
-            )
-    except SystemExit as stopped:
-        if not stopped.code:
-            print(told.getvalue(), end="")
-            return None
-        raise _own(stopped) or InputError(_complaint(options, complained.getvalue(), run)) from None
+    rows = [(name.replace("_", "-"), *_described(recipe.__doc__ or "")) for name, recipe in RECIPES.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
-def _kind(run: "Run") -> str:
-    from ..zoo.systems import name_of
-
-    return f"{name_of(run.system)} on {type(run.data).__name__}"
-
-
-def _own(stopped: BaseException) -> DeixisError | None:
-    """The sentence of ours that a config refused its values with, where that is why tyro stopped."""
-    reason = stopped.__context__
-    return reason if reason is None or isinstance(reason, DeixisError) else _own(reason)
+def _described(docstring: str) -> tuple[str, str, str]:
+    """What a recipe's docstring says: its first sentence, its time and its score."""
+    text = " ".join(docstring.split())
+    facts = re.search(r"Time: (.+?)\. Score: (.+)\.$", text)
+    assert facts is not None, docstring
+    sentence = " ".join(docstring.split("\n\n")[0].split()).split(": ", 1)[-1]
+    return sentence, f"time: {facts[1]}", f"score: {facts[2]}"
 
 
-def _with_grounding_switched(run: "Run", options: list[str]) -> "Run":
-    """`--grounding None` leaves it out, an option of it sets it up; of a part that is there tyro offers the fields."""
-    from dataclasses import replace
-
-    from ..objectives.mask_grounding import GroundingConfig
-
-    for given in (["--grounding=None"], ["--grounding", "None"]):
-        for at in range(len(options)):
-            if options[at : at + len(given)] == given:
-                del options[at : at + len(given)]
-                return replace(run, grounding=None)
-    if run.grounding is None and any(option.startswith("--grounding.") for option in options):
-        return replace(run, grounding=GroundingConfig())
-    return run
+def _count(given: str | None) -> int | None:
+    if given is None:
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"--seeds is {given}; expected a positive number of seeds.")
+    return int(given)
 
 
-def _complaint(options: list[str], complaint: str, run: "Run") -> str:
-    """One sentence about the first option that names no field, else what tyro has to say, without its frame."""
-    fields = [f"--{name}" for name in _dotted(run)]
-    for option in options:
-        if option.startswith("--"):
-            name = option.split("=")[0].replace("_", "-")
-            if name not in fields:
-                return f"The recipe has no option {option.split('=')[0]!r}. {did_you_mean(name, fields)}"
-    plain = re.sub(r"\x1b\[[0-9;]*m|[\u2500-\u257f]|^\W*-{9,}\W*$", "", complaint, flags=re.MULTILINE)
-    plain = " ".join(plain.split()).split(" For full helptext")[0]
-    if lacking := re.search(r"Missing value for argument '(\S+)'. Expected (\d+) values", plain):
-        return f"{lacking[1]} wants {lacking[2]} value{'s' * (lacking[2] != '1')} after it; `--help` says which."
-    if wrong := re.search(r"Error parsing (--\S+):|invalid choice .* for argument '(\S+)'", plain):
-        name = wrong[1] or wrong[2]
-        return f"{name} cannot be {_given(options, name)}; `--help` says what it takes."
-    if surplus := re.search(r"Unrecognized options: (.+)", plain):
-        return f"{surplus[1]} belongs to no option; write --FIELD VALUE, and `--help` says which there are."
-    return f"The options do not fit: {plain}"
-
-
-def _given(options: list[str], name: str) -> str:
-    """What stands after the option, where it stands last."""
-    values: list[str] = []
-    taking = False
-    for option in options:
-        if option.startswith("--"):
-            given, equals, value = option.partition("=")
-            if taking := given.replace("_", "-") == name:
-                values = [value] if equals else []
-        elif taking:
-            values.append(option)
-    return " ".join(values) or "empty"
-
-
-def _dotted(config: object, prefix: str = "") -> list[str]:
-    from dataclasses import fields, is_dataclass
-
-    names: list[str] = []
-    for each in fields(config) if is_dataclass(config) else ():
-        value, name = getattr(config, each.name), f"{prefix}{each.name.replace('_', '-')}"
-        names += _dotted(value, f"{name}.") if is_dataclass(value) else [name]
-    return names
-
-
-def _listed(recipes: Mapping[str, object]) -> str:
-    lines, wide = [], max(map(len, recipes))
-    for name, recipe in recipes.items():
-        sentence = " ".join((recipe.__doc__ or "").split("\n\n")[0].split())
-        lines.append(f"{name.replace('_', '-'):<{wide}} {sentence.split(': ', 1)[-1]}")
-    return "\n".join(lines)
-
-
-def _take_flag(options: list[str], flag: str) -> bool:
-    present = flag in options
-    while flag in options:
-        options.remove(flag)
-    return present
-
-
-def _take_value(options: list[str], name: str) -> str | None:
-    for position, option in enumerate(options):
-        if option == name:
-            if position + 1 == len(options):
-                raise InputError(f"{name} wants a folder after it.")
-            value = options[position + 1]
-            del options[position : position + 2]
-            return value
-        if option.startswith(f"{name}="):
-            del options[position]
-            return option.split("=", 1)[1]
-    return None
+def _summary(results: "list[Result]", out: Path) -> str:
+    last = results[-1]
+    best = [result.best for result in results if result.finished and result.best is not None]
+    if not last.finished:
+        return f"stopped and saved at step {last.step}; --resume resumes it"
+    if len(results) > 1 and best:
+        spread = f" ± {stdev(best):.4f}" if len(best) > 1 else ""
+        return f"finished {len(best)} seeds, best {last.best_by} {mean(best):.4f}{spread} (standard deviation)"
+    score = f", best {last.best_by} {best[0]:.4f} in {out}" if best else ""
+    return f"finished at step {last.step}{score}"

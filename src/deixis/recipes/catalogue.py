@@ -1,11 +1,14 @@
-"""Every recipe by its name."""
+"""Every recipe by its name, and training one."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..runs.run import Run
-from .late_fusion import late_fusion_toyland
+from ..errors import InputError, did_you_mean
+from ..runs.run import Chain, Run
 from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland, lavt_toyland_grounded
 from .magnet import magnet_gref_google, magnet_gref_umd, magnet_refcoco, magnet_refcoco_plus, magnet_toyland
+from .toyland import late_fusion_toyland, scene_parsing_toyland
 from .vega import (
     vega_gref_google,
     vega_gref_umd,
@@ -16,7 +19,10 @@ from .vega import (
     vega_toyland_grounded,
 )
 
-RECIPES: dict[str, Callable[[], Run]] = {
+if TYPE_CHECKING:
+    from ..training.loop import Result
+
+RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "late_fusion_toyland": late_fusion_toyland,
     "lavt_gref_google": lavt_gref_google,
     "lavt_gref_umd": lavt_gref_umd,
@@ -29,6 +35,7 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "magnet_refcoco": magnet_refcoco,
     "magnet_refcoco_plus": magnet_refcoco_plus,
     "magnet_toyland": magnet_toyland,
+    "scene_parsing_toyland": scene_parsing_toyland,
     "vega_gref_google": vega_gref_google,
     "vega_gref_umd": vega_gref_umd,
     "vega_refcoco": vega_refcoco,
@@ -37,3 +44,22 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "vega_toyland": vega_toyland,
     "vega_toyland_grounded": vega_toyland_grounded,
 }
+
+
+def recipe_named(name: str) -> Run | Chain:
+    """What the recipe returns; its name may have dashes."""
+    if (key := name.replace("-", "_")) not in RECIPES:
+        known = [each.replace("_", "-") for each in RECIPES]
+        raise InputError(f"There is no recipe {name!r}. {did_you_mean(key.replace('_', '-'), known)}")
+    return RECIPES[key]()
+
+
+def train(job: Run | Chain | str, out: str | Path, *, resume: bool = False, quiet: bool = False) -> "Result":
+    """Train a Run, a Chain, or the recipe of that name in the folder `out`, or resume it there.
+
+    The Result of a chain is its last Run's. SIGTERM and Ctrl-C finish the step and save. Raises `InputError` where the
+    folder holds another job, or this one and `resume` is not given.
+    """
+    from ..runs.execute import execute  # accelerate takes a second to import, and a list of recipes does not need it
+
+    return execute(recipe_named(job) if isinstance(job, str) else job, Path(out), resume=resume, quiet=quiet)

@@ -1,109 +1,99 @@
-"""Weights to start from: the published encoders', or some of another checkpoint's under new names."""
+"""The first weights of a run: published encoders', or some of another checkpoint's under new names."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from ..checkpoints.native import WEIGHTS
 from ..errors import InputError
-from ..layers.early_fusion import EarlyFusion
 from ..text.bert import Bert
 from ..text.pretrained import load_pretrained as load_bert
 from ..vision.pretrained import load_pretrained as load_swin
 from ..vision.swin import Swin
 from ..weights import check_finite, read_safetensors, tensors_in
 from ..zoo.loading import find
+from .run import StartFrom
 
 ENCODERS = ("text.*", "fusion.vision.*")
-PARSING = "runs/parsing/vision.safetensors"
-POINTING = "runs/late-fusion-toyland/last"
-MADE_BY = {
-    PARSING: "python examples/pretrain_vision.py runs/packed/train runs/parsing",
-    POINTING: "deixis train late-fusion-toyland",
-}
+Earlier = Mapping[str, Path]
+"""The folders of the chain's earlier Runs, by their names."""
+
+Part = TypeVar("Part", bound=nn.Module)
 
 
-class Encoded(Protocol):
-    """A system with the two encoders that published weights exist for."""
-
-    text: Bert
-    fusion: EarlyFusion
-
-
-@dataclass(frozen=True, kw_only=True)
-class StartFrom:
-    """Published weights of the encoders, and a checkpoint from which those that begin with `take` are taken.
-
-    `swin` and `bert` are files as their authors publish them. `checkpoint` is a run's `best/` or `last/` folder, any
-    safetensors file, or the name of a model that is here, such as `embedded`; `put` stands where `take` stood, and
-    empty beginnings mean everything. Where there are patterns in `only`, what matches none of them stays behind.
-    `encoders` is a checkpoint whose encoders are taken last, in place of those that came before. Where encoders are
-    `needed`, random ones are no start.
-    """
-
-    swin: str | None = None
-    bert: str | None = None
-    checkpoint: str | None = None
-    take: str = ""
-    put: str = ""
-    only: tuple[str, ...] = ()
-    encoders: str | None = None
-    needed: bool = False
-
-
-def start(system: nn.Module, origin: StartFrom) -> None:
-    """Fill the system's weights. Raises DeixisError where nothing is taken, or something that does not fit."""
+def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) -> None:
+    """Fill the system's weights in place. Raises `InputError` where nothing is read, or a weight does not fit."""
     missing = [f"--start-from.{name} FILE" for name in ("swin", "bert") if getattr(origin, name) is None]
-    if origin.needed and missing and origin.checkpoint is None and origin.encoders is None:
+    if origin.required and missing and origin.checkpoint is None and origin.encoders is None:
         raise InputError(
             f"This recipe starts from published encoders, which are not all given; add {' and '.join(missing)}, or "
-            "--start-from.needed False to begin from random ones."
+            "--start-from.required False to start from random ones."
         )
-    encoded = cast(Encoded, system)
     if origin.swin is not None:
-        load_swin(cast(Swin, encoded.fusion.vision), origin.swin)
+        load_swin(_part(system, Swin, origin.swin), origin.swin)
     if origin.bert is not None:
-        load_bert(encoded.text, origin.bert)
+        load_bert(_part(system, Bert, origin.bert), origin.bert)
+    earlier = earlier or {}
     if origin.checkpoint is not None:
-        _take(system, origin.checkpoint, origin.take, origin.put, origin.only)
+        _copy(system, origin.checkpoint, earlier, origin.patterns, origin.prefixes)
     if origin.encoders is not None:
-        _take(system, origin.encoders, only=ENCODERS)
+        _copy(system, origin.encoders, earlier, ENCODERS, {})
 
 
-def _take(system: nn.Module, path: str, take: str = "", put: str = "", only: tuple[str, ...] = ()) -> None:
-    wanted = system.state_dict()
-    taken = {
-        put + name.removeprefix(take): tensor
-        for name, tensor in _weights(path).items()
-        if name.startswith(take) and any(fnmatchcase(name, pattern) for pattern in only or ("*",))
-    }
-    if not taken:
-        raise InputError(
-            f"{path} has no weights that begin with {take!r} and match {only or '*'}; check what `start-from` takes."
-        )
-    for name, tensor in taken.items():
-        if name not in wanted:
-            raise InputError(
-                f"{path} gives {name!r}, which the system lacks; check what `start-from` takes and where it puts it."
-            )
-        if tensor.shape != wanted[name].shape:
-            raise InputError(
-                f"{path} gives {name!r} of shape {list(tensor.shape)}, but the system wants "
-                f"{list(wanted[name].shape)}; the configs must agree."
-            )
-    check_finite(taken, path)
-    system.load_state_dict(taken, strict=False)
+def place_of(name: str, earlier: Earlier) -> Path:
+    """The checkpoint of an earlier Run, else what `deixis.load` finds under the name."""
+    return find(earlier.get(name, Path(name)) if name in earlier else name)
 
 
-def _weights(path: str) -> dict[str, Tensor]:
-    if path in MADE_BY and not Path(path).exists():
-        raise InputError(
-            f"There are no weights to start from at {path}; make it first by `{MADE_BY[path]}`, or give a checkpoint's "
-            "folder or file."
-        )
-    place = find(path)
+def _part(system: nn.Module, kind: type[Part], file: str) -> Part:
+    for module in system.modules():
+        if isinstance(module, kind):
+            return module
+    raise InputError(f"{type(system).__name__} has no {kind.__name__} that {file} could fill; omit that file.")
+
+
+def _copy(
+    system: nn.Module, name: str, earlier: Earlier, patterns: tuple[str, ...], prefixes: Mapping[str, str]
+) -> None:
+    place = place_of(name, earlier)
     file = place / WEIGHTS if place.is_dir() else place
-    return tensors_in(read_safetensors(file), file)
+    stored = tensors_in(read_safetensors(file), file)
+    chosen = {each: tensor for each, tensor in stored.items() if _matches(each, patterns)}
+    copied = _renamed(chosen, prefixes)
+    if not copied:
+        begin = f" that begin with {' or '.join(map(repr, prefixes))}" if prefixes else ""
+        raise InputError(
+            f"{name} has no weights{begin} that match {list(patterns) or '*'}; check the patterns and prefixes of "
+            "`start_from`."
+        )
+    expected = system.state_dict()
+    for each, tensor in copied.items():
+        if each not in expected:
+            raise InputError(
+                f"{name} gives {each!r}, which the system does not have; check the patterns and prefixes of "
+                "`start_from`."
+            )
+        if tensor.shape != expected[each].shape:
+            raise InputError(
+                f"{name} gives {each!r} of shape {list(tensor.shape)}, but the system expects "
+                f"{list(expected[each].shape)}; the configs must agree."
+            )
+    check_finite(copied, name)
+    system.load_state_dict(copied, strict=False)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns or ("*",))
+
+
+def _renamed(weights: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
+    """The weights that begin with an old prefix, with the new one; all of them where there are no prefixes."""
+    return {
+        new + name.removeprefix(old): tensor
+        for name, tensor in weights.items()
+        for old, new in (prefixes or {"": ""}).items()
+        if name.startswith(old)
+    }

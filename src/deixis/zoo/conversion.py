@@ -1,4 +1,4 @@
-"""Published checkpoints to ours: a file converted by hand, or one downloaded by name and kept for the next time."""
+"""Published checkpoints to ours: a file converted by hand, or one downloaded by name and cached."""
 
 import os
 from pathlib import Path
@@ -15,13 +15,13 @@ from ..checkpoints.official.reading import LAYOUTS, OfficialCheckpoint, read_off
 from ..data.transforms import Preprocess
 from ..errors import InputError
 from ..text.tokenizer import Tokenizer
-from .systems import SYSTEMS, build
+from .systems import SYSTEMS
 
-UNKNOWN_DATA = " What it was trained on is not stated: images of any test split may be among it."
+UNKNOWN_DATA = " Its training data are not stated: they may contain images of any test split."
 
 
 def convert(file: Path, out: Path, vocabulary: Path | None = None, *, download: bool = False) -> None:
-    """Make a published `.pth` the checkpoint `out`; BERT's vocabulary is only downloaded where `download` allows it."""
+    """Write the published `.pth` as the checkpoint `out`; BERT's vocabulary is downloaded only with `download`."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give the name of a folder.")
     if (out / native.WEIGHTS).exists():
@@ -33,7 +33,7 @@ def convert(file: Path, out: Path, vocabulary: Path | None = None, *, download: 
 
 
 def kept(name: str) -> Path:
-    """Where the converted copy of a published checkpoint is, or will be."""
+    """The folder of the converted copy of a published checkpoint, which may not exist yet."""
     return cache_folder() / "checkpoints" / name
 
 
@@ -45,19 +45,19 @@ def cache_folder() -> Path:
 
 
 def obtain(name: str, vocabulary: Path | None = None) -> Path:
-    """The converted copy of a published checkpoint, downloaded, checked and converted where there is none yet.
+    """The converted copy of a published checkpoint; the first call downloads, checks and converts it.
 
-    It appears whole or not at all, also when several processes ask for it at once.
+    It appears whole or not at all, also when several processes call this at once.
     """
     entry, place = PUBLISHED[name], kept(name)
     if (place / native.WEIGHTS).exists():
         return place
-    tokenizer = Tokenizer.bert_base(vocabulary, download=True)  # small: what fails should fail early
+    tokenizer = Tokenizer.bert_base(vocabulary, download=True)  # small, so that a failure comes early
     file = fetch(entry)
     digest = sha256_of(file)
     if entry.sha256 not in (None, digest):
         raise InputError(
-            f"{file} has the sha256 {digest}, and {entry.sha256} was published; remove it and download it again."
+            f"{file} has the sha256 {digest}, but {entry.sha256} was published; remove it and download it again."
         )
     official = read_official(file)
     try:
@@ -68,19 +68,19 @@ def obtain(name: str, vocabulary: Path | None = None) -> Path:
             _put(made, place)
     except OSError as error:
         raise InputError(
-            f"{place} cannot be written ({error.strerror or error}); let DEIXIS_CACHE name a folder that can."
+            f"{place} cannot be written ({error.strerror or error}); set DEIXIS_CACHE to a folder that can."
         ) from error
     return place
 
 
 def fetch(entry: Published) -> Path:
-    """The published file in the hub's own cache, from the network where it is not there."""
+    """The published file in the hub's cache, downloaded if it is not there."""
     by_hand = f"get it from {entry.page} by hand and run `deixis checkpoint convert {entry.file} OUT`"
     return hub.download(entry.repository, entry.file, entry.revision, instead=f"try again, or {by_hand}")
 
 
 def _put(made: Path, place: Path) -> None:
-    """Rename the whole folder; where another process was faster, its copy stays."""
+    """Rename the whole folder; if another process was faster, its copy stays."""
     try:
         made.rename(place)
     except OSError:
@@ -91,17 +91,17 @@ def _put(made: Path, place: Path) -> None:
 def _write(
     official: OfficialCheckpoint, out: Path, tokenizer: Tokenizer, file: str, digest: str, entry: Published | None
 ) -> None:
-    """Save the checkpoint with its card; `entry` is what is known of the file beforehand."""
-    config = from_dict(SYSTEMS[official.system][0], official.config, f"The config of {file}")
-    if len(tokenizer) != config.text.vocabulary:
+    """Save the checkpoint with its card; `entry` is the file's row in the table of published checkpoints."""
+    config: Any = from_dict(SYSTEMS[official.system], official.config, f"The config of {file}")
+    if len(tokenizer) != config.vocabulary_size:
         raise InputError(
-            f"The vocabulary has {len(tokenizer)} words, but {file} was trained with {config.text.vocabulary}; "
-            "give the vocab.txt that belongs to it."
+            f"The vocabulary has {len(tokenizer)} words, but {file} was trained with {config.vocabulary_size}; "
+            "give the vocab.txt of that training."
         )
     card = native.Card(
         system=official.system,
         config=to_dict(config),
-        preprocess=Preprocess(),  # every published system reads 480x480 pixels and 20 words
+        preprocess=Preprocess(),  # every published system reads 480x480 pixels and 20 tokens
         description=_description(official, file, entry),
         licence=LICENCES[official.system],
         scores=_scores(entry),
@@ -115,10 +115,10 @@ def _write(
 
 
 def _fitting(official: OfficialCheckpoint, config: Any, file: str) -> dict[str, Tensor]:
-    """Every weight of the system, once it is proved that each has its place and shape."""
-    system = build(official.system, config)
+    """Every weight of the system. Raises `InputError` if one is missing or has another shape."""
+    system = config.build()
     counters = {name: count for name, count in system.state_dict().items() if name.endswith("num_batches_tracked")}
-    weights = {**counters, **official.state_dict}  # old files lack the counters, which no answer depends on
+    weights = {**counters, **official.state_dict}  # old files lack the counters, which no prediction depends on
     native.fill(system, weights, file)
     return weights
 
@@ -131,14 +131,14 @@ def _description(official: OfficialCheckpoint, file: str, entry: Published | Non
 
 
 def _scores(entry: Published | None) -> dict[str, Any]:
-    """What its authors say it scores, apart from what anybody measured here."""
+    """The authors' own scores, apart from those measured with deixis."""
     if entry is None or not entry.scores:
         return {}
     return {f"published, {PROTOCOL}": {f"{entry.dataset}:{at}": {"oIoU": oiou} for at, oiou in entry.scores.items()}}
 
 
 def _origin(file: str, digest: str, entry: Published | None) -> dict[str, str]:
-    """What the card says of where the weights come from."""
+    """The origin of the weights, for the card."""
     origin = {"file": file, "sha256": digest, "protocol": PROTOCOL}
     if entry is None:
         return {**origin, "hash": "recorded when converted, not known beforehand"}

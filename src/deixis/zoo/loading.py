@@ -1,5 +1,6 @@
-"""`load`: from a name or a path to a Segmenter, and `segment` for who wants one answer."""
+"""`load`: from a name or a path to a Segmenter; `segment`: one call from a photo and a sentence to a mask."""
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
@@ -8,52 +9,53 @@ import torch
 from torch import nn
 
 from ..checkpoints import native
+from ..checkpoints.configs import from_dict
 from ..checkpoints.official.published import PUBLISHED, published_name
 from ..data.images import Source
 from ..errors import InputError, did_you_mean
 from ..predict.prediction import Prediction
 from ..predict.segmenter import Expressions, Segmenter
+from ..records import Config
 from ..text.tokenizer import Tokenizer
 from ..weights import without_memory
 from .conversion import kept, obtain
-from .systems import SYSTEMS, build
+from .systems import ENCODERS, system_of_card
 
-EMBEDDED = Path(__file__).parents[1] / "embedded"
+BUNDLED = Path(__file__).parents[1] / "bundled"
+BUNDLED_NAMES = ("bundled", "embedded")  # the second is the old name
+CHAIN_FILE = "chain.json"  # in the folder of a chain of runs
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FOREIGN_ENDINGS = {".pth", ".pt", ".bin", ".ckpt"}
 
 
 def load(
-    name_or_path: str | Path = "embedded",
+    name_or_path: str | Path = "bundled",
     *,
+    system: type[Config] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str = "float32",
     download: bool = False,
     compiled: bool = False,
 ) -> Segmenter:
-    """A model ready for photos: `embedded`, the folder of a checkpoint or of a run (its best), a weights' file, or
-    the name of a published checkpoint, such as `magnet-refcoco`.
+    """A model that is ready for photos.
 
-    Without `device` the fastest one at hand is taken. Nothing is downloaded but a published checkpoint, once, where
-    `download` allows it. A `compiled` model takes minutes for its first answer and less time for the others; it wants
-    a C++ compiler. Raises DeixisError where there is no such model, its files are broken or fit no system, or
-    PyTorch is too old to compile.
+    `name_or_path` is `bundled`, the folder of a checkpoint, of a run (its best) or of a chain of runs (its last run), a
+    weights file, or the name of a published checkpoint such as `magnet-refcoco`. `system` is the config class of a
+    system of your own: a checkpoint never chooses which module is imported.
+
+    Without `device` the fastest one available is used. Only a published checkpoint is ever downloaded, once, and only
+    if `download` allows it. A `compiled` model takes minutes for its first prediction and less time for the others; it
+    needs a C++ compiler. Raises `InputError` if there is no such model or its files are broken or do not fit the
+    system, and `ModelError` if its weights are not finite or this machine cannot compile it.
     """
     chosen, precision = _device(device), _dtype(dtype)
     place = find(name_or_path, download=download)
     checkpoint = native.read(place)
-    config = native.config_of(checkpoint.card, SYSTEMS)
-    read, known = checkpoint.card.preprocess.max_tokens, config.text
-    if len(checkpoint.vocabulary) > known.vocabulary or read > known.positions:
-        raise InputError(
-            f"The checkpoint {place} has {len(checkpoint.vocabulary)} words and reads {read} at a time, but its text "
-            f"encoder knows {known.vocabulary} and reads {known.positions}; get an unchanged copy."
-        )
-    system = _filled(checkpoint, config, f"The checkpoint {place}")
-    tokenizer = Tokenizer(checkpoint.vocabulary)
+    where = f"The checkpoint {place}"
+    config = _config(checkpoint, system, where)
     return Segmenter(
-        system,
-        tokenizer,
+        _filled(checkpoint, config, where),
+        Tokenizer(checkpoint.vocabulary),
         checkpoint.card.preprocess,
         checkpoint.card,
         chosen,
@@ -69,7 +71,7 @@ def segment(
     image: Source,
     expression: str,
     *,
-    model: str | Path = "embedded",
+    model: str | Path = "bundled",
     threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction: ...
@@ -78,7 +80,7 @@ def segment(
     image: Source,
     expression: Expressions,
     *,
-    model: str | Path = "embedded",
+    model: str | Path = "bundled",
     threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> list[Prediction]: ...
@@ -86,29 +88,26 @@ def segment(
     image: Source,
     expression: str | Expressions,
     *,
-    model: str | Path = "embedded",
+    model: str | Path = "bundled",
     threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction | list[Prediction]:
-    """What the expression points at in the image; the model is loaded at the first call and kept for the next."""
-    return _kept(model)(image, expression, threshold=threshold, presence_threshold=presence_threshold)
+    """The prediction for the expression; the model is loaded at the first call and cached for the next."""
+    return _cached(model)(image, expression, threshold=threshold, presence_threshold=presence_threshold)
 
 
 def find(name_or_path: str | Path, *, download: bool = False) -> Path:
-    """Where a model's checkpoint is. Raises DeixisError with the nearest name where there is none.
+    """The place of a model's checkpoint. Raises `InputError` with the nearest name if there is none.
 
-    A folder or file that is there is meant before a published checkpoint of its name.
+    An existing folder or file has priority over a published checkpoint of the same name.
     """
-    if str(name_or_path) == "embedded":
-        if not (EMBEDDED / native.WEIGHTS).exists():
-            raise InputError("This copy of deixis has no embedded model; give the folder of a checkpoint as the model.")
-        return EMBEDDED
+    if str(name_or_path) in BUNDLED_NAMES:
+        if not (BUNDLED / native.WEIGHTS).exists():
+            raise InputError("This copy of deixis has no bundled model; give the folder of a checkpoint as the model.")
+        return BUNDLED
     path = Path(name_or_path)
     if path.is_dir():
-        for place in (path, path / "best", path / "last"):
-            if (place / native.WEIGHTS).exists():
-                return place
-        raise InputError(f"The folder {str(path)!r} holds no {native.WEIGHTS}; give a checkpoint's or a run's folder.")
+        return _inside(path)
     if path.is_file():
         if path.suffix in FOREIGN_ENDINGS:
             raise InputError(f"{path} is a PyTorch file; convert it once: deixis checkpoint convert {path} OUT.")
@@ -116,29 +115,67 @@ def find(name_or_path: str | Path, *, download: bool = False) -> Path:
     if (name := published_name(str(name_or_path))) is not None:
         return _published(name, download)
     beside = path.parent if path.parent.is_dir() else Path()
-    names = ["embedded", *PUBLISHED, *(str(place) for place in beside.glob("*") if _holds_model(place))]
+    names = ["bundled", *PUBLISHED, *(str(place) for place in beside.glob("*") if _holds_model(place))]
     raise InputError(f"There is no model {str(name_or_path)!r}. {did_you_mean(str(name_or_path), names)}")
 
 
-def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module:
-    """The card's system with the checkpoint's weights; it takes no memory before every shape is compared."""
-    # Even without memory a million layers take minutes; each has weights, so a card cannot ask for more than there are.
-    layers = config.text.layers + sum(config.vision.depths)
-    layers += sum(getattr(config, name, 0) for name in ("pixel_layers", "query_layers"))
-    if layers + len(getattr(config, "pooled_sides", ())) > len(checkpoint.weights):
+def _inside(folder: Path) -> Path:
+    """The checkpoint in the folder of a checkpoint, a run or a chain."""
+    for place in (folder, folder / "best", folder / "last"):
+        if (place / native.WEIGHTS).exists():
+            return place
+    if (folder / CHAIN_FILE).exists():
+        *earlier, last = json.loads((folder / CHAIN_FILE).read_text(encoding="utf-8"))["runs"]
+        if _holds_model(folder / last):
+            return _inside(folder / last)
         raise InputError(
-            f"{where} has a card that asks for {layers} layers, but holds {len(checkpoint.weights)} weights; get an "
-            "unchanged copy."
+            f"The chain in {folder} has not trained its last run, {last!r}, yet; resume its training, or give the "
+            f"folder of an earlier run ({', '.join(earlier)})."
+        )
+    raise InputError(f"The folder {str(folder)!r} holds no {native.WEIGHTS}; give the folder of a checkpoint or a run.")
+
+
+def _config(checkpoint: native.Checkpoint, given: type[Config] | None, where: str) -> Config:
+    """The card's config, as long as the vocabulary and the longest sentence fit it."""
+    card = checkpoint.card
+    if card.system in ENCODERS:
+        raise InputError(
+            f"{where} holds an encoder to start a training from (`--start-from.checkpoint`), and segments nothing; "
+            "give the checkpoint of a system."
+        )
+    kind = system_of_card(card.system, given)
+    config: Any = from_dict(kind, card.config, f"The card's config of {card.system!r}")
+    words, read = len(checkpoint.vocabulary), card.preprocess.max_tokens
+    if words > config.vocabulary_size or read > config.longest_sentence:
+        raise InputError(
+            f"{where} has a vocabulary of {words} and reads {read} tokens at a time, but its text encoder supports "
+            f"{config.vocabulary_size} and {config.longest_sentence}; get an unchanged copy."
+        )
+    return config
+
+
+def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module:
+    """The card's system with the checkpoint's weights; it takes no memory before every shape has been compared."""
+    # Even without memory a million layers take minutes; each has weights, so a card cannot ask for more than there are.
+    if config.num_layers > len(checkpoint.weights):
+        raise InputError(
+            f"{where} has a card that asks for {config.num_layers} layers, but holds {len(checkpoint.weights)} "
+            "weights; get an unchanged copy."
         )
     try:
         with without_memory():
-            system = build(checkpoint.card.system, config)
+            system = config.build()
     except (RuntimeError, TypeError, OverflowError) as error:  # a tensor of more values than PyTorch can count
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(
             f"{where} has a card that asks for weights of impossible size ({reason}); get an unchanged copy."
         ) from error
+    stored = system.state_dict()
     native.fill(system, checkpoint.weights, where)
+    if any(name not in stored for name, _ in system.named_buffers()):
+        # A buffer that no checkpoint holds has a value only in a system that was built with memory.
+        system = config.build()
+        native.fill(system, checkpoint.weights, where)
     return system
 
 
@@ -147,8 +184,8 @@ def _published(name: str, download: bool) -> Path:
     if download or (place / native.WEIGHTS).exists():
         return obtain(name)
     raise InputError(
-        f"The published checkpoint {name!r} is not on this machine, and nothing is downloaded unasked; allow it once "
-        f"(some 1.2 GB) with `deixis checkpoint download {name}`, with --download or with load(…, download=True)."
+        f"The published checkpoint {name!r} is not on this machine, and nothing is downloaded without permission; "
+        f"allow it once (some 1.2 GB) with `deixis checkpoint download {name}`, --download or load(…, download=True)."
     )
 
 
@@ -163,9 +200,9 @@ def _device(device: torch.device | str | None) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch was built without it
+    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch was built without this device
         reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"The device {str(device)!r} cannot be used ({reason}); cpu always can.") from error
+        raise InputError(f"The device {str(device)!r} cannot be used ({reason}); cpu always works.") from error
     return chosen
 
 
@@ -177,5 +214,5 @@ def _dtype(dtype: torch.dtype | str) -> torch.dtype:
 
 
 @lru_cache(maxsize=2)
-def _kept(model: str | Path) -> Segmenter:
+def _cached(model: str | Path) -> Segmenter:
     return load(model)

@@ -1,33 +1,56 @@
-"""The systems by name, each with the config it is built from."""
+"""The systems by name, each with the config that builds it; other packages add theirs as entry points."""
 
-from typing import Any
+from ..checkpoints.configs import type_name
+from ..errors import InputError
+from ..models.late_fusion import LateFusionConfig
+from ..models.lavt import LAVTConfig
+from ..models.magnet import MagNetConfig
+from ..models.scene_parsing import SceneParsingConfig
+from ..models.vega import VEGAConfig
+from ..records import Config
+from .lookup import installed, named_by_user, plugins
 
-from torch import nn
-
-from ..errors import InputError, did_you_mean
-from ..models.late_fusion import LateFusion, LateFusionConfig
-from ..models.lavt import LAVT, LAVTConfig
-from ..models.magnet import MagNet, MagNetConfig
-from ..models.vega import VEGA, VEGAConfig
-
-SYSTEMS: dict[str, tuple[type[Any], Any]] = {
-    "lavt": (LAVTConfig, LAVT),
-    "magnet": (MagNetConfig, MagNet),
-    "late_fusion": (LateFusionConfig, LateFusion),
-    "vega": (VEGAConfig, VEGA),
+GROUP = "deixis.systems"  # of entry points
+SYSTEMS: dict[str, type[Config]] = {
+    "late_fusion": LateFusionConfig,
+    "lavt": LAVTConfig,
+    "magnet": MagNetConfig,
+    "vega": VEGAConfig,
 }
+# Networks that only pre-train: their checkpoints hold an encoder to start from, and segment nothing.
+ENCODERS: dict[str, type[Config]] = {"scene_parsing": SceneParsingConfig}
 
 
-def build(name: str, config: Any) -> nn.Module:
-    """The system of that name, with fresh weights."""
-    if name not in SYSTEMS:
-        raise InputError(f"There is no system {name!r}. {did_you_mean(name, SYSTEMS)}")
-    wanted, system = SYSTEMS[name]
-    if not isinstance(config, wanted):
-        raise InputError(f"{name} is built from a {wanted.__name__}; {type(config).__name__} came.")
-    return system(config)
+def name_of(config: Config) -> str:
+    """The name of a config's system: a built-in one, an entry point's, or `my_package.my_file:MyConfig`."""
+    for name, kind in {**SYSTEMS, **ENCODERS}.items():
+        if type(config) is kind:
+            return name
+    path = type_name(type(config))
+    return next((name for name, value in plugins(GROUP).items() if value == path), path)
 
 
-def name_of(config: Any) -> str:
-    """The name of the system that a config describes."""
-    return next(name for name, (wanted, _) in SYSTEMS.items() if isinstance(config, wanted))
+def system_named(name: str) -> type[Config]:
+    """The config class that a user names: a built-in system, an entry point, or a class as `module:Class`."""
+    return named_by_user(name, SYSTEMS, GROUP)
+
+
+def system_of_card(name: str, given: type[Config] | None = None) -> type[Config]:
+    """The config class of the system that a checkpoint names.
+
+    A checkpoint never chooses what is imported: besides the built-in systems and the entry points of installed
+    packages, only `given` is used, which the caller passed.
+    """
+    if given is not None:
+        path = type_name(given)
+        named = {known for known, kind in SYSTEMS.items() if kind is given}
+        named |= {path, *(point for point, value in plugins(GROUP).items() if value == path)}
+        if name not in named:
+            raise InputError(f"The checkpoint's system is {name!r}, not {path!r}; pass the config of that system.")
+        return given
+    if ":" in name:
+        raise InputError(
+            f"The checkpoint's system is {name!r}, which is not part of deixis; if you trust that module, pass it: "
+            f"`--system {name}`, or load(…, system={name.rpartition(':')[2]})."
+        )
+    return installed(name, SYSTEMS, GROUP)

@@ -1,4 +1,4 @@
-"""Where Samples come from: the share of sentences about nothing, and packed folders that were drawn otherwise."""
+"""The readers of a run: what they hold, and what is refused before the first step."""
 
 import json
 import runpy
@@ -12,37 +12,38 @@ from PIL import Image
 
 from deixis import masks
 from deixis.cli import main
-from deixis.data.batches import Batches
+from deixis.data.batches import TrainBatches
 from deixis.data.transforms import Preprocess
-from deixis.errors import DeixisError
+from deixis.errors import InputError
 from deixis.records import Reader
 from deixis.runs.data import StoredData, ToylandData
+from deixis.runs.open_data import open_data
 from deixis.text.tokenizer import Tokenizer
-from deixis.toyland.export.trees import Tree
 from deixis.toyland.export.grefcoco import write_grefcoco
 from deixis.toyland.export.phrasecut import write_phrasecut
+from deixis.toyland.export.trees import Tree
 from deixis.zoo.loading import load
 
 SmallTree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "readers" / "test_refcoco.py"))["SmallTree"]
 SMALL = ToylandData(num_scenes=6, validation_scenes=1, size=48, packed=None)
 
 
-def share_of_an_epoch(reader: Reader) -> float:
+def fraction_of_an_epoch(reader: Reader) -> float:
     """Of the objects, which an epoch draws one sentence each of."""
     objects = {(ids.image, ids.object) for ids in reader.ids}
     return sum(name.startswith("none") for _, name in objects) / len(objects)
 
 
 def test_one_and_a_half_sentences_about_nothing_make_about_a_sixth_of_an_epoch() -> None:
-    training, held = replace(SMALL, registers=("toyland+",), sentences_per_object=1, no_target=1.5).readers()
-    assert 0.12 < share_of_an_epoch(training) < 0.2
-    assert share_of_an_epoch(held) == 0.0
+    training, held = open_data(replace(SMALL, subsets=("toyland+",), sentences_per_object=1, no_target=1.5))
+    assert 0.12 < fraction_of_an_epoch(training) < 0.2
+    assert fraction_of_an_epoch(held) == 0.0
 
 
 def test_batches_hold_the_empty_masks_of_what_is_not_there() -> None:
-    training, _ = replace(SMALL, num_scenes=3, registers=("toyland",), no_target=2.0).readers()
+    training, _ = open_data(replace(SMALL, num_scenes=3, subsets=("toyland",), no_target=2.0))
     tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
-    stream = Batches(
+    stream = TrainBatches(
         reader=training, tokenizer=tokenizer, preprocess=Preprocess(image_size=48, max_tokens=8), batch_size=4
     )
     empty = {
@@ -59,7 +60,7 @@ def test_batches_hold_the_empty_masks_of_what_is_not_there() -> None:
 
 
 def forget(packed: Path, field: str) -> None:
-    """As folders were described before the field was noted down."""
+    """Remove what older folders do not store."""
     told = packed / "packed.json"
     described = json.loads(told.read_text())
     del described[field]
@@ -67,39 +68,41 @@ def forget(packed: Path, field: str) -> None:
 
 
 def test_a_packed_folder_that_was_drawn_otherwise_is_refused(tmp_path: Path) -> None:
-    plain = replace(SMALL, num_scenes=2, registers=("toyland",), packed=str(tmp_path), packers=1)
-    first, _ = plain.readers()
-    assert plain.readers()[0].ids == first.ids
-    with pytest.raises(DeixisError, match=r"drawn with no_target=0, but no_target=1\.5 is wanted; give another"):
-        replace(plain, no_target=1.5).readers()
+    plain = replace(SMALL, num_scenes=2, subsets=("toyland",), packed=str(tmp_path), packers=1)
+    first, _ = open_data(plain)
+    assert open_data(plain)[0].ids == first.ids
+    with pytest.raises(InputError, match=r"drawn with no_target=0, but the run asks for no_target=1\.5; give another"):
+        open_data(replace(plain, no_target=1.5))
     forget(tmp_path / "train", "expression_options")
-    assert plain.readers()[0].ids == first.ids
-    with pytest.raises(DeixisError, match="drawn with no_target=0, but no_target=1 is wanted"):
-        replace(plain, no_target=1.0).readers()
+    assert open_data(plain)[0].ids == first.ids
+    with pytest.raises(InputError, match="drawn with no_target=0, but the run asks for no_target=1"):
+        open_data(replace(plain, no_target=1.0))
 
 
 def test_a_packed_folder_keeps_what_means_nothing(tmp_path: Path) -> None:
-    data = replace(SMALL, num_scenes=3, registers=("toyland",), no_target=1.0, packed=str(tmp_path), packers=1)
-    training, _ = data.readers()
+    data = replace(SMALL, num_scenes=3, subsets=("toyland",), no_target=1.0, packed=str(tmp_path), packers=1)
+    training, _ = open_data(data)
     nothing = [training[place] for place, ids in enumerate(training.ids) if ids.object == "none"]
     assert nothing
     assert all(sample.traits["targets"] == [] for sample in nothing)
-    with pytest.raises(DeixisError, match="drawn with no_target=1, but no_target=0 is wanted"):
-        replace(data, no_target=0.0).readers()
+    with pytest.raises(InputError, match="drawn with no_target=1, but the run asks for no_target=0"):
+        open_data(replace(data, no_target=0.0))
 
 
 def test_a_packed_folder_of_another_size_or_with_other_sentences_is_refused(tmp_path: Path) -> None:
-    plain = replace(SMALL, num_scenes=2, registers=("toyland",), packed=str(tmp_path), packers=1)
-    first, _ = plain.readers()
-    with pytest.raises(DeixisError, match=r"train was drawn with size=48, but size=32 is wanted; give another --data"):
-        replace(plain, size=32).readers()
-    both = "drawn with size=48, sentences_per_object=3, but size=32, sentences_per_object=1 is wanted"
-    with pytest.raises(DeixisError, match=both):
-        replace(plain, size=32, sentences_per_object=1).readers()
+    plain = replace(SMALL, num_scenes=2, subsets=("toyland",), packed=str(tmp_path), packers=1)
+    first, _ = open_data(plain)
+    with pytest.raises(
+        InputError, match=r"train was drawn with size=48, but the run asks for size=32; give another --data"
+    ):
+        open_data(replace(plain, size=32))
+    both = "drawn with size=48, sentences_per_object=3, but the run asks for size=32, sentences_per_object=1"
+    with pytest.raises(InputError, match=both):
+        open_data(replace(plain, size=32, sentences_per_object=1))
     forget(tmp_path / "train", "sentences_per_object")
-    assert plain.readers()[0].ids == first.ids
-    with pytest.raises(DeixisError, match="train was drawn with size=48, but size=32 is wanted"):
-        replace(plain, size=32, sentences_per_object=1).readers()
+    assert open_data(plain)[0].ids == first.ids
+    with pytest.raises(InputError, match="train was drawn with size=48, but the run asks for size=32"):
+        open_data(replace(plain, size=32, sentences_per_object=1))
 
 
 def own(folder: Path, **files: list[dict[str, Any]]) -> Path:
@@ -118,27 +121,27 @@ def line(photo: int, **more: Any) -> dict[str, Any]:
 
 def test_anybodys_folder_is_trained_on(tmp_path: Path) -> None:
     data = StoredData(root=str(own(tmp_path / "mine", train=[line(0), line(1)], val=[line(2)])))
-    training, held = data.readers()
+    training, held = open_data(data)
     assert (len(training), len(held)) == (2, 1)
     assert masks.area(training[0].mask) == 12
-    with pytest.raises(DeixisError, match="has no split 'test'; the splits there are: train, val"):
-        replace(data, validation_split="test").readers()
-    with pytest.raises(DeixisError, match=r"There is no data set 'foldre'\. Did you mean 'folder'"):
-        replace(data, dataset="foldre").readers()
+    with pytest.raises(InputError, match="has no split 'test'; the splits there are: train, val"):
+        open_data(replace(data, validation_split="test"))
+    with pytest.raises(InputError, match=r"There is no data set 'foldre'\. Did you mean 'folder'"):
+        open_data(replace(data, dataset="foldre"))
 
 
 def test_a_folder_without_anything_held_out_is_told_how_to_hold_it_out(tmp_path: Path) -> None:
-    with pytest.raises(DeixisError, match=r"one split only, 'train'; .* write train\.jsonl and val\.jsonl"):
-        StoredData(root=str(own(tmp_path / "mine", train=[line(0)]))).readers()
+    with pytest.raises(InputError, match=r"has only the split 'train'; .* write train\.jsonl and val\.jsonl"):
+        open_data(StoredData(root=str(own(tmp_path / "mine", train=[line(0)]))))
 
 
 def test_what_cannot_be_learnt_from_is_told_before_the_first_step(tmp_path: Path) -> None:
     weak = own(tmp_path / "weak", train=[line(0), line(1, mask=None)], val=[line(2)])
-    with pytest.raises(DeixisError, match="Sentence 'train:2' of weak has no mask, and needs one here"):
-        StoredData(root=str(weak)).readers()
+    with pytest.raises(InputError, match="Sentence 'train:2' of weak has no mask, and needs one here"):
+        open_data(StoredData(root=str(weak)))
     broken = own(tmp_path / "broken", train=[line(0, mask={"size": [5, 5], "counts": "0"})], val=[line(2)])
-    with pytest.raises(DeixisError, match=r"line 1: The mask is 5x5 pixels .* but its image is 6x8"):
-        StoredData(root=str(broken)).readers()
+    with pytest.raises(InputError, match=r"line 1: The mask is 5x5 pixels .* but its image is 6x8"):
+        open_data(StoredData(root=str(broken)))
 
 
 def test_what_is_broken_is_left_out_and_told_where_that_is_asked_for(
@@ -147,24 +150,24 @@ def test_what_is_broken_is_left_out_and_told_where_that_is_asked_for(
     lines = [line(0), line(1, mask=None), line(2), {"image": "images/0.png"}]
     root = own(tmp_path / "mine", train=lines, val=[line(0)])
     (root / "images" / "2.png").write_bytes((root / "images" / "2.png").read_bytes()[:50])
-    training, held = StoredData(root=str(root), skip_broken=True).readers()
+    training, held = open_data(StoredData(root=str(root), skip_broken=True))
     assert [ids.sentence for ids in training.ids] == ["train:1"]
     assert len(held) == 1
     told = capsys.readouterr().err
     assert "3 broken records were left out" in told
     assert "2.png" in told
     (root / "images" / "0.png").unlink()
-    with pytest.raises(DeixisError, match=r"has nothing to learn from, or .*; all of it is broken: .*line 4 has no"):
-        StoredData(root=str(root), skip_broken=True).readers()
+    with pytest.raises(InputError, match=r"has nothing to train on, or .*; all records are broken: .*line 4 has no"):
+        open_data(StoredData(root=str(root), skip_broken=True))
 
 
 @pytest.mark.parametrize("write", [write_grefcoco, write_phrasecut])
 def test_published_layouts_beside_refcocos_are_trained_on(tmp_path: Path, write: Callable[..., None]) -> None:
     write(tmp_path / "tree", Tree(scenes={"train": 2, "val": 1}, size=48, objects_per_scene=2))
-    training, held = StoredData(root=str(tmp_path / "tree")).readers()
+    training, held = open_data(StoredData(root=str(tmp_path / "tree")))
     assert {sample.split for sample in (training[0], held[0])} == {"train", "val"}
     tokenizer, preprocess = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]"]), Preprocess(image_size=48, max_tokens=8)
-    stream = Batches(reader=training, tokenizer=tokenizer, preprocess=preprocess, batch_size=4)
+    stream = TrainBatches(reader=training, tokenizer=tokenizer, preprocess=preprocess, batch_size=4)
     masks_of = next(stream.stream(0, 1)).masks
     assert masks_of is not None
     assert masks_of.any()
@@ -173,7 +176,7 @@ def test_published_layouts_beside_refcocos_are_trained_on(tmp_path: Path, write:
 def test_training_drops_what_overlaps_as_published_unless_told_otherwise(tmp_path: Path) -> None:
     root = SmallTree(tmp_path).write()
     data = StoredData(root=str(root), dataset="refcoco", train_split="testA", validation_split="testB")
-    areas = [each.readers()[0][0].traits["area"] for each in (data, replace(data, overlaps="union"))]
+    areas = [open_data(each)[0][0].traits["area"] for each in (data, replace(data, overlaps="union"))]
     assert areas == [96, 112]
 
 
@@ -183,19 +186,38 @@ def test_the_small_recipe_trains_on_somebodys_folder_and_answers(tmp_path: Path)
     options = ["--preprocess.image-size", "64", "--schedule.steps", "2", "--schedule.batch-size", "2", "--workers", "0"]
     run = tmp_path / "run"
     assert main(["train", "vega-small", "--data.root", str(root), *options, "--quiet", "--out", str(run)]) == 0
-    embedded, trained = (load(model, device="cpu").system.state_dict() for model in ("embedded", run))
+    bundled, trained = (load(model, device="cpu").system.state_dict() for model in ("bundled", run))
     name = "fusion.vision.stages.0.0.mlp.0.weight"
-    assert 0 < (trained[name] - embedded[name]).abs().max() < 0.05
+    assert 0 < (trained[name] - bundled[name]).abs().max() < 0.05
     assert load(run, device="cpu")(root / "images" / "0.png", "the cup").mask.shape == (6, 8)
 
 
 @pytest.mark.parametrize("limit", [-1, 0])
 @pytest.mark.parametrize("data", [ToylandData, StoredData])
 def test_validating_on_nothing_is_refused(data: type[ToylandData | StoredData], limit: int) -> None:
-    with pytest.raises(DeixisError, match=f"A limit of {limit} expressions"):
+    with pytest.raises(InputError, match=f"A limit of {limit} expressions"):
         data(validation_limit=limit)
 
 
 def test_an_impossible_number_of_sentences_about_nothing_is_refused() -> None:
-    with pytest.raises(DeixisError, match=r"'no_target' is -0\.5; expected 0 to 20"):
+    with pytest.raises(InputError, match=r"'no_target' is -0\.5; expected 0 to 20"):
         ToylandData(no_target=-0.5)
+
+
+def test_classes_are_read_from_the_same_packed_scenes_as_sentences(tmp_path: Path) -> None:
+    data = replace(SMALL, num_scenes=3, subsets=("toyland",), packed=str(tmp_path), packers=1)
+    sentences, _ = open_data(data)
+    training, validation = open_data(replace(data, labels="classes"))
+    assert (len(training), len(validation)) == (3, 1)
+    assert {ids.image for ids in training.ids} == {ids.image for ids in sentences.ids}
+    assert training[0].mask is None
+    assert set(training[0].targets) == {"kind", "colour", "size", "pattern"}
+    assert training[0].targets["kind"].shape == (48, 48)
+    with pytest.raises(InputError, match=r"read from packed scenes; give --data\.packed a folder"):
+        replace(SMALL, labels="classes")
+
+
+def test_sentences_without_masks_are_training_data_where_no_masks_are_asked_for(tmp_path: Path) -> None:
+    root = own(tmp_path / "mine", train=[line(0, mask=None), line(1, mask=None)], val=[line(2, mask=None)])
+    training, _ = open_data(StoredData(root=str(root), labels="none"))
+    assert [sample.mask for sample in (training[0], training[1])] == [None, None]

@@ -1,6 +1,6 @@
-"""Put a trained model into the package: `python examples/embed_model.py RUN/last "DESCRIPTION" [NAME]`.
+"""Put a trained model into the package: `python examples/bundle_model.py RUN "DESCRIPTION" [NAME]`.
 
-Weights are stored as float16. The card takes the held-out scores from benchmarks/results/scores/NAME-*.json, which
+Weights are stored as float16. The card gets the scores in benchmarks/results/scores/NAME-*.json, which
 `python -m benchmarks.scores MODEL --name NAME` writes.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deixis.checkpoints import native
-from deixis.zoo.loading import EMBEDDED, find
+from deixis.zoo.loading import BUNDLED, find
 
 SCORES = Path(__file__).parents[1] / "benchmarks" / "results" / "scores"
 
@@ -26,9 +26,9 @@ def main(model: str, description: str, name: str = "vega") -> None:
             **{measure: result["measures"][measure] for measure in ("mIoU", "oIoU", "P@0.5")},
         }
     card = replace(checkpoint.card, description=description, scores=scores)
-    native.save(EMBEDDED, checkpoint.weights, card, checkpoint.vocabulary, half=True)
-    size = (EMBEDDED / native.WEIGHTS).stat().st_size
-    print(f"{EMBEDDED}: {size / 1e6:.1f} MB, {sum(map(len, scores.values()))} scores")
+    native.save(BUNDLED, checkpoint.weights, card, checkpoint.vocabulary, half=True)
+    size = (BUNDLED / native.WEIGHTS).stat().st_size
+    print(f"{BUNDLED}: {size / 1e6:.1f} MB, {sum(map(len, scores.values()))} scores")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,245 @@
+"""Execute a Run or a Chain: build the parts, train, and write the folder that it can be resumed from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from ..checkpoints import native
+from ..checkpoints.configs import from_dict, to_dict
+from ..compiling import check_compiler
+from ..data.batches import EvalBatches, TrainBatches
+from ..data.tools.leakage import leaks
+from ..errors import InputError
+from ..files import replaced
+from ..records import Config
+from ..text.tokenizer import SPECIAL
+from ..training.loop import Result, train
+from ..training.optim import parameter_groups
+from ..training.processes import processes
+from ..training.state import STATE
+from ..weights import without_memory
+from ..zoo.loading import CHAIN_FILE
+from ..zoo.objectives import known_configs
+from ..zoo.systems import name_of
+from .initialise import Earlier, start
+from .open_data import open_data
+from .run import Chain, Run, with_seed
+from .vocabulary import check_length, tokenizer_of
+
+RUN_FILE, RESULT_FILE = "run.json", "result.json"
+_FREE_TO_CHANGE = {"workers", "packers"}  # they change no number
+
+
+def execute(job: Run | Chain, out: Path, *, resume: bool = False, quiet: bool = False) -> Result:
+    """Train the job in its folder, or resume it there; the Result of a Chain is its last Run's.
+
+    Raises `InputError` where the folder holds another job, or this one and `resume` is not given.
+    """
+    is_new = _is_new(job, out, resume)
+    return _run(job, out, is_new, quiet, {}) if isinstance(job, Run) else _chain(job, out, is_new, quiet)
+
+
+def execute_seeds(
+    job: Run | Chain, out: Path, count: int, *, resume: bool = False, quiet: bool = False
+) -> list[Result]:
+    """Train the job `count` times in `out/seed-0`, `out/seed-1` …, each time with the next seed.
+
+    To resume skips the seeds that are finished and starts those that have not begun. Ends early where a signal stops
+    a seed.
+    """
+    results: list[Result] = []
+    for number in range(count):
+        folder = out / f"seed-{number}"
+        results.append(execute(with_seed(job, number), folder, resume=resume and holds_job(folder), quiet=quiet))
+        if not results[-1].finished:
+            break
+    return results
+
+
+def holds_job(folder: Path) -> bool:
+    return (folder / RUN_FILE).exists() or (folder / CHAIN_FILE).exists()
+
+
+def read_job(folder: Path, *given: type[Config]) -> Run | Chain | None:
+    """The Run or Chain that a folder holds, None where it holds none; `given` are configs of systems of your own."""
+    path = folder / (CHAIN_FILE if (folder / CHAIN_FILE).exists() else RUN_FILE)
+    if not path.exists():
+        return None
+    try:
+        plain = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); choose another --out.") from error
+    known = known_configs(*given)
+    if path.name == CHAIN_FILE:
+        return from_dict(Chain, plain, str(path), known)
+    return from_dict(Run, plain, str(path), known)
+
+
+def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool) -> Result:
+    for run in chain.runs.values():
+        _check(run)
+    if is_new:
+        _write(out / CHAIN_FILE, to_dict(chain))
+    earlier: dict[str, Path] = {}
+    for name, run in chain.runs.items():
+        folder = out / name
+        begins = not (folder / RUN_FILE).exists()
+        processes().wait_for_everyone()  # no process writes before all have looked
+        try:
+            result = _run(run, folder, begins, quiet, dict(earlier))
+        except InputError:
+            if is_new and not earlier and not (folder / RUN_FILE).exists():  # nothing has begun
+                (out / CHAIN_FILE).unlink(missing_ok=True)
+            raise
+        if not result.finished:
+            break
+        earlier[name] = folder
+    return result
+
+
+def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier) -> Result:
+    if not is_new and (result := _finished(out)) is not None:
+        return result
+    if run.compiled:
+        check_compiler()
+    check_length(run)
+    torch.manual_seed(run.seed)
+    system = _build(run.system)
+    if not (out / STATE).exists():  # it holds every weight, and what the run started from may have been removed
+        start(system, run.start_from, earlier)
+    training, validation = open_data(run.data)
+    if processes().is_main_process:
+        for sentence in leaks(training, validation):
+            Console(stderr=True).print(f"warning: {sentence}", highlight=False, soft_wrap=True)
+    tokenizer = tokenizer_of(run, training, out, is_new, earlier)
+    config: Any = run.objective
+    result = train(
+        config.build(system, tokenizer.vocabulary),
+        TrainBatches(
+            reader=training,
+            tokenizer=tokenizer,
+            preprocess=run.preprocess,
+            batch_size=run.schedule.batch_size,
+            sentences_per_image=run.data.sentences_per_image,
+            draw=run.data.draw,
+            distinct_images=run.data.distinct_images,
+            labels="masks" if run.data.labels == "masks" else "none",
+            seed=run.seed,
+            workers=run.workers,
+        ),
+        run.optimiser,
+        run.schedule,
+        out=out,
+        publish=_Publisher(run, tokenizer.vocabulary),
+        validation=EvalBatches(
+            reader=validation,
+            tokenizer=tokenizer,
+            preprocess=run.preprocess,
+            batch_size=max(1, run.schedule.batch_size // run.schedule.accumulate),
+            limit=run.data.validation_limit,
+            workers=run.workers,
+        ),
+        preprocess=run.preprocess,
+        mask_rule=run.mask_rule,
+        precision=run.precision,
+        seed=run.seed,
+        compiled=run.compiled,
+        quiet=quiet,
+        choose_best=run.choose_best,
+        on_start=lambda: _write(out / RUN_FILE, to_dict(run)),
+    )
+    if result.finished:
+        _write(out / RESULT_FILE, asdict(result))
+    return result
+
+
+@dataclass(frozen=True)
+class _Publisher:
+    """Writes weights as a checkpoint: of a system one that `deixis.load` opens, of a pre-training an encoder."""
+
+    run: Run
+    vocabulary: tuple[str, ...]
+
+    def __call__(self, folder: Path, weights: dict[str, Tensor], scores: dict[str, float]) -> None:
+        patterns = getattr(self.run.system, "publishes", ("*",))
+        published = {
+            name: tensor for name, tensor in weights.items() if any(fnmatchcase(name, pattern) for pattern in patterns)
+        }
+        card = native.Card(
+            system=name_of(self.run.system),
+            config=to_dict(self.run.system),
+            preprocess=self.run.preprocess,
+            description=self.run.description,
+            mask_rule=self.run.mask_rule,
+            scores={"training-loop": {"val": scores}} if scores else {},
+            run=to_dict(self.run),
+        )
+        native.save(folder, published, card, self.vocabulary)
+
+
+def _build(config: Any) -> nn.Module:
+    return config.build()
+
+
+def _check(run: Run) -> None:
+    """Raises `InputError` for what a Run would refuse only when its turn comes, hours later."""
+    check_length(run)
+    config: Any = run.objective
+    with without_memory():
+        parameter_groups(config.build(_build(run.system), SPECIAL), run.optimiser)
+
+
+def _finished(out: Path) -> Result | None:
+    """The Result of a Run that has ended, unless its weights were removed since."""
+    path = out / RESULT_FILE
+    if not path.exists() or not (out / STATE).with_name(native.WEIGHTS).exists():
+        return None
+    return from_dict(Result, json.loads(path.read_bytes()), str(path))
+
+
+def _is_new(job: Run | Chain, out: Path, resume: bool) -> bool:
+    """Whether the folder holds no job yet; one that it holds must be this job, to be resumed."""
+    before = read_job(out, *_own_configs(job))
+    if before is None and resume:
+        raise InputError(f"{out} holds no run to resume; omit --resume, or give the run's folder as --out.")
+    if before is None and (out / STATE).exists():
+        raise InputError(f"{out} holds {STATE} but no {RUN_FILE} that describes the run; choose another --out.")
+    if before is not None:
+        differences = _differences(to_dict(before), to_dict(job))
+        if differences:
+            raise InputError(f"{out} holds another run ({'; '.join(differences[:3])}); choose another --out.")
+        if not resume:
+            raise InputError(f"{out} already holds this run; add --resume to resume it, or choose another --out.")
+    processes().wait_for_everyone()  # no process writes before all have looked
+    return before is None
+
+
+def _own_configs(job: Run | Chain) -> list[type[Config]]:
+    runs = [job] if isinstance(job, Run) else job.runs.values()
+    return [type(config) for run in runs for config in (run.system, run.objective)]
+
+
+def _write(path: Path, plain: Mapping[str, Any]) -> None:
+    """On the main process; it appears whole or not at all."""
+    if processes().is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(path) as beside:
+            beside.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for name in sorted({*before, *after} - _FREE_TO_CHANGE):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += _differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append(f"{prefix}{name} is {old} there, {new} here")
+    return found

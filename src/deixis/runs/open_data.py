@@ -1,0 +1,100 @@
+"""The readers of a run's data: opened, checked, and for Toyland drawn where the scenes do not exist yet."""
+
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from ..data.readers.captions import CaptionedInstances
+from ..data.readers.formats import choose, open_splits
+from ..data.readers.jsonl import JsonlDataset
+from ..data.subsets import Concat
+from ..data.validation import Issues, validate
+from ..errors import InputError
+from ..progress import ProgressBar
+from ..records import Reader
+from ..toyland.export.packing import pack
+from ..toyland.language.expressions import ExpressionOptions
+from ..toyland.packed import PackedToyland
+from ..toyland.scene_classes import SceneClasses
+from ..toyland.world import Toyland
+from ..training.processes import processes
+from .data import Data, StoredData, ToylandData
+
+
+def open_data(data: Data) -> tuple[Reader, Reader]:
+    """Training and validation."""
+    return _stored(data) if isinstance(data, StoredData) else _toyland(data)
+
+
+def _stored(data: StoredData) -> tuple[Reader, Reader]:
+    issues = Issues(skip=data.skip_broken)
+    splits = open_splits(data.root, data.dataset, data.split_by, issues, data.overlaps)
+    if len(splits) == 1 and {data.train_split, data.validation_split} - {*splits}:
+        raise InputError(
+            f"{data.root} has only the split {next(iter(splits))!r}; training needs one split to learn from and "
+            "another for scores: write train.jsonl and val.jsonl (or .json), or give each record a 'split'."
+        )
+    chosen = [choose(splits, split, data.root) for split in (data.train_split, data.validation_split)]
+    if data.skip_broken or isinstance(chosen[0], JsonlDataset | CaptionedInstances):
+        need_masks = data.labels == "masks"
+        with ProgressBar("checking", sum(map(len, chosen)), quiet=not processes().is_main_process) as bar:
+            chosen = [
+                validate(reader, issues, bar.advance, look_at_images=data.skip_broken, need_masks=need_masks)
+                for reader in chosen
+            ]
+    if not all(map(len, chosen)):
+        reason = f"all records are broken: {issues.broken[0]}" if issues else "choose other splits."
+        raise InputError(f"{data.root} has nothing to train on, or nothing to score; {reason}")
+    if issues and processes().is_main_process:
+        Console(stderr=True).print(issues.summary(), highlight=False, soft_wrap=True, markup=False)
+    training, validation = chosen
+    return training, validation
+
+
+def _toyland(data: ToylandData) -> tuple[Reader, Reader]:
+    """Each over all subsets."""
+    training = _split(data, "train", data.num_scenes, ExpressionOptions(no_target=data.no_target))
+    return training, _split(data, "val", data.validation_scenes, ExpressionOptions())
+
+
+def _split(data: ToylandData, split: Literal["train", "val"], num_scenes: int, options: ExpressionOptions) -> Reader:
+    worlds = tuple(
+        Toyland(
+            split=split,
+            subset=subset,
+            num_scenes=num_scenes,
+            size=data.size,
+            sentences_per_object=data.sentences_per_object,
+            expression_options=options,
+        )
+        for subset in data.subsets
+    )
+    if data.packed is None:
+        return worlds[0] if len(worlds) == 1 else Concat(worlds)
+    place = Path(data.packed) / split
+    with processes().main_process_first():
+        if not place.exists():
+            quiet = not processes().is_main_process
+            with ProgressBar(f"drawing {place}", num_scenes, quiet=quiet) as bar:
+                pack(place, worlds, workers=data.packers, progress=bar.move_to)
+    packed = PackedToyland(place, data.subsets)
+    _check_drawn(place, packed, worlds[0])
+    return SceneClasses(place) if data.labels == "classes" else packed
+
+
+def _check_drawn(place: Path, packed: PackedToyland, world: Toyland) -> None:
+    """Raises `InputError` where the folder's scenes or sentences were drawn with other settings than the world's."""
+    sentences = packed.sentences_per_object or world.sentences_per_object  # older folders do not store it
+    found = {"size": packed.size, "sentences_per_object": sentences, **vars(packed.expression_options)}
+    expected = {
+        "size": world.size,
+        "sentences_per_object": world.sentences_per_object,
+        **vars(world.expression_options),
+    }
+    if differing := [name for name in expected if found[name] != expected[name]]:
+        theirs, ours = (", ".join(f"{name}={facts[name]:g}" for name in differing) for facts in (found, expected))
+        raise InputError(
+            f"{place} was drawn with {theirs}, but the run asks for {ours}; give another --data.packed, or remove that "
+            "folder."
+        )

@@ -1,0 +1,29 @@
+"""The objectives by name, each with the config that builds it; other packages add theirs as entry points."""
+
+from ..checkpoints.configs import type_name
+from ..objectives.dense_classes import DenseClassesConfig
+from ..objectives.mask_grounding import MaskGroundingConfig
+from ..objectives.supervised import SupervisedConfig
+from ..records import Config
+from .lookup import installed, named_by_user, plugins
+from .systems import ENCODERS, SYSTEMS
+from .systems import GROUP as SYSTEMS_GROUP
+
+GROUP = "deixis.objectives"  # of entry points
+OBJECTIVES: dict[str, type[Config]] = {
+    "dense_classes": DenseClassesConfig,
+    "mask_grounding": MaskGroundingConfig,
+    "supervised": SupervisedConfig,
+}
+
+
+def objective_named(name: str) -> type[Config]:
+    """The config class that a user names: a built-in objective, an entry point, or a class as `module:Class`."""
+    return named_by_user(name, OBJECTIVES, GROUP)
+
+
+def known_configs(*given: type[Config]) -> dict[str, type]:
+    """Every config that a stored run may name: of systems and objectives, built in or installed, and those `given`."""
+    added = [installed(name, {}, group) for group in (SYSTEMS_GROUP, GROUP) for name in plugins(group)]
+    kinds = [*SYSTEMS.values(), *ENCODERS.values(), *OBJECTIVES.values(), *added, *given]
+    return {type_name(kind): kind for kind in kinds}
