@@ -211,15 +211,22 @@ def _is_flat(values: Shaped[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     flat = np.zeros(values.shape, dtype=bool)
     if min(values.shape) < 3:
         return flat
-    windows = np.lib.stride_tricks.sliding_window_view(values, (3, 3))
-    flat[1:-1, 1:-1] = (windows == values[1:-1, 1:-1, None, None]).all(axis=(2, 3))
+    beside, below = values[:, 1:] == values[:, :-1], values[1:] == values[:-1]
+    rows = beside[:, 1:] & beside[:, :-1]  # three equal values in a row
+    flat[1:-1, 1:-1] = rows[:-2] & rows[1:-1] & rows[2:] & below[1:, 1:-1] & below[:-1, 1:-1]
     return flat
 
 
 def _grown(mask: Bool[np.ndarray, "h w"], steps: int) -> Bool[np.ndarray, "h w"]:
-    padded = np.pad(mask, steps)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * steps + 1, 2 * steps + 1))
-    return np.asarray(windows.any(axis=(2, 3)))
+    """The pixels within a square of `steps` around any pixel of the mask."""
+    grown = mask.copy()
+    for axis in (0, 1):
+        along = np.moveaxis(grown, axis, 0)
+        start = along.copy()
+        for step in range(1, min(steps, len(start) - 1) + 1):
+            along[step:] |= start[:-step]
+            along[:-step] |= start[step:]
+    return grown
 
 
 def _several(picture: _Picture) -> _UnclearError:
