@@ -164,7 +164,7 @@ def _of_values(picture: _Picture, values: Shaped[np.ndarray, "h w *c"]) -> tuple
 
 
 def _one_hue(values: Shaped[np.ndarray, "h w 3"], packed: np.ndarray) -> bool:
-    """Whether all colours lie between black and one colour, as those of a blurred mask do."""
+    """Whether all colours are between black and one colour, as those of a blurred mask do."""
     if len(packed) <= FEW:
         colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(float)
         brightest = colours[colours.sum(axis=-1).argmax()]
@@ -179,7 +179,7 @@ def _one_hue(values: Shaped[np.ndarray, "h w 3"], packed: np.ndarray) -> bool:
 
 
 def _is_blurred(values: Shaped[np.ndarray, "h w"], levels: np.ndarray, lossy: bool) -> bool:
-    """Whether nearly all values are close to black or to the largest, and those between them lie at edges.
+    """Whether nearly all values are close to black or to the largest, and those between them are at edges.
 
     Labels differ from that: their values are close together, fill areas, or are close to one end only.
     """
