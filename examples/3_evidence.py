@@ -11,10 +11,10 @@ from deixis import masks, viz
 
 def main(picture: str, sentence: str, model: str = "embedded") -> None:
     segmenter = deixis.load(model)
-    found = segmenter(picture, sentence)
+    found = segmenter(picture, sentence, explain=True)
     out = Path("out")
     out.mkdir(exist_ok=True)
-    viz.explanation(found.image, found.mask, found.probability, found.expression, found.words, found.evidence).save(
+    viz.explanation(found.image, found.mask, found.probability, found.expression, found.tokens, found.evidence).save(
         out / "evidence.png"
     )
 

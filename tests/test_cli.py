@@ -13,8 +13,8 @@ from deixis import cli
 from deixis.cli import VERBS, main
 
 
-def test_help_is_there_before_one_gets_impatient() -> None:
-    """0.7 s is promised on an idle machine; the limit here leaves room for a busy one."""
+def test_help_is_fast() -> None:
+    """It takes 0.1 s on an idle machine; the limit leaves room for a busy one."""
     times = []
     for _ in range(3):
         start = time.perf_counter()
@@ -37,7 +37,7 @@ def test_a_mistyped_verb_gets_the_nearest_name(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "deixis: There is no command 'segmnt'. Did you mean 'segment'?\n"
 
 
-def test_no_verb_is_a_question_for_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_verb_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert capsys.readouterr().out.startswith("usage: deixis COMMAND")
 
@@ -49,11 +49,11 @@ def test_no_verb_is_a_question_for_help(capsys: pytest.CaptureFixture[str]) -> N
         (OSError(28, "No space left on device"), "No space left on device."),
         (
             ModuleNotFoundError("No module named 'accelerate.state'", name="accelerate.state"),
-            "This needs accelerate, which is not installed; `pip install 'deixis[train]'` does that.",
+            "This needs accelerate, which is not installed; run `pip install 'deixis[train]'`.",
         ),
     ],
 )
-def test_what_the_machine_refuses_or_lacks_is_one_sentence(
+def test_errors_of_the_machine_are_one_sentence(
     error: Exception, sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(arguments: list[str]) -> int:
@@ -64,7 +64,7 @@ def test_what_the_machine_refuses_or_lacks_is_one_sentence(
     assert capsys.readouterr().err == f"deixis: {sentence}\n"
 
 
-def test_a_module_that_no_extra_brings_is_still_a_mistake_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_no_extra_installs_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: str) -> None:
         raise ModuleNotFoundError("No module named 'deixis.cli.absent'", name="deixis.cli.absent")
 

@@ -9,6 +9,7 @@ from torch.torch_version import TorchVersion
 from deixis.cli import main
 from deixis.compiling import check_compiler, compile_once
 from deixis.errors import DeixisError
+from deixis.vision import windows
 
 
 @pytest.mark.parametrize("version", ["2.6.0+cu124", "2.10.1", "2.9.0a0+git"])
@@ -33,3 +34,12 @@ def test_a_run_that_could_not_compile_takes_no_folder(
     assert complaint.startswith("deixis: PyTorch 2.6.0 is here")
     assert complaint.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_functions_of_their_arguments_alone_are_marked_when_something_is_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marked: list[object] = []
+    monkeypatch.setattr(torch.compiler, "assume_constant_result", marked.append)
+    compile_once(torch.nn.Linear(2, 2))
+    assert {windows.layout, windows.relative_positions} <= set(marked)

@@ -1,4 +1,4 @@
-"""Files and folders are there whole or not at all."""
+"""Files and folders appear complete or not at all."""
 
 import os
 import stat
@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deixis.errors import DeixisError
+from deixis.errors import InputError
 from deixis.files import complete_or_absent, replaced
 
 
-def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_a_file_is_the_old_one_until_the_new_one_is_complete(tmp_path: Path) -> None:
     place = tmp_path / "new folder" / "card.json"
     with replaced(place) as beside:
         beside.write_text("first")
@@ -39,13 +39,13 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [place]
 
 
-def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
+def test_the_rest_of_a_killed_process_is_overwritten(tmp_path: Path) -> None:
     with replaced(tmp_path / "state.pt") as beside:
         left = beside
     left.write_text("half of something longer")
     with replaced(tmp_path / "state.pt") as beside:
-        beside.write_text("whole")
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"state.pt": "whole"}
+        beside.write_text("complete")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"state.pt": "complete"}
 
 
 def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [place]
 
 
-def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path: Path) -> None:
+def test_weights_are_as_readable_as_other_files(tmp_path: Path) -> None:
     (tmp_path / "other").touch()
     with replaced(tmp_path / "weights") as beside:
         save_file({"one": torch.ones(1)}, beside)
@@ -82,28 +82,28 @@ def test_a_folder_that_failed_is_absent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_what_is_there_is_never_replaced_by_a_folder(tmp_path: Path, inside: bool) -> None:
+def test_existing_files_are_never_replaced_by_a_folder(tmp_path: Path, inside: bool) -> None:
     place = tmp_path / "tree"
     there = place / "mine" if inside else place
     there.parent.mkdir(exist_ok=True)
     there.write_text("mine")
-    refused = pytest.raises(DeixisError, match="tree holds something already; name a new or an empty folder")
+    refused = pytest.raises(InputError, match="tree holds something already; give a new or an empty folder")
     with refused, complete_or_absent(place):
         raise AssertionError
     assert there.read_text() == "mine"
 
 
-def test_a_full_folder_is_not_replaced_when_it_was_filled_meanwhile(tmp_path: Path) -> None:
+def test_a_folder_that_was_filled_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     place = tmp_path / "tree"
     place.mkdir()
-    with pytest.raises(DeixisError, match="holds something already"), complete_or_absent(place):
+    with pytest.raises(InputError, match="holds something already"), complete_or_absent(place):
         (place / "refs.p").write_text("mine")
     assert (place / "refs.p").read_text() == "mine"
     assert list(tmp_path.iterdir()) == [place]
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_link_to_a_folder_leads_to_what_was_written(tmp_path: Path, exists: bool) -> None:
+def test_a_link_to_a_folder_still_leads_to_it_afterwards(tmp_path: Path, exists: bool) -> None:
     target, link = tmp_path / "disk" / "target", tmp_path / "link"
     target.parent.mkdir()
     if exists:
@@ -116,17 +116,15 @@ def test_a_link_to_a_folder_leads_to_what_was_written(tmp_path: Path, exists: bo
     assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
-def test_a_link_that_leads_nowhere_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_a_broken_link_is_refused_before_the_work(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(link)
-    with pytest.raises(DeixisError, match="holds something already"), complete_or_absent(link):
+    with pytest.raises(InputError, match="holds something already"), complete_or_absent(link):
         raise AssertionError
 
 
 @pytest.mark.parametrize("name", [".", "../here"])
-def test_the_folder_one_stands_in_is_filled_and_stays(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_working_directory_is_filled_and_stays(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
@@ -154,7 +152,7 @@ def test_a_mount_point_is_filled_and_stays(tmp_path: Path, monkeypatch: pytest.M
     assert place.stat().st_ino == number
 
 
-def test_what_cannot_be_moved_out_whole_is_not_moved_out_at_all(
+def test_contents_that_cannot_all_be_moved_are_not_moved_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Files of the hub: what is in its cache needs no network, and why a file cannot be had is one sentence."""
+"""Files of the hub: the cache needs no network, and a failed download raises one sentence."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from deixis.errors import DeixisError
+from deixis.errors import ModelError
 from deixis.hub import cached, download
 
 
@@ -17,7 +17,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, cause: Exception 
         logging.getLogger("huggingface_hub.utils._http").error("Retrying in 1s.")
         raise error from cause
 
-    monkeypatch.setattr("deixis.hub.hf_hub_download", fail)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
 
 
 ANSWER: Any = SimpleNamespace(status_code=404, headers={}, request=None)
@@ -30,13 +30,13 @@ ABSENT = HfHubHTTPError("404 Client Error.\n\nEntry Not Found", response=ANSWER)
         (LocalEntryNotFoundError("Please check."), OSError("Name or service not known"), "no network: Name or service"),
         (LocalEntryNotFoundError("Please check."), OfflineModeIsEnabled("x"), "no network: HF_HUB_OFFLINE is set"),
         (LocalEntryNotFoundError("Please check."), None, "no network"),
-        (ABSENT, None, "the hub answered 404)"),
+        (ABSENT, None, "the hub returned 404)"),
         (OSError(28, "No space left on device"), None, "[Errno 28] No space left on device"),
         (RuntimeError("first\nsecond."), None, "first second"),
         (TimeoutError(), None, "TimeoutError"),
     ],
 )
-def test_why_a_file_cannot_be_downloaded_is_one_sentence_and_nothing_is_logged(
+def test_a_failed_download_raises_one_sentence_and_logs_nothing(
     error: Exception,
     cause: Exception | None,
     reason: str,
@@ -44,16 +44,16 @@ def test_why_a_file_cannot_be_downloaded_is_one_sentence_and_nothing_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     failing(monkeypatch, error, cause)
-    with pytest.raises(DeixisError) as told:
+    with pytest.raises(ModelError) as caught:
         download("owner/model", "vocab.txt", instead="try again")
-    assert str(told.value).startswith(f"vocab.txt of owner/model could not be downloaded ({reason}")
-    assert str(told.value).endswith("); try again.")
-    assert "\n" not in str(told.value)
+    assert str(caught.value).startswith(f"vocab.txt of owner/model could not be downloaded ({reason}")
+    assert str(caught.value).endswith("); try again.")
+    assert "\n" not in str(caught.value)
     assert caplog.records == []
-    assert logging.getLogger("huggingface_hub").isEnabledFor(logging.ERROR)  # others hear it as before
+    assert logging.getLogger("huggingface_hub").isEnabledFor(logging.ERROR)  # as before
 
 
-def test_the_cache_alone_is_asked_where_nothing_may_be_downloaded(
+def test_only_the_cache_is_read_where_nothing_may_be_downloaded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[dict[str, object]] = []
@@ -62,7 +62,7 @@ def test_the_cache_alone_is_asked_where_nothing_may_be_downloaded(
         asked.append(options)
         return str(tmp_path)
 
-    monkeypatch.setattr("deixis.hub.hf_hub_download", found)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", found)
     assert cached("owner/model", "vocab.txt") == tmp_path
     assert asked == [{"local_files_only": True}]
     failing(monkeypatch, LocalEntryNotFoundError("not there"))

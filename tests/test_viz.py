@@ -1,4 +1,4 @@
-"""Pictures of evidence: right colours at right places, one panel a word, the same on every machine."""
+"""Pictures of evidence: the right colours at the right places, one panel for each token, on every machine the same."""
 
 import numpy as np
 import pytest
@@ -44,30 +44,30 @@ def test_the_ramp_reads_in_grey_as_well() -> None:
     assert (np.diff(brightness) > 0).all()
 
 
-def test_light_keeps_chosen_pixels_and_pales_the_rest() -> None:
+def test_highlight_keeps_chosen_pixels_and_pales_the_rest() -> None:
     cells = np.zeros((6, 9), bool)
     cells[2:4, 3:6] = True
-    lit = viz.light(PHOTO, cells)
+    lit = viz.highlight(PHOTO, cells)
     assert (lit[22:38, 32:58] == PHOTO[22:38, 32:58]).all()
     assert (lit[:18] >= 190).all()
 
 
-def test_a_reliability_plot_has_a_bar_as_high_as_it_was_often_so() -> None:
-    said = np.concatenate([np.full(80, 0.25), np.full(20, 0.95)])
-    happened = np.concatenate([np.arange(80) < 40, np.ones(20, dtype=bool)])
-    plot = np.asarray(viz.reliability(reliability(said, happened), "is it there?", side=400))
+def test_a_reliability_diagram_has_bars_as_high_as_the_fraction_of_positives() -> None:
+    probabilities = np.concatenate([np.full(80, 0.25), np.full(20, 0.95)])
+    positive = np.concatenate([np.arange(80) < 40, np.ones(20, dtype=bool)])
+    plot = np.asarray(viz.reliability(reliability(probabilities, positive), "presence", side=400))
     blue = (plot == viz.PALETTE[2]).all(axis=2)
     grey = (plot == viz.PALETTE[1]).all(axis=2)
     red = (plot == viz.ACCENT).all(axis=2)
-    columns = [viz.MARGIN + 44 + round(said * 400) for said in (0.22, 0.92, 0.5)]
-    assert blue[:, columns[0]].sum() == pytest.approx(200, abs=5)  # the line of what was said lies in it
+    columns = [viz.MARGIN + 44 + round(place * 400) for place in (0.22, 0.92, 0.5)]
+    assert blue[:, columns[0]].sum() == pytest.approx(200, abs=5)  # the line of the mean probability is in it
     assert blue[:, columns[1]].sum() == pytest.approx(400, abs=5)
     assert not blue[:, columns[2]].any()
     assert grey[:, columns[0]].sum() == pytest.approx(80, abs=2)
     assert grey[:, columns[1]].sum() == pytest.approx(20, abs=2)
     floor = np.flatnonzero(blue[:, columns[0]]).max()
     assert floor - np.flatnonzero(red[:, columns[0]]).mean() == pytest.approx(100, abs=3)
-    assert viz.reliability((), "nothing").size == viz.reliability(reliability(said, happened), "x").size
+    assert viz.reliability((), "nothing").size == viz.reliability(reliability(probabilities, positive), "x").size
 
 
 def test_a_reliability_plot_has_room_for_every_line_of_its_title() -> None:
@@ -85,7 +85,7 @@ def test_a_strip_has_one_panel_a_picture_and_wraps() -> None:
     assert one.size == (90, 60 + viz.LINE)
     assert five.size == (2 * 90 + viz.GAP, 3 * one.height + 2 * viz.GAP)
     assert (np.asarray(five)[:60, 100:190] == PHOTO).all()
-    with pytest.raises(DeixisError, match="without panels"):
+    with pytest.raises(DeixisError, match="has no panels"):
         viz.strip([])
 
 
@@ -138,25 +138,25 @@ def test_an_explanation_is_the_same_twice_and_copes_with_any_photo() -> None:
         assert viz.explanation(*arguments).tobytes() == viz.explanation(*arguments).tobytes()
 
 
-def test_a_chance_that_stands_alone_is_a_bar_as_long_as_it_is_high() -> None:
+def test_a_single_probability_is_a_bar_of_its_length() -> None:
     lengths = {}
-    for chance in (0.25, 0.75):
-        drawn = {"present": np.asarray(np.float32(chance))}
+    for probability in (0.25, 0.75):
+        drawn = {"presence": np.asarray(np.float32(probability))}
         picture = np.asarray(viz.explanation(PHOTO, MASK, PROBABILITY, "red", WORDS, drawn))
-        lengths[chance] = (picture == viz.PALETTE[2]).all(axis=2).sum(axis=1).max()
+        lengths[probability] = (picture == viz.PALETTE[2]).all(axis=2).sum(axis=1).max()
     assert lengths[0.75] == pytest.approx(3 * lengths[0.25], abs=4)
     assert lengths[0.25] > 20
 
 
-def test_a_map_of_the_whole_sentence_is_a_panel_beside_the_answer() -> None:
+def test_a_map_of_the_whole_sentence_is_a_panel_beside_the_mask() -> None:
     plain = viz.explanation(PHOTO, MASK, PROBABILITY, "red", WORDS, {})
     more = viz.explanation(PHOTO, MASK, PROBABILITY, "red", WORDS, {"relevance": np.eye(5, dtype=np.float32)})
     assert more.height == plain.height
     assert more.width > plain.width
 
 
-def test_bars_are_as_long_as_their_shares() -> None:
-    picture = np.asarray(viz.bars("shares", np.array([0.0, 0.5, 1.0], np.float32)))
+def test_bars_are_as_long_as_their_fractions() -> None:
+    picture = np.asarray(viz.bars("fractions", np.array([0.0, 0.5, 1.0], np.float32)))
     lengths = [(picture[viz.LINE * row + viz.LINE // 2] == viz.PALETTE[2]).all(axis=1).sum() for row in (1, 2, 3)]
     assert lengths[0] <= 1
     assert lengths[1] == pytest.approx(lengths[2] / 2, abs=2)
@@ -167,7 +167,7 @@ def test_a_cloud_gives_the_heaviest_word_the_most_ink() -> None:
     inked = np.flatnonzero((first != 255).any(axis=(0, 2)))
     gap = int(np.argmax(np.diff(inked)))
     assert gap + 1 > 2 * (len(inked) - gap - 1)
-    with pytest.raises(DeixisError, match="2 words came with 1 weights"):
+    with pytest.raises(DeixisError, match="2 words and 1 weights"):
         viz.cloud(["a", "b"], np.array([1.0], np.float32))
 
 
@@ -181,7 +181,7 @@ def test_a_constellation_separates_what_is_far_apart() -> None:
         assert near.any()
         columns[position] = np.argwhere(near).mean(axis=0)
     assert np.abs(columns[0] - columns[1]).max() > 50
-    with pytest.raises(DeixisError, match="at least 4"):
+    with pytest.raises(DeixisError, match="needs 4 or more"):
         viz.constellation({"words": RNG.normal(size=(2, 3))})
 
 

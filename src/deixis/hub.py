@@ -1,57 +1,57 @@
-"""Files of the Hugging Face hub: from its cache, or from the network where that is asked for."""
+"""Files of the Hugging Face hub: from its cache, or from the network where the caller allows it."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+import huggingface_hub  # as a module, which imports its parts when they are first used
 
-from .errors import InputError
+from .errors import ModelError
 
 
 def cached(repository: str, file: str) -> Path | None:
-    """The file in the hub's own cache, None where it is not there; no network is used."""
+    """The file in the hub's cache, or None if it is not there; the network is not used."""
     try:
-        return Path(hf_hub_download(repository, file, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError):
+        return Path(huggingface_hub.hf_hub_download(repository, file, local_files_only=True))
+    except OSError:
         return None
 
 
 def download(repository: str, file: str, revision: str | None = None, *, instead: str) -> Path:
-    """The file in the hub's own cache, from the network where it is not there.
+    """The file in the hub's cache, downloaded if it is not there.
 
-    Raises DeixisError with the reason where it cannot be had, and what may be done `instead`.
+    Raises ModelError with the reason why the file cannot be downloaded, and what to do `instead`.
     """
     try:
         with _silence():
-            return Path(hf_hub_download(repository, file, revision=revision))
-    except Exception as error:  # the hub's, the network's and the disk's errors have no common kind
-        raise InputError(f"{file} of {repository} could not be downloaded ({_reason(error)}); {instead}.") from error
+            return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
+    except Exception as error:  # the hub's, the network's and the disk's errors share no base class
+        raise ModelError(f"{file} of {repository} could not be downloaded ({_reason(error)}); {instead}.") from error
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """The hub's log tells of every try; what came of them is told once, by us."""
+    """Mute the hub's log of every attempt; our error reports the outcome once."""
     logger = logging.getLogger("huggingface_hub")
-    before = logger.level
+    level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, LocalEntryNotFoundError):  # its own words are the same whatever was in the way
-        if isinstance(error.__cause__, OfflineModeIsEnabled):
+    errors = huggingface_hub.errors
+    if isinstance(error, errors.LocalEntryNotFoundError):  # its text is the same for every cause
+        if isinstance(error.__cause__, errors.OfflineModeIsEnabled):
             return "no network: HF_HUB_OFFLINE is set"
-        return "no network" if error.__cause__ is None else f"no network: {_words(error.__cause__)}"
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
-        return f"the hub answered {error.response.status_code}"
-    return _words(error)
+        return "no network" if error.__cause__ is None else f"no network: {_in_one_line(error.__cause__)}"
+    if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
+        return f"the hub returned {error.response.status_code}"
+    return _in_one_line(error)
 
 
-def _words(error: BaseException) -> str:
+def _in_one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

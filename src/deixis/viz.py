@@ -1,4 +1,4 @@
-"""Pictures of answers and their evidence: heat maps over the photo, a column a word, clouds of words, t-SNE.
+"""Pictures of predictions and their evidence: heat maps over the photo, maps for each token, word clouds, t-SNE.
 
 Everything takes arrays and is drawn with Pillow and its built-in font, so that it looks the same on every machine.
 """
@@ -30,13 +30,18 @@ PALETTE: tuple[Colour, ...] = (
 RAMP = np.array(
     [(18, 8, 60), (92, 18, 110), (178, 44, 96), (238, 104, 50), (252, 178, 44), (250, 250, 160)], np.float32
 )
-PANEL, GAP, MARGIN, LINE = 168, 10, 20, 22  # pixels: a panel's long side, between panels, around all, a line of text
+PANEL, GAP, MARGIN, LINE = (
+    168,
+    10,
+    20,
+    22,
+)  # pixels: a panel's long side, between panels, margin, line of text
 COLUMNS = 6
-STRIP = COLUMNS * (PANEL + GAP) - GAP  # pixels, of six panels beside each other
+STRIP = COLUMNS * (PANEL + GAP) - GAP  # pixels: six panels beside each other
 
 
 def heat(image: Pixels, values: Float[np.ndarray, "y x"], low: float = 0.0, high: float = 1.0) -> Pixels:
-    """The photo in grey, coloured where the values are high; `low` and `high` are the ends of the colours."""
+    """The photo in grey, coloured where the values are high; the colours span `low` to `high`."""
     height, width = image.shape[:2]
     spread = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
     level = np.clip((np.asarray(spread) - low) / max(high - low, 1e-9), 0, 1)[..., None]
@@ -45,8 +50,8 @@ def heat(image: Pixels, values: Float[np.ndarray, "y x"], low: float = 0.0, high
     return ((1 - strength) * grey + strength * _ramp(level[..., 0])).round().astype(np.uint8)
 
 
-def light(image: Pixels, cells: Bool[np.ndarray, "y x"]) -> Pixels:
-    """The photo in its own colours where the cells are chosen, pale elsewhere, with the border drawn."""
+def highlight(image: Pixels, cells: Bool[np.ndarray, "y x"]) -> Pixels:
+    """The photo in its own colours where the cells are True, pale elsewhere, with the border between them."""
     chosen = masks.resize(cells, *image.shape[:2])
     pale = (0.25 * image.mean(axis=2, keepdims=True, dtype=np.float32) + 0.75 * 255).repeat(3, axis=2)
     lit = np.where(chosen[..., None], image, pale)
@@ -59,39 +64,39 @@ def explanation(
     mask: Bool[np.ndarray, "h w"],
     probability: Float[np.ndarray, "h w"],
     expression: str,
-    words: Sequence[str],
+    tokens: Sequence[str],
     evidence: Mapping[str, Shaped[np.ndarray, "..."]],
 ) -> Image.Image:
-    """One picture of an answer: photo, overlay, probability; then each word with its maps; then shares as bars.
+    """A prediction on one sheet: photo, overlay and probability; then the maps of each token; then fractions as bars.
 
-    Which evidence is drawn how follows from its shape alone: `[l y x]` of numbers is a heat map a word (all words of
-    one map share the colours' ends), `[l y x]` of 0 and 1 alone is a choice of pixels a word, `[y x]` is a heat map,
-    and short vectors of shares between 0 and 1, or one alone, are bars.
+    The shape of evidence decides how it is drawn: `[l y x]` is a heat map for each token (all tokens of one map share
+    the colours' ends), or a highlight for each token where all values are 0 or 1; `[y x]` is a heat map; a number
+    between 0 and 1, or a short vector of such, is drawn as bars.
     """
     height, width = (max(1, round(side * PANEL / max(mask.shape))) for side in mask.shape)
     small = np.asarray(Image.fromarray(image).resize((width, height), reducing_gap=3.0))
-    chance = np.asarray(Image.fromarray(probability.astype(np.float32)).resize((width, height)))
+    likely = np.asarray(Image.fromarray(probability.astype(np.float32)).resize((width, height)))
     panels = [
         (small, "photo"),
-        (masks.paint(small, masks.resize(mask, height, width)), "answer"),
-        (heat(small, chance), "probability"),
+        (masks.paint(small, masks.resize(mask, height, width)), "mask"),
+        (heat(small, likely), "probability"),
     ]
     for name, values in evidence.items():
         if values.ndim == 2 and min(values.shape) > 1:
             panels.append((heat(small, values, *_ends(values)), _plain(name)))
     rows = [_title(f"“{expression}”"), strip(panels)]
-    spoken = [(position, spell(word)) for position, word in enumerate(words) if word not in {"[PAD]", "[SEP]"}]
-    rows += _by_word(small, spoken, len(words), evidence)
-    rows += [bars(_plain(name), values) for name, values in evidence.items() if _is_shares(values)]
+    spoken = [(position, spell(token)) for position, token in enumerate(tokens) if token not in {"[PAD]", "[SEP]"}]
+    rows += _by_token(small, spoken, len(tokens), evidence)
+    rows += [bars(_plain(name), values) for name, values in evidence.items() if _are_fractions(values)]
     alone = {name: values[None] for name, values in evidence.items() if values.ndim == 0}
-    rows += [bars(_plain(name), value, ("chance",)) for name, value in alone.items() if _is_shares(value)]
+    rows += [bars(_plain(name), value, ("probability",)) for name, value in alone.items() if _are_fractions(value)]
     return stack(rows)
 
 
 def strip(panels: Sequence[tuple[Pixels, str]], columns: int = COLUMNS) -> Image.Image:
-    """Pictures of one size beside each other, their captions below, in as many lines as it takes."""
+    """Pictures of one size beside each other with captions below, in rows of `columns`."""
     if not panels:
-        raise InputError("A strip without panels cannot be drawn; give at least one picture.")
+        raise InputError("The strip has no panels; give one or more.")
     height, width = panels[0][0].shape[:2]
     cell = max(width, 84), height + LINE
     lines = -(-len(panels) // columns)
@@ -107,7 +112,7 @@ def strip(panels: Sequence[tuple[Pixels, str]], columns: int = COLUMNS) -> Image
 
 
 def stack(rows: Sequence[Image.Image]) -> Image.Image:
-    """Pictures of any size below each other on one sheet, with a margin."""
+    """Pictures of any size below each other on one sheet with a margin."""
     width, height = max(row.width for row in rows), sum(row.height + GAP for row in rows) - GAP
     sheet = Image.new("RGB", (width + 2 * MARGIN, height + 2 * MARGIN), PAPER)
     top = MARGIN
@@ -117,26 +122,26 @@ def stack(rows: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def bars(title: str, shares: Float[np.ndarray, " k"], names: Sequence[str] = ()) -> Image.Image:
+def bars(title: str, fractions: Float[np.ndarray, " k"], names: Sequence[str] = ()) -> Image.Image:
     """Numbers between 0 and 1 as bars on one scale."""
-    sheet = Image.new("RGB", (2 * PANEL + GAP, LINE * (len(shares) + 1)), PAPER)
+    sheet = Image.new("RGB", (2 * PANEL + GAP, LINE * (len(fractions) + 1)), PAPER)
     draw = ImageDraw.Draw(sheet)
     font, left, long = ImageFont.load_default(14), 96, 2 * PANEL + GAP - 96 - 48
     draw.text((0, LINE // 2), _fit(title, sheet.width, 14), fill=GREY, font=font, anchor="lm")
-    for position, share in enumerate(shares.tolist()):
+    for position, fraction in enumerate(fractions.tolist()):
         top = LINE * (position + 1)
         name = names[position] if names else f"stage {position + 1}"
         draw.text((0, top + LINE // 2), _fit(name, left - 8, 14), fill=INK, font=font, anchor="lm")
         draw.rectangle((left, top + 4, left + long, top + LINE - 4), fill=(236, 236, 240))
-        draw.rectangle((left, top + 4, left + round(long * min(max(share, 0), 1)), top + LINE - 4), fill=PALETTE[2])
-        draw.text((left + long + 8, top + LINE // 2), f"{share:.2f}", fill=INK, font=font, anchor="lm")
+        draw.rectangle((left, top + 4, left + round(long * min(max(fraction, 0), 1)), top + LINE - 4), fill=PALETTE[2])
+        draw.text((left + long + 8, top + LINE // 2), f"{fraction:.2f}", fill=INK, font=font, anchor="lm")
     return sheet
 
 
 def cloud(words: Sequence[str], weights: Float[np.ndarray, " l"], width: int = 4 * PANEL) -> Image.Image:
-    """The sentence in its order, each word as large and as warm as its weight among them."""
+    """The words in the order of the sentence, each one larger and redder the larger its weight is."""
     if len(words) != len(weights):
-        raise InputError(f"{len(words)} words came with {len(weights)} weights; one for each is wanted.")
+        raise InputError(f"There are {len(words)} words and {len(weights)} weights; expected one weight for each word.")
     level = (weights - weights.min()) / max(float(np.ptp(weights)), 1e-9)
     sheet = Image.new("RGB", (width, 60 * (len(words) + 1)), PAPER)
     draw, left, base = ImageDraw.Draw(sheet), 0.0, 46
@@ -153,15 +158,15 @@ def cloud(words: Sequence[str], weights: Float[np.ndarray, " l"], width: int = 4
 
 
 def constellation(groups: Mapping[str, Float[np.ndarray, "_ d"]], seed: int = 0, side: int = 640) -> Image.Image:
-    """Features of several groups as points of one plane by t-SNE: what lies near was alike.
+    """Features of several groups as points in one plane by t-SNE, in which similar features are near each other.
 
     VEGA's Figure 5 has the groups target pixels, background pixels, words and visual expression.
     """
-    from sklearn.manifold import TSNE  # a plot's need alone, and slow to import
+    from sklearn.manifold import TSNE  # needed here only, and slow to import
 
     features = np.concatenate(list(groups.values())).astype(np.float64)
     if len(features) < 4:
-        raise InputError(f"{len(features)} points came; t-SNE wants at least 4.")
+        raise InputError(f"There are {len(features)} points; t-SNE needs 4 or more.")
     neighbours = min(30.0, (len(features) - 1) / 3)
     points = TSNE(perplexity=neighbours, init="pca", learning_rate="auto", random_state=seed).fit_transform(features)
     points = (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-9)
@@ -169,9 +174,9 @@ def constellation(groups: Mapping[str, Float[np.ndarray, "_ d"]], seed: int = 0,
 
 
 def reliability(bins: Sequence[Bin], title: str, side: int = 440) -> Image.Image:
-    """What was said against what was so: a bar a bin, the diagonal of a score that keeps its word, and the counts.
+    """A reliability diagram: a bar for each bin, the diagonal of perfect calibration, and the counts below.
 
-    A bar's blue is how often it was so, the red line what was said on average; below stands how many there were.
+    The blue bar is the fraction of positives, the red line the mean probability.
     """
     lines = title.split("\n")
     # Room for the scale and for the title, and the height of the counts.
@@ -180,11 +185,11 @@ def reliability(bins: Sequence[Bin], title: str, side: int = 440) -> Image.Image
     sheet = Image.new("RGB", (left + side + 8, floor + LINE + 4), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
 
-    def x(share: float) -> int:
-        return left + round(share * side)
+    def x(fraction: float) -> int:
+        return left + round(fraction * side)
 
-    def y(share: float) -> int:
-        return top + side - round(share * side)
+    def y(fraction: float) -> int:
+        return top + side - round(fraction * side)
 
     most = max((one.count for one in bins), default=0) or 1
     for one in bins:
@@ -195,11 +200,11 @@ def reliability(bins: Sequence[Bin], title: str, side: int = 440) -> Image.Image
         draw.rectangle((start, floor - round(low * one.count / most), end, floor), fill=PALETTE[1])
     draw.line((x(0.0), y(0.0), x(1.0), y(1.0)), fill=GREY)
     draw.rectangle((x(0.0), y(1.0), x(1.0), y(0.0)), outline=INK)
-    for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
-        draw.text((left - 6, y(share)), f"{share:g}", fill=INK, font=font, anchor="rm")
-        draw.text((x(share), y(0.0) + LINE // 2), f"{share:g}", fill=INK, font=font, anchor="mm")
+    for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        draw.text((left - 6, y(tick)), f"{tick:g}", fill=INK, font=font, anchor="rm")
+        draw.text((x(tick), y(0.0) + LINE // 2), f"{tick:g}", fill=INK, font=font, anchor="mm")
     draw.text((left - 6, floor - low), f"{most:,}", fill=GREY, font=font, anchor="rm")
-    legend = "red: what was said; blue: how often it was so; grey: how many"
+    legend = "red: mean probability; blue: fraction of positives; grey: count"
     draw.text((x(0.5), floor + LINE // 2 + 2), legend, fill=GREY, font=font, anchor="mm")
     for number, line in enumerate(lines):
         place = (0, LINE * number + LINE // 2)
@@ -207,15 +212,15 @@ def reliability(bins: Sequence[Bin], title: str, side: int = 440) -> Image.Image
     return stack([sheet])
 
 
-def spell(word: str) -> str:
-    """A token as a reader says it: the sentence's own token by name, a piece of a word with a hyphen."""
-    return "(sentence)" if word == "[CLS]" else "-" + word[2:] if word.startswith("##") else word
+def spell(token: str) -> str:
+    """A token for readers: [CLS] as (sentence), a continued piece of a word with a hyphen."""
+    return "(sentence)" if token == "[CLS]" else "-" + token[2:] if token.startswith("##") else token
 
 
-def _by_word(
+def _by_token(
     image: Pixels, spoken: list[tuple[int, str]], count: int, evidence: Mapping[str, Shaped[np.ndarray, "..."]]
 ) -> list[Image.Image]:
-    """What the maps with an axis of words are, and a strip with a column a word: its maps below each other."""
+    """The names of the maps with an axis of tokens, and a strip with a column for each token."""
     titles, layers = [], []
     for name, values in evidence.items():
         if values.ndim != 3 or len(values) != count or not spoken:
@@ -223,7 +228,7 @@ def _by_word(
         shown = values[[position for position, _ in spoken]]
         if _is_choice(shown):
             titles.append(_plain(name))
-            layers.append([light(image, cells > 0.5) for cells in shown])
+            layers.append([highlight(image, cells > 0.5) for cells in shown])
         else:
             low, high = _ends(shown)
             titles.append(f"{_plain(name)} (dark {low:.2f}, bright {high:.2f})")
@@ -234,18 +239,18 @@ def _by_word(
     columns = [
         np.concatenate([part for layer in column for part in (line, layer)][1:]) for column in zip(*layers, strict=True)
     ]
-    panels = [(column, word) for column, (_, word) in zip(columns, spoken, strict=True)]
-    return [_paragraph("for each word, from top to bottom: " + ", ".join(titles)), strip(panels)]
+    panels = [(column, token) for column, (_, token) in zip(columns, spoken, strict=True)]
+    return [_paragraph("for each token, from top to bottom: " + ", ".join(titles)), strip(panels)]
 
 
 def _scatter(points: Float[np.ndarray, "p 2"], counts: dict[str, int], side: int) -> Image.Image:
-    """Points in the groups' colours, drawn four times as large and shrunk, so that their edges are smooth."""
+    """Points in the groups' colours, drawn at four times the size and shrunk, which smooths their edges."""
     sheet = Image.new("RGB", (side, side), PAPER)
     canvas = Image.new("RGB", (4 * side, 4 * side), PAPER)
     draw = ImageDraw.Draw(canvas)
     start = 0
     for position, count in enumerate(counts.values()):
-        radius = 14 if count > 100 else 26  # a few words must not drown among thousands of pixels
+        radius = 14 if count > 100 else 26  # a few words stay visible among thousands of pixels
         for across, down in points[start : start + count].tolist():
             x, y = (4 * (MARGIN + place * (side - 2 * MARGIN)) for place in (across, down))
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), PALETTE[position % len(PALETTE)], PAPER, 3)
@@ -265,13 +270,13 @@ def _legend(names: list[str], width: int) -> Image.Image:
 
 
 def _ramp(level: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
-    """Dark violet, red, yellow: brightness rises with the level, so that it reads in grey as well."""
+    """Dark violet, red, yellow: the brightness rises with the level, so the map is readable in grey as well."""
     stops = np.linspace(0, 1, len(RAMP))
     return np.stack([np.interp(level, stops, RAMP[:, channel]) for channel in range(3)], axis=-1)
 
 
 def _ends(values: Float[np.ndarray, "..."]) -> tuple[float, float]:
-    """The ends of the colours: all but the outermost hundredth of the values lie between them."""
+    """The ends of the colours: the first and the 99th percentile."""
     low, high = np.percentile(values, (1, 99)).tolist()
     return low, high
 
@@ -280,7 +285,7 @@ def _is_choice(values: Shaped[np.ndarray, "..."]) -> bool:
     return values.dtype == bool or bool(np.isin(values, (0, 1)).all())
 
 
-def _is_shares(values: Shaped[np.ndarray, "..."]) -> bool:
+def _are_fractions(values: Shaped[np.ndarray, "..."]) -> bool:
     return values.ndim == 1 and 1 <= len(values) <= 8 and bool(((values >= 0) & (values <= 1)).all())
 
 
@@ -289,7 +294,7 @@ def _plain(name: str) -> str:
 
 
 def _title(line: str, size: int = 20) -> Image.Image:
-    """A line of text as a picture as wide as a strip, or as half of one where it is short."""
+    """A line of text as a picture as wide as a strip, or half as wide for a short line."""
     sheet = Image.new("RGB", (3 * PANEL + 2 * GAP if len(line) < 40 else STRIP, size + 8), PAPER)
     font = ImageFont.load_default(size)
     ImageDraw.Draw(sheet).text((0, sheet.height // 2), _fit(line, sheet.width, size), INK, font, anchor="lm")
@@ -297,7 +302,7 @@ def _title(line: str, size: int = 20) -> Image.Image:
 
 
 def _paragraph(text: str, size: int = 14) -> Image.Image:
-    """Grey text in as many lines, as wide as a strip, as its words take."""
+    """Grey text, wrapped to the width of a strip."""
     font = ImageFont.load_default(size)
     lines = [""]
     for word in text.split():
@@ -311,7 +316,7 @@ def _paragraph(text: str, size: int = 14) -> Image.Image:
 
 
 def _fit(line: str, width: int, size: int) -> str:
-    """The line, shortened with an ellipsis to what fits."""
+    """The line, shortened with an ellipsis to the width."""
     font = ImageFont.load_default(size)
     if font.getlength(line) <= width:
         return line

@@ -39,14 +39,14 @@ def converted(request: pytest.FixtureRequest, published: Path) -> Path:
 
 @pytest.fixture
 def hub(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """No network, a cache of its own, and a hub with our small MagNet; returns what is asked of the hub."""
+    """No network, a temporary cache, and a hub with our small MagNet; returns the requests to the hub."""
     asked: list[str] = []
 
     def download(repository: str, file: str, **options: object) -> str:
         asked.append(f"{repository} {file}")
         return str(published / ("vocab.txt" if file == "vocab.txt" else "magnet.pth"))
 
-    monkeypatch.setattr("deixis.hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     monkeypatch.setenv("DEIXIS_CACHE", str(tmp_path / "cache"))
     digest = hashlib.sha256((published / "magnet.pth").read_bytes()).hexdigest()
     known = replace(PUBLISHED["magnet-refcoco-plus"], sha256=digest)
@@ -89,7 +89,7 @@ def test_a_converted_magnet_is_scored_on_a_tree_of_refcocos_layout(
     assert 0 <= result["measures"]["oIoU"]["value"] <= 100
 
 
-def test_show_says_what_the_model_is_and_where_it_comes_from(
+def test_show_prints_the_model_and_its_origin(
     converted: Path, published: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["checkpoint", "show", str(converted)]) == 0
@@ -100,8 +100,8 @@ def test_show_says_what_the_model_is_and_where_it_comes_from(
     assert shown["origin sha256"] == hashlib.sha256((published / f"{name}.pth").read_bytes()).hexdigest()
     assert shown["origin hash"] == "recorded when converted, not known beforehand"
     assert shown["origin protocol"] == "lavt-480"
-    assert shown["reads"] == "480x480 pixels, at most 20 words or word pieces"
-    assert shown["vocabulary"].startswith("20 words")
+    assert shown["reads"] == "480x480 pixels (stretch), at most 20 tokens"
+    assert shown["vocabulary"].startswith("20 tokens")
     assert shown["score is"].startswith("the mean probability of the mask's pixels")
     assert not any(line.startswith("score published") for line in shown)
 
@@ -142,14 +142,14 @@ def test_a_published_checkpoint_is_downloaded_once_and_then_has_a_name(
     assert len(hub) == 2
 
 
-def test_a_download_without_a_network_says_so_in_one_sentence(
+def test_a_download_without_a_network_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*_: object, **__: object) -> str:
         logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s.")
         raise LocalEntryNotFoundError("Please check your connection.") from OSError("[Errno 111] Connection refused")
 
-    monkeypatch.setattr("deixis.hub.hf_hub_download", offline)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
     monkeypatch.setenv("DEIXIS_CACHE", str(tmp_path / "cache"))
     files.save_vocabulary(tmp_path / "vocab.txt")
     reason = "could not be downloaded (no network: [Errno 111] Connection refused); try again"
@@ -165,7 +165,7 @@ def test_a_download_without_a_network_says_so_in_one_sentence(
         assert "unasked" not in complaint
 
 
-def test_segment_and_evaluate_download_where_they_are_told_to(
+def test_segment_and_evaluate_download_with_the_option(
     hub: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluate = ["evaluate", "magnet-refcoco-plus", "--data", "toyland:val", "--scenes", "1", "--limit", "1"]
@@ -198,12 +198,12 @@ def test_scores_are_shown_by_protocol_and_split(
     ("arguments", "complaint"),
     [
         (["sho", "x"], "no command 'checkpoint sho'. Did you mean 'show'?"),
-        (["show"], "The following arguments are required: NAME|PATH"),
+        (["show"], "NAME|PATH is missing"),
         (["show", "absent"], "no model 'absent'"),
         (["convert", "absent.pth", "out"], "no checkpoint file at absent.pth"),
         (["convert", "text.pth", "out"], "text.pth cannot be read"),
         (["convert", "text.pth", "text.pth"], "text.pth is a file; give the name of a folder"),
-        (["download"], "The following arguments are required: NAME"),
+        (["download"], "NAME is missing"),
         (["download", "magnet-refcok"], "no published checkpoint 'magnet-refcok'. Did you mean 'magnet-refcoco'?"),
     ],
 )

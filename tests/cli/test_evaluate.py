@@ -185,16 +185,14 @@ def test_lavts_protocol_drops_what_its_code_drops_where_parts_overlap(tmp_path: 
     assert found == {"full": pytest.approx(100 * 96 / 112), "lavt-480": 100.0}
 
 
-def test_a_score_is_called_after_what_was_scored(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_would_name_a_score_wrongly_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "embedded", "--data", "toyland:testA", "--split", "val"]) == 2
-    assert "--data says the split 'testA', --split 'val'; say it once" in capsys.readouterr().err
+    assert "The data name the split 'testA', but --split is 'val'; give one of them" in capsys.readouterr().err
     assert main(["evaluate", "embedded", "--data", "toyland:val", "--dataset", "refcoco"]) == 2
-    assert "is our generated world, which knows no --dataset; leave that away" in capsys.readouterr().err
+    assert "is generated and has no --dataset; omit it" in capsys.readouterr().err
 
 
-def test_a_limit_passes_over_the_masks_of_what_it_leaves_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_limit_ignores_the_masks_of_the_other_expressions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, predictions = tmp_path / "some.json", write(tmp_path / "masks.jsonl")
     arguments = ["evaluate", "--predictions", str(predictions), *DATA, "--out", str(out), "--limit", "3"]
     assert main(arguments) == 0
@@ -205,7 +203,7 @@ def test_a_limit_passes_over_the_masks_of_what_it_leaves_out(
     assert 'no expression of this split has the id "nobody\'s"' in capsys.readouterr().err
 
 
-def test_masks_are_not_scored_over_what_another_evaluation_left(
+def test_masks_are_not_scored_over_the_records_of_another_evaluation(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, predictions = tmp_path / "one.json", write(tmp_path / "masks.jsonl")
@@ -219,11 +217,9 @@ def test_masks_are_not_scored_over_what_another_evaluation_left(
     assert main(arguments) == 0
 
 
-def test_a_mistake_leaves_nothing_that_stops_the_next_try(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_leaves_no_files_behind(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["evaluate", str(model), *DATA, "--device", "cpu", "--limit", "3", "--out", str(tmp_path / "m.json")]
-    for mistake, sentence in (("--presence-threshold=0.5", "knows no presence threshold"), ("--seed=-1", "0 or more")):
+    for mistake, sentence in (("--presence-threshold=0.5", "has no presence threshold"), ("--seed=-1", "0 or more")):
         assert main([*arguments, mistake]) == 2
         assert sentence in capsys.readouterr().err
         assert list(tmp_path.iterdir()) == []
@@ -283,7 +279,7 @@ def test_results_of_other_protocols_or_expressions_are_not_compared(
         arguments = ["evaluate", "--predictions", str(predictions), *DATA, *more]
         assert main([*arguments, "--out", str(tmp_path / f"{name}.json")]) == 0
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
-    assert "protocols differ" in capsys.readouterr().err
+    assert "protocols of the results differ" in capsys.readouterr().err
     (tmp_path / "a.records.jsonl").unlink()
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 2
     assert "are missing" in capsys.readouterr().err
@@ -364,7 +360,7 @@ def test_masks_for_records_that_were_left_out_are_counted_too(tmp_path: Path) ->
     assert result.num_expressions == 3  # masks are compared without looking at photos
     assert result.measures["mIoU"].value == 100.0
     assert "line 2" in result.broken[0]
-    assert result.broken[1:] == (f"{answers}: sentences that are not scored have 1 of its masks.",)
+    assert result.broken[1:] == (f"{answers}: 1 of its masks are for sentences that are not scored.",)
 
 
 def test_a_worker_meets_a_broken_photo_in_one_sentence(
@@ -387,11 +383,11 @@ MISTAKES: dict[str, list[Any]] = {
     "Give either a MODEL or --predictions": [],
     "no protocol 'ful'. Did you mean 'full'": ["x", "--protocol", "ful"],
     "no data set 'toylnd'": ["x", "--data", "toylnd:val"],
-    "The following arguments are required: --data": ["x", "--data"],
+    "--data is missing": ["x", "--data"],
     "number of draws is 0": ["x", "--draws", "0"],
     "name that ends in .json": ["x", "--out", "result.txt"],
     "There is no model": ["no-such-model"],
-    "Unrecognized arguments: --nonsense": ["x", "--nonsense"],
+    "There is no option '--nonsense'": ["x", "--nonsense"],
 }
 
 

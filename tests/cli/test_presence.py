@@ -1,4 +1,4 @@
-"""Nothing here, from the command line: a model with a presence head is asked, calibrated and measured."""
+"""Presence on the command line: a model with a presence head predicts, is calibrated and is evaluated."""
 
 import json
 from pathlib import Path
@@ -72,20 +72,21 @@ def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]
 DATA = ["--data", "toyland:val", "--scenes", "2", "--quiet", "--device", "cpu"]
 
 
-def test_a_presence_threshold_decides_whether_there_is_an_answer(
+def test_a_presence_threshold_decides_whether_there_is_a_mask(
     model: Path, photo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked_with = (photo, "--model", str(model), "--threshold", "0.01")
     loose, strict = (asked(capsys, *asked_with, "--presence-threshold", level) for level in ("0.01", "0.99"))
-    assert loose["present"]
-    assert not strict["present"]
+    assert loose["present"] is True
+    assert loose["found"]
+    assert (strict["present"], strict["found"]) == (False, False)
     assert strict["box"] is None
     assert loose["score"] == strict["score"]
     assert not loose["calibrated"]
     assert main(["segment", *asked_with, "the red", "--presence-threshold", "0.99", "--out", photo[:-4]]) == 0
     assert f"nothing found (score {strict['score']:.2f})" in capsys.readouterr().out
     assert main(["segment", *asked_with, "the red", "--presence-threshold", "1.5"]) == 2
-    assert "The presence threshold is 1.5; a probability between 0 and 1" in capsys.readouterr().err
+    assert "The presence threshold is 1.5; expected a number between 0 and 1" in capsys.readouterr().err
 
 
 def test_without_a_head_there_is_nothing_to_hold_a_presence_threshold_against(
@@ -93,12 +94,12 @@ def test_without_a_head_there_is_nothing_to_hold_a_presence_threshold_against(
 ) -> None:
     assert not asked(capsys, photo, "--model", str(headless))["calibrated"]
     assert main(["segment", photo, "the red", "--model", str(headless), "--presence-threshold", "0.5"]) == 2
-    assert "does not say whether the referent is there" in capsys.readouterr().err
+    assert "has no presence head, so it has no presence threshold" in capsys.readouterr().err
     assert main(["checkpoint", "calibrate", str(headless), *DATA]) == 2
-    assert "is no chance that could be calibrated" in capsys.readouterr().err
+    assert "has no presence head, and its score" in capsys.readouterr().err
 
 
-def test_the_card_says_what_the_score_is(model: Path, headless: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_card_describes_the_score(model: Path, headless: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for folder, sentence in ((model, native.SCORE_OF_HEAD), (headless, native.SCORE_OF_MASK)):
         assert json.loads((folder / "card.json").read_text())["score_means"] == sentence
         assert main(["checkpoint", "show", str(folder)]) == 0
@@ -106,7 +107,7 @@ def test_the_card_says_what_the_score_is(model: Path, headless: Path, capsys: py
 
 
 def believed(folder: Path) -> Path:
-    """A model whose head has learnt a little: it says more where there is more, which a fresh one may not."""
+    """A model whose presence head has learnt a little: a fresh one may not separate anything."""
     checkpoint = native.read(folder)
     weights = checkpoint.weights | {"present.bias": torch.tensor([3.0])}
     native.save(folder, weights, checkpoint.card, checkpoint.vocabulary)
@@ -120,11 +121,11 @@ def test_calibration_goes_into_the_card_and_from_there_into_every_score(
 
     folder = believed(save(tmp_path / "model"))
     before = asked(capsys, photo, "--model", str(folder), "--threshold", "0.01")
-    assert before["present"]
+    assert before["found"]
     real = scoring.score_presence
 
     def sorted_by_truth(*arguments: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The head of an untrained model knows nothing; let it be right by chance, so that there is a fit."""
+        """The head of an untrained model is random; its probabilities are sorted, so that a fit exists."""
         said, there = real(*arguments)
         order = np.argsort(there, kind="stable")
         return np.sort(said)[np.argsort(order, kind="stable")], there
@@ -132,7 +133,7 @@ def test_calibration_goes_into_the_card_and_from_there_into_every_score(
     monkeypatch.setattr(scoring, "score_presence", sorted_by_truth)
     assert main(["checkpoint", "calibrate", str(folder), *DATA, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["data"] == "toyland:val, 2 scenes, 4 a scene mean nothing"
+    assert found["data"] == "toyland:val, 2 scenes, 4 a scene refer to nothing"
     assert found["ece_after"] < found["ece_before"]
     card = native.read_card(folder)
     assert card.calibration is not None
@@ -146,7 +147,7 @@ def test_calibration_goes_into_the_card_and_from_there_into_every_score(
     assert f"scale {found['scale']:.3f}" in capsys.readouterr().out
 
 
-def test_what_is_not_there_is_measured_drawn_and_told(
+def test_presence_is_measured_drawn_and_printed(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, plot = tmp_path / "r.json", tmp_path / "new" / "reliability.png"
@@ -184,14 +185,14 @@ def test_without_expressions_about_nothing_there_is_nothing_to_draw(
 ) -> None:
     plot = str(tmp_path / "r.png")
     assert main(["evaluate", str(model), *DATA, "--reliability", plot]) == 2
-    assert "toyland:val means something" in capsys.readouterr().err
+    assert "toyland:val refers to something" in capsys.readouterr().err
     assert main(["evaluate", str(model), *DATA, "--no-target", "1", "--reliability", plot + ".jpg"]) == 2
     assert "ends in .png" in capsys.readouterr().err
     assert main(["checkpoint", "calibrate", str(model), *DATA, "--no-target", "0"]) == 2
-    assert "Every expression of toyland:val means something" in capsys.readouterr().err
+    assert "Every expression of toyland:val refers to something" in capsys.readouterr().err
     (tmp_path / "data").mkdir()
     assert main(["evaluate", str(model), "--data", str(tmp_path / "data"), "--no-target", "1"]) == 2
-    assert "only our generated world can" in capsys.readouterr().err
+    assert "which only Toyland can" in capsys.readouterr().err
     weights = str(model / native.WEIGHTS)
     assert main(["checkpoint", "calibrate", weights, *DATA]) == 2
     assert "give its checkpoint's folder" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`deixis segment`: what is a photo and what a sentence, what is printed and written, and how it fails."""
+"""`deixis segment`: images and sentences, what is printed and written, and errors."""
 
 import json
 import struct
@@ -92,17 +92,21 @@ def test_json_is_one_object_for_each_image_and_sentence(
         assert list(record) == [
             "image",
             "expression",
+            "found",
             "present",
             "score",
             "calibrated",
             "box",
             "size",
             "rle",
+            "notes",
             "model",
             "files",
         ]
-        assert record["present"] == (record["box"] is not None)
-        assert record["calibrated"] is False  # the score of a system without a presence head is no chance
+        assert record["found"] == (record["box"] is not None)
+        assert record["present"] is None  # this system has no presence head
+        assert record["calibrated"] is False
+        assert record["notes"] == []
         assert record["size"] == [48, 64]
         assert record["model"] == model
         assert record["files"] == {}
@@ -121,7 +125,7 @@ def test_json_with_a_folder_writes_the_pictures_it_names(
         assert (np.asarray(mask).astype(bool) == masks.decode(record["rle"])).all()
 
 
-def test_compiled_gives_the_same_answers_and_says_that_it_takes_time(
+def test_compiled_gives_the_same_predictions_and_prints_that_it_takes_time(
     capsys: pytest.CaptureFixture[str], model: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.nn.Module, "compile", compiled := Mock())  # what it makes, slow tests look at
@@ -191,7 +195,7 @@ def test_a_name_longer_than_any_file_is_one_sentence(
     assert len(complaints.splitlines()) == 1
 
 
-def test_an_answer_that_cannot_be_written_does_not_end_the_work(
+def test_a_mask_that_cannot_be_written_does_not_end_the_work(
     capsys: pytest.CaptureFixture[str], model: str, here: Path
 ) -> None:
     Path("out/a-red-mask.png").mkdir(parents=True)
@@ -207,6 +211,16 @@ def test_explicit_options_overrule_the_guess(capsys: pytest.CaptureFixture[str],
     code, lines, _ = run(capsys, "--image", "picture", "--text", "folder", "--json", "--model", model)
     assert code == 0
     assert (json.loads(lines[0])["image"], json.loads(lines[0])["expression"]) == ("picture", "folder")
+
+
+def test_positional_arguments_stand_anywhere_between_options(
+    capsys: pytest.CaptureFixture[str], model: str, here: Path
+) -> None:
+    code, lines, _ = run(
+        capsys, "the red cup", "--json", "photo.jpg", "--threshold=0.4", "blue", "--model", model, "--", "--out"
+    )
+    assert code == 0
+    assert [json.loads(line)["expression"] for line in lines] == ["the red cup", "blue", "--out"]
 
 
 def test_a_bad_photo_among_good_ones_is_reported_and_the_rest_is_done(
@@ -237,20 +251,22 @@ def test_where_no_photo_can_be_read_the_exit_code_is_two(
     ("arguments", "complaint"),
     [
         (["absent.jpg", "red"], "There is no file 'absent.jpg'"),
-        (["red"], "No image came"),
-        (["photo.jpg"], "No sentence came"),
-        ([], "No image came"),
+        (["red"], "There is no image"),
+        (["photo.jpg"], "There is no sentence"),
+        ([], "There is no image"),
         (["photo.jpg", "  "], "A sentence is empty"),
         (["photo.jpg", "red", "--threshold", "1.5"], "The threshold is 1.5"),
-        (["photo.jpg", "red", "--threshold", "high"], "invalid float value: 'high'"),
+        (["photo.jpg", "red", "--threshold", "high"], "--threshold is 'high'; expected a number"),
+        (["photo.jpg", "red", "--text="], "A sentence is empty"),
+        (["photo.jpg", "red", "--out"], "--out has no value"),
         (["photo.jpg", "red", "--explane"], "no option '--explane'. Did you mean '--explain'?"),
         (["photo.jpg", "red", "--model", "embeded"], "no model 'embeded'. Did you mean 'embedded'?"),
         (["photo.jpg", "red", "--model", "folder"], "holds no model.safetensors"),
-        (["photo.jpg", "red", "--model", "photo.jpg"], "no safetensors file"),
+        (["photo.jpg", "red", "--model", "photo.jpg"], "not a safetensors file"),
         (["photo.jpg", "red", "--device", "gpu"], "The device 'gpu' cannot be used"),
         (["photo.jpg", "red", "--dtype", "half"], "no dtype 'half'"),
         (["folder/notes.txt", "red"], "not an image"),
-        (["empty", "red"], "The folder 'empty' holds no image"),
+        (["empty", "red"], "The folder 'empty' has no images"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_two(
@@ -274,15 +290,18 @@ def test_a_decompression_bomb_is_refused(capsys: pytest.CaptureFixture[str], mod
     assert len(complaints.splitlines()) == 1
 
 
-def test_long_and_foreign_sentences_are_answered_and_told_about_once(
+def test_long_and_foreign_sentences_have_notes_that_are_printed_once(
     capsys: pytest.CaptureFixture[str], model: str, here: Path
 ) -> None:
     long = "the red cup " * 500
     code, lines, complaints = run(capsys, "photo.jpg", "other photo.png", long, "茶 cup", "--json", "--model", model)
     assert code == 0
-    assert [json.loads(line)["expression"] for line in lines] == [long, "茶 cup"] * 2
+    records = [json.loads(line) for line in lines]
+    assert [record["expression"] for record in records] == [long, "茶 cup"] * 2
+    assert [len(record["notes"]) for record in records] == [1] * 4
+    assert records[1]["notes"][0] in complaints
     assert len(complaints.splitlines()) == 2
-    assert "Only the first 7 words" in complaints
+    assert "Only the first 7 tokens" in complaints
     assert "does not know 1 of the words of '茶 cup'" in complaints
 
 
@@ -294,8 +313,8 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(
     assert "give --out a folder" in complaints
 
 
-def test_help_explains_the_rule(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_explains_the_rule_for_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["segment", "--help"])
     assert not stopped.value.code
-    assert "everything else is a sentence" in capsys.readouterr().out
+    assert "every other argument is a sentence" in capsys.readouterr().out

@@ -94,9 +94,9 @@ def test_what_does_not_fit_is_named(origin: Path, tmp_path: Path) -> None:
     broken = {"vision.weight": torch.ones(3, 2), "vision.bias": torch.full((3,), float("nan"))}
     save_file(broken, tmp_path / "nan.safetensors")
     with pytest.raises(
-        DeixisError, match=r"nan\.safetensors has a weight 'fusion\.vision\.bias' with values that are no"
+        DeixisError, match=r"nan\.safetensors has a weight 'fusion\.vision\.bias' with values that are not"
     ):
         start(system(), StartFrom(checkpoint=str(tmp_path / "nan.safetensors"), take="vision.", put="fusion.vision."))
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
-    with pytest.raises(DeixisError, match="no safetensors file"):
+    with pytest.raises(DeixisError, match="is not a safetensors file"):
         start(system(), StartFrom(checkpoint=str(tmp_path / "broken.safetensors")))

@@ -1,4 +1,4 @@
-"""Published BERT weights in the spellings of the hub, old and new."""
+"""Published BERT weights under the old and the new names of the hub."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import BertConfig as PublishedConfig
 from transformers import BertForPreTraining
 
-from deixis.errors import DeixisError
+from deixis.errors import InputError, ModelError
 from deixis.text.bert import Bert, BertConfig
 from deixis.text.pretrained import load_pretrained
 
@@ -42,7 +42,7 @@ def state(model: BertForPreTraining, *, old: bool = False) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(("name", "old"), [("model.safetensors", True), ("pytorch_model.bin", False)])
-def test_it_gives_the_words_of_transformers(
+def test_it_gives_the_features_of_transformers(
     published: BertForPreTraining, name: str, old: bool, tmp_path: Path
 ) -> None:
     weights = state(published, old=old)
@@ -54,7 +54,7 @@ def test_it_gives_the_words_of_transformers(
     torch.testing.assert_close(bert(words, mask)[mask], theirs[mask], atol=1e-5, rtol=1e-5)
 
 
-def test_a_shorter_bert_takes_the_first_layers(published: BertForPreTraining, tmp_path: Path) -> None:
+def test_a_shorter_bert_reads_the_first_layers(published: BertForPreTraining, tmp_path: Path) -> None:
     torch.save(state(published), tmp_path / "bert.bin")
     bert = Bert(replace(TINY, layers=1))
     load_pretrained(bert, tmp_path / "bert.bin")
@@ -62,45 +62,45 @@ def test_a_shorter_bert_takes_the_first_layers(published: BertForPreTraining, tm
     assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in ours.state_dict().items())
 
 
-def test_what_does_not_fit_is_named(published: BertForPreTraining, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_named(published: BertForPreTraining, tmp_path: Path) -> None:
     path = tmp_path / "bert.bin"
     torch.save(state(published), path)
-    with pytest.raises(DeixisError, match=r"lacks encoder\.layer\.2\."):
+    with pytest.raises(InputError, match=r"lacks encoder\.layer\.2\."):
         load_pretrained(Bert(replace(TINY, layers=3)), path)
-    with pytest.raises(DeixisError, match=r"of shape \[40, 16\], and this BERT wants \[41, 16\]"):
+    with pytest.raises(InputError, match=r"of shape \[40, 16\]; this BERT expects \[41, 16\]"):
         load_pretrained(Bert(replace(TINY, vocabulary=41)), path)
     torch.save(state(published) | {"bert.embeddings.more": torch.zeros(1)}, path)
-    with pytest.raises(DeixisError, match=r"has embeddings\.more \(1 in all\)"):
+    with pytest.raises(InputError, match=r"has an unexpected embeddings\.more \(1 in all\)"):
         load_pretrained(Bert(TINY), path)
     torch.save([1], path)
-    with pytest.raises(DeixisError, match="holds a list"):
+    with pytest.raises(ModelError, match="holds a list"):
         load_pretrained(Bert(TINY), path)
     path.write_bytes(b"<html>")
-    with pytest.raises(DeixisError, match="is a web page"):
+    with pytest.raises(ModelError, match="is a web page"):
         load_pretrained(Bert(TINY), path)
-    with pytest.raises(DeixisError, match="There are no weights"):
+    with pytest.raises(InputError, match="There are no weights"):
         load_pretrained(Bert(TINY), tmp_path / "absent.bin")
 
 
-def test_values_that_are_no_numbers_are_named(published: BertForPreTraining, tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_named(published: BertForPreTraining, tmp_path: Path) -> None:
     weights = state(published)
     weights["bert.encoder.layer.1.output.dense.weight"][2, 3] = float("inf")
     torch.save(weights, tmp_path / "bert.bin")
     with pytest.raises(
-        DeixisError, match=r"bert\.bin has a weight 'encoder\.layer\.1\.output\.dense\.weight' with values"
+        ModelError, match=r"bert\.bin has a weight 'encoder\.layer\.1\.output\.dense\.weight' with values"
     ):
         load_pretrained(Bert(TINY), tmp_path / "bert.bin")
-    load_pretrained(Bert(replace(TINY, layers=1)), tmp_path / "bert.bin")  # which does not read that layer
+    load_pretrained(Bert(replace(TINY, layers=1)), tmp_path / "bert.bin")  # does not read that layer
 
 
-def test_a_layer_of_a_number_without_end_is_one_sentence(published: BertForPreTraining, tmp_path: Path) -> None:
+def test_a_layer_with_an_endless_number_is_one_sentence(published: BertForPreTraining, tmp_path: Path) -> None:
     torch.save(state(published) | {f"bert.encoder.layer.{'9' * 5000}.x": torch.zeros(1)}, tmp_path / "bert.bin")
-    with pytest.raises(DeixisError, match=r"has encoder\.layer\.9999"):
+    with pytest.raises(InputError, match=r"has an unexpected encoder\.layer\.9999"):
         load_pretrained(Bert(TINY), tmp_path / "bert.bin")
 
 
 @pytest.mark.parametrize("held", [{"model": None}, {"model": [1]}, {}])
 def test_a_file_without_tensors_is_one_sentence(held: dict[str, object], tmp_path: Path) -> None:
     torch.save(held, tmp_path / "bert.bin")
-    with pytest.raises(DeixisError, match=r"lacks embeddings\."):
+    with pytest.raises(InputError, match=r"lacks embeddings\."):
         load_pretrained(Bert(TINY), tmp_path / "bert.bin")

@@ -139,7 +139,7 @@ def test_a_file_that_is_no_checkpoint_is_one_sentence(name: str, tmp_path: Path)
     for content in (b"", b"<html></html>", bytes(range(200))):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(
-            DeixisError, match=r"no safetensors file, or a truncated one|is empty|web page|cannot be read safely"
+            DeixisError, match=r"not a safetensors file, or is truncated|is empty|web page|cannot be read safely"
         ):
             load_pretrained(Swin(SIZE), tmp_path / name)
 

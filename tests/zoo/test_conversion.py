@@ -174,7 +174,7 @@ def test_without_a_network_the_sentence_says_how_to_do_it_by_hand(monkeypatch: p
     def offline(*_: object, **__: object) -> str:
         raise LocalEntryNotFoundError("No network.\nA second line.")
 
-    monkeypatch.setattr("deixis.hub.hf_hub_download", offline)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
     with pytest.raises(DeixisError) as caught:
         fetch(PUBLISHED[NAME])
     assert "could not be downloaded (no network); try again, or get it from" in str(caught.value)
@@ -190,7 +190,7 @@ def test_the_file_is_asked_for_at_the_revision_of_the_table(monkeypatch: pytest.
         asked.append((repository, file, revision))
         return "there"
 
-    monkeypatch.setattr("deixis.hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     assert fetch(PUBLISHED["magnet-refcoco-plus"]) == Path("there")
     assert asked == [("yxchng/magnet_weights", "magnet_refcoco+.pth", PUBLISHED[NAME].revision)]
 

@@ -60,9 +60,9 @@ def test_a_checkpoint_answers_as_the_system_that_was_saved(checkpoint: Path) -> 
     system.load_state_dict(weights())
     for name, tensor in segmenter.system.state_dict().items():
         assert torch.equal(tensor, system.state_dict()[name]), name
-    prediction = segmenter(PHOTO, "the red cup")
+    prediction = segmenter(PHOTO, "the red cup", explain=True)
     assert prediction.size == (40, 56)
-    assert prediction.words == ("[CLS]", "the", "red", "cup", "[SEP]")
+    assert prediction.tokens == ("[CLS]", "the", "red", "cup", "[SEP]")
     assert prediction.evidence["similarity"].shape == (5, 2, 2)
     assert segmenter.card.description == "tiny"
     assert segmenter.name == str(checkpoint)
@@ -158,7 +158,7 @@ def test_weights_that_are_no_numbers_are_refused(checkpoint: Path) -> None:
     name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
     tensors[name].flatten()[0] = float("nan")
     save_file(tensors, checkpoint / native.WEIGHTS)
-    with pytest.raises(DeixisError, match="no numbers; it cannot be used"):
+    with pytest.raises(DeixisError, match="values that are not finite"):
         load(checkpoint)
 
 
@@ -190,8 +190,8 @@ def rewrite_card(checkpoint: Path, **changes: object) -> None:
     ("changes", "sentence"),
     [
         ({"heads": 0}, "The card's config of 'vega': VEGA's widths 8 and (8, 8, 8) cannot be shared by 0 heads"),
-        ({"text__heads": 0}, "BERT's heads cannot be 0"),
-        ({"text__dropout": float("nan")}, "not nan"),
+        ({"text__heads": 0}, "BERT's 'heads' is 0"),
+        ({"text__dropout": float("nan")}, "is nan"),
         ({"vision__heads": [0, 1, 1, 1]}, "give numbers of 1 or more"),
         ({"fusion_heads": [0, 1, 1, 1]}, "Fusion 1's 0 heads"),
     ],
@@ -212,9 +212,9 @@ def test_a_card_with_numbers_out_of_range_is_one_sentence(
     [
         ({"text__width": 10**9}, r"of shape \[8, 8\], but the system has \[8, 1000000000\]"),
         ({"text__width": 10**12}, "asks for weights of impossible size"),
-        ({"text__positions": 10**9}, r"wants \[1000000000, 8\]"),
+        ({"text__positions": 10**9}, r"has \[1000000000, 8\]"),
         ({"text__positions": 10**30}, "a number of 31 digits"),
-        ({"vision__window": 10**6}, r"wants \[3999996000001, 1\]"),
+        ({"vision__window": 10**6}, r"has \[3999996000001, 1\]"),
         ({"text__layers": 10**6}, r"asks for 1000004 layers, but holds \d+ weights; get an unchanged copy"),
         ({"vision__depths": [1, 1, 1, 10**7]}, "asks for 10000004 layers"),
         ({"text__layers": 10}, "lacks 144 weights"),

@@ -50,7 +50,7 @@ class Card:
         object.__setattr__(self, "score_means", SCORE_OF_HEAD if self.config.get("presence") else SCORE_OF_MASK)
         if self.format != FORMAT:
             raise InputError(
-                f"The checkpoint has format {self.format}, but this deixis reads {FORMAT}; install the one that wrote it."
+                f"The checkpoint has format {self.format}; expected {FORMAT}: install the deixis that wrote it."
             )
 
 
@@ -126,7 +126,7 @@ def write_card(folder: Path, card: Card) -> None:
 def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     """Load every weight; raises `InputError` with the first names and shapes that do not fit.
 
-    A system on the meta device gets memory once everything fits; buffers that are not in a checkpoint stay unfilled.
+    A system on the meta device gets memory once everything fits; it must not have buffers that no checkpoint holds.
     """
     expected = system.state_dict()
     missing, surplus = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
@@ -140,9 +140,10 @@ def fill(system: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
                 f"{where} has {name!r} of shape {list(tensor.shape)}, but the system has {list(expected[name].shape)}; "
                 "it was made for another config."
             )
-    if any(tensor.is_meta for tensor in expected.values()):
-        system.to_empty(device="cpu")
-    system.load_state_dict(dict(weights))
+    is_meta = any(tensor.is_meta for tensor in expected.values())
+    if is_meta:  # `to_empty` would do as well, but imports a symbolic algebra library
+        weights = {name: tensor.to(expected[name].dtype, copy=True) for name, tensor in weights.items()}
+    system.load_state_dict(dict(weights), assign=is_meta)
 
 
 def config_of(card: Card, systems: Mapping[str, tuple[type[Any], Any]]) -> Any:

@@ -7,7 +7,7 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4  # as glibc's malloc.h numbers them
 
 
 def keep_freed() -> bool:
-    """Returns whether the C library has this setting, as glibc does. It holds for the process, so only commands call it."""
+    """Returns whether the C library has this setting, as glibc does; it holds for the whole process."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -8,7 +8,7 @@ from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -25,7 +25,9 @@ _ERROR = f"{DeixisError.__module__}.{DeixisError.__qualname__}"  # as tracebacks
 class Tokenizer(Protocol):
     """Sentences to token numbers, padded to the longest; True in the mask is a real word."""
 
-    def encode(self, expressions: Sequence[str], max_tokens: int) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]: ...
+    def encode(
+        self, expressions: Sequence[str], max_tokens: int
+    ) -> tuple[Int64[np.ndarray, "b l"], Bool[np.ndarray, "b l"]]: ...
 
 
 def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preprocess) -> Batch:
@@ -36,12 +38,12 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer, preprocess: Preproc
     frames = [sample.visual.read() for sample in owners]
     clips = [torch.stack([torch.as_tensor(preprocess.image(frame)) for frame in clip]) for clip in frames]
     sizes = [(clip.shape[1], clip.shape[2]) for clip in frames]
-    words, token_mask = tokenizer.encode([sample.expression for sample in samples], preprocess.max_tokens)
+    token_ids, token_mask = tokenizer.encode([sample.expression for sample in samples], preprocess.max_tokens)
     labels = [_label(sample, sizes[image], preprocess) for sample, image in zip(samples, index, strict=True)]
     return Batch(
         images=torch.stack(clips),
-        token_ids=words,
-        token_mask=token_mask,
+        token_ids=torch.as_tensor(token_ids),
+        token_mask=torch.as_tensor(token_mask),
         masks=torch.stack([label for label in labels if label is not None]) if None not in labels else None,
         image_index=torch.tensor(index) if len(first) < len(samples) else None,
         sizes=tuple(sizes[image] for image in index),

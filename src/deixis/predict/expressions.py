@@ -59,8 +59,8 @@ def tokenize(
             _notes(text, pieces, tokenizer.is_truncated(text, max_tokens), max_tokens, model)
             for text, pieces in zip(texts, tokens, strict=True)
         ),
-        token_ids=np.asarray(token_ids),
-        token_mask=np.asarray(token_mask),
+        token_ids=token_ids,
+        token_mask=token_mask,
     )
 
 

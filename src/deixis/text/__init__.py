@@ -1,1 +1,1 @@
-"""Words to features, in stages."""
+"""Expressions to token ids, and token ids to features."""

@@ -18,6 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..compiling import constant_when_compiled
+
 PARTS = 3  # a cell's row holds its query, its key and its value
 SCORES = 2**22  # written out at a time, where they are
 
@@ -54,13 +56,13 @@ class _Run:
     real: int
 
 
-@torch.compiler.assume_constant_result  # the compiler looks past a cache, and would work it all out in every call
+@constant_when_compiled  # the compiler looks past a cache, and would work it all out in every call
 def layout(batch: int, height: int, width: int, window: int, shifted: bool, device: str) -> Layout:
     """The layout of `batch` maps, with the published shift (half a window)."""
     return _layout(batch, height, width, window, shifted, device)
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def relative_positions(window: int, device: str) -> Int[Tensor, "q k"]:
     """For each pair of cells of a window, the row of the bias table that belongs to their offset."""
     return _relative_positions(window, device)

@@ -13,8 +13,8 @@ from ..data.images import Source
 from ..errors import InputError, did_you_mean
 from ..predict.prediction import Prediction
 from ..predict.segmenter import Expressions, Segmenter
-from ..text.bert import Bert
 from ..text.tokenizer import Tokenizer
+from ..weights import without_memory
 from .conversion import kept, obtain
 from .systems import SYSTEMS, build
 
@@ -131,7 +131,7 @@ def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module
             "unchanged copy."
         )
     try:
-        with torch.device("meta"):
+        with without_memory():
             system = build(checkpoint.card.system, config)
     except (RuntimeError, TypeError, OverflowError) as error:  # a tensor of more values than PyTorch can count
         reason = str(error).splitlines()[0].rstrip(".")
@@ -139,9 +139,6 @@ def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module
             f"{where} has a card that asks for weights of impossible size ({reason}); get an unchanged copy."
         ) from error
     native.fill(system, checkpoint.weights, where)
-    for part in system.modules():
-        if isinstance(part, Bert):
-            part.number()
     return system
 
 

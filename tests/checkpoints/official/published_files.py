@@ -1,4 +1,4 @@
-"""Files as LAVT's and MagNet's authors publish them, tiny, with weights that the goldens' recipe makes from names."""
+"""Tiny files in the layouts of LAVT's and MagNet's authors, with weights computed from names as in the goldens."""
 
 import json
 import runpy
@@ -13,12 +13,12 @@ Weights = dict[str, Tensor]
 GOLDENS = Path(__file__).parents[2] / "goldens"
 RECIPE = runpy.run_path(str(GOLDENS / "weights.py"))
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "blue", "left", "right", *"abcdefghij")
-SMALLER = {768: 64, 30522: len(VOCABULARY)}  # BERT's width and vocabulary, so that files stay small
+SMALLER = {768: 64, 30522: len(VOCABULARY)}  # BERT's width and vocabulary, to keep the files small
 POOLER = {"pooler.dense.weight": torch.ones(64, 64), "pooler.dense.bias": torch.ones(64)}
 
 
 def lavt() -> dict[str, Weights]:
-    """Both parts, `model` and `bert_model`, integer buffers included, without BERT's pooler."""
+    """Both parts, `model` and `bert_model`, with integer buffers and without BERT's pooler."""
     parts = {part: _made(names, part == "bert_model") for part, names in _names("lavt_small_w7").items()}
     parts["model"]["backbone.layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49, dtype=torch.long)
     parts["model"]["classifier.bn1_4.num_batches_tracked"] = torch.tensor(7)
@@ -33,7 +33,7 @@ def magnet() -> dict[str, Weights]:
 
 
 def save(path: Path, parts: dict[str, Any], **rest: Any) -> Path:
-    """The file; `rest` is what training leaves beside the weights."""
+    """Write the file; `rest` is what training stores beside the weights."""
     torch.save(parts | rest, path)
     return path
 

@@ -1,4 +1,4 @@
-"""Published files of LAVT and MagNet in every layout they come in, and files that are no such thing."""
+"""Published files of LAVT and MagNet in every layout, and files that are something else."""
 
 import os
 import runpy
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deixis.checkpoints.configs import from_dict
 from deixis.checkpoints.official.reading import LAYOUTS, OfficialCheckpoint, read_official
-from deixis.errors import DeixisError
+from deixis.errors import DeixisError, InputError, ModelError
 from deixis.models.lavt import LAVT, LAVTConfig
 from deixis.models.magnet import MagNet, MagNetConfig
 
@@ -120,8 +120,8 @@ def test_every_layout_of_magnet_holds_the_same_weights(magnet: dict, tmp_path: P
     expected = read_official(paths[0])
     for path in paths[1:]:
         assert same(read_official(path), expected), path.name
-    told = read_official(write(tmp_path / "heads.pth", magnet, **TRAINING))
-    assert told.config == {**expected.config, "fusion_heads": [1, 2, 1, 4]}
+    with_heads = read_official(write(tmp_path / "heads.pth", magnet, **TRAINING))
+    assert with_heads.config == {**expected.config, "fusion_heads": [1, 2, 1, 4]}
 
 
 def test_files_of_old_pytorch_and_in_half_precision_are_read(magnet: dict, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def without(tensors: dict[str, Tensor], *starts: str) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(starts)}
 
 
-def test_every_weight_has_the_name_that_the_published_file_gives_it(parts: dict, magnet: dict) -> None:
+def test_every_weight_maps_back_to_its_published_name(parts: dict, magnet: dict) -> None:
     flat = {**parts["model"], **beside(parts["bert_model"], "text_encoder.")}
     for layout, official in ((LAYOUTS["lavt"], flat), (LAYOUTS["magnet"], magnet)):
         ours, unknown = layout.rename(official)
@@ -150,40 +150,42 @@ def test_every_weight_has_the_name_that_the_published_file_gives_it(parts: dict,
 def test_a_missing_or_unknown_weight_is_named(parts: dict, tmp_path: Path) -> None:
     model, bert = parts["model"], parts["bert_model"]
     lacking = without(model, "backbone.layers.2.blocks.1.mlp.fc1.weight")
-    with pytest.raises(DeixisError, match=r"a\.pth lacks backbone\.layers\.2\.blocks\.1\.mlp\.fc1\.weight;"):
+    with pytest.raises(ModelError, match=r"a\.pth lacks backbone\.layers\.2\.blocks\.1\.mlp\.fc1\.weight;"):
         read_official(write(tmp_path / "a.pth", lacking, bert))
-    with pytest.raises(DeixisError, match=r"has classifier\.extra, which LAVT does not know"):
+    with pytest.raises(ModelError, match=r"has classifier\.extra, which LAVT does not have"):
         read_official(write(tmp_path / "b.pth", model | {"classifier.extra": torch.zeros(1)}, bert))
-    with pytest.raises(DeixisError, match="has no BERT, neither in `bert_model` nor as text_encoder"):
+    with pytest.raises(ModelError, match="has no BERT, neither in `bert_model` nor as text_encoder"):
         read_official(write(tmp_path / "c.pth", model))
-    with pytest.raises(DeixisError, match=r"no LAVT or MagNet checkpoint: it has conv1, and backbone\.layers\.\* or"):
+    with pytest.raises(
+        InputError, match=r"not a LAVT or MagNet checkpoint: it has conv1; expected backbone\.layers\.\* or"
+    ):
         read_official(write(tmp_path / "d.pth", {"conv1": torch.zeros(1)}))
     lacking = without(bert, "encoder.layer.1.output.dense.bias")
-    with pytest.raises(DeixisError, match=r"lacks text_encoder\.encoder\.layer\.1\.output\.dense\.bias"):
+    with pytest.raises(ModelError, match=r"lacks text_encoder\.encoder\.layer\.1\.output\.dense\.bias"):
         read_official(write(tmp_path / "e.pth", model, lacking))
 
 
 def test_the_first_few_of_many_missing_weights_are_named_and_the_others_counted(magnet: dict, tmp_path: Path) -> None:
     lacking = without(magnet, "classifier.pixel_decoder.input_proj", "lang_proj")
     with pytest.raises(
-        DeixisError,
-        match=r"lacks classifier\.pixel_decoder\.input_proj\.0\.0\.bias, (.+), (.+), (.+) and 12 more; get an",
+        ModelError,
+        match=r"lacks classifier\.pixel_decoder\.input_proj\.0\.0\.bias, (.+), (.+), (.+) and 12 more; download",
     ):
         read_official(write(tmp_path / "a.pth", lacking))
     surplus = without(magnet, "classifier.predictor.decoder_norm") | beside(magnet, "teacher.")
     many = len(magnet) - 4
     several = rf"lacks (.+)decoder_norm\.bias, (.+)decoder_norm\.weight and has teacher\..+ and {many} more, which"
-    with pytest.raises(DeixisError, match=several):
+    with pytest.raises(ModelError, match=several):
         read_official(write(tmp_path / "b.pth", surplus))
-    with pytest.raises(DeixisError, match="has no BERT"):
+    with pytest.raises(ModelError, match="has no BERT"):
         read_official(write(tmp_path / "c.pth", without(magnet, "language_model.")))
 
 
 def test_a_stage_that_is_absent_is_named(parts: dict, magnet: dict, tmp_path: Path) -> None:
     kept = without(parts["model"], "backbone.layers.3.")
-    with pytest.raises(DeixisError, match=r"lacks backbone\.layers\.3\."):
+    with pytest.raises(ModelError, match=r"lacks backbone\.layers\.3\."):
         read_official(write(tmp_path / "short.pth", kept, parts["bert_model"]))
-    with pytest.raises(DeixisError, match=r"lacks image_model\.layers\.3\."):
+    with pytest.raises(ModelError, match=r"lacks image_model\.layers\.3\."):
         read_official(write(tmp_path / "short.pth", without(magnet, "image_model.layers.3.")))
 
 
@@ -201,18 +203,18 @@ def test_a_stage_that_is_absent_is_named(parts: dict, magnet: dict, tmp_path: Pa
 def test_shapes_that_no_network_has_are_one_sentence(
     magnet: dict, tmp_path: Path, name: str, shape: tuple[int, ...]
 ) -> None:
-    with pytest.raises(DeixisError, match=r"of shapes that no MagNet has|lacks|has classifier"):
+    with pytest.raises(ModelError, match=r"of shapes that no MagNet has|lacks|has classifier"):
         read_official(write(tmp_path / "a.pth", magnet | {name: torch.zeros(shape)}))
 
 
-def test_heads_that_are_no_four_numbers_are_one_sentence(magnet: dict, tmp_path: Path) -> None:
-    with pytest.raises(DeixisError, match=r"trained with mha='1-two'; four numbers such as 1-2-1-4 are wanted"):
+def test_heads_that_are_not_four_numbers_are_one_sentence(magnet: dict, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"trained with mha='1-two'; expected four numbers such as 1-2-1-4"):
         read_official(write(tmp_path / "a.pth", magnet, args=Namespace(mha="1-two")))
 
 
-def test_values_that_are_no_numbers_are_named(parts: dict, tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_named(parts: dict, tmp_path: Path) -> None:
     broken = parts["model"] | {"classifier.conv1_1.bias": torch.tensor([0.0, float("nan")])}
-    with pytest.raises(DeixisError, match=r"no numbers in decoder\.classes\.bias"):
+    with pytest.raises(ModelError, match=r"a weight 'decoder\.classes\.bias' with values that are not finite"):
         read_official(write(tmp_path / "nan.pth", broken, parts["bert_model"]))
 
 
@@ -225,10 +227,10 @@ class Evil:
 
 
 @pytest.mark.parametrize("is_nested", [False, True])
-def test_nothing_in_a_file_is_executed(parts: dict, tmp_path: Path, is_nested: bool) -> None:
+def test_no_code_in_a_file_is_executed(parts: dict, tmp_path: Path, is_nested: bool) -> None:
     evil = Evil(tmp_path / "trace")
     path = write(tmp_path / "evil.pth", *parts.values(), args=Namespace(mha=evil) if is_nested else evil)
-    with pytest.raises(DeixisError, match=r"evil\.pth cannot be read safely"):
+    with pytest.raises(ModelError, match=r"evil\.pth cannot be read safely"):
         read_official(path)
     assert not (tmp_path / "trace").exists()
 
@@ -238,15 +240,15 @@ def test_nothing_in_a_file_is_executed(parts: dict, tmp_path: Path, is_nested: b
     [
         (b"", "is empty"),
         (b"\n <!DOCTYPE html><html>Not found</html>", "is a web page"),
-        (b"PK\x03\x04 and then nothing", "truncated or no checkpoint"),
+        (b"PK\x03\x04 and then nothing", "truncated, or not a checkpoint"),
         (b"some text\n", "checkpoint"),
         (bytes(range(256)) * 8, "checkpoint"),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_one_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_one_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "file.pth"
     path.write_bytes(content)
-    with pytest.raises(DeixisError, match=sentence) as caught:
+    with pytest.raises(ModelError, match=sentence) as caught:
         read_official(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -256,30 +258,30 @@ def test_a_file_that_is_no_checkpoint_is_one_sentence(content: bytes, sentence: 
 def test_a_file_broken_anywhere_is_one_sentence(tmp_path: Path, is_old: bool) -> None:
     path, weights = tmp_path / "file.pth", {"image_model.layers.0.x": torch.arange(6.0)}
     torch.save({"model": weights, "args": Namespace(mha="")}, path, _use_new_zipfile_serialization=not is_old)
-    whole = path.read_bytes()
+    intact = path.read_bytes()
     draw = torch.Generator().manual_seed(0)
-    for place in torch.randint(len(whole), (150,), generator=draw).tolist():
-        for broken in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]):
+    for place in torch.randint(len(intact), (150,), generator=draw).tolist():
+        for broken in (intact[:place], intact[:place] + bytes([intact[place] ^ 0x55]) + intact[place + 1 :]):
             path.write_bytes(broken)
             with pytest.raises(DeixisError) as caught:
                 read_official(path)
             assert "\n" not in str(caught.value)
 
 
-def test_a_truncated_file_and_a_file_that_is_not_there(parts: dict, tmp_path: Path) -> None:
-    path = write(tmp_path / "whole.pth", *parts.values())
+def test_a_truncated_file_and_a_missing_file_are_one_sentence(parts: dict, tmp_path: Path) -> None:
+    path = write(tmp_path / "intact.pth", *parts.values())
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(DeixisError, match="truncated"):
+    with pytest.raises(ModelError, match="truncated"):
         read_official(path)
-    with pytest.raises(DeixisError, match="There is no checkpoint file"):
+    with pytest.raises(InputError, match="There is no checkpoint file"):
         read_official(tmp_path / "absent.pth")
     torch.save([1, 2], path)
-    with pytest.raises(DeixisError, match="holds a list"):
+    with pytest.raises(ModelError, match="holds a list"):
         read_official(path)
 
 
 @pytest.mark.parametrize("number", ["99999999", "9" * 5000])
-def test_a_block_of_a_number_without_end_is_one_sentence(magnet: dict, number: str, tmp_path: Path) -> None:
+def test_a_block_with_an_endless_number_is_one_sentence(magnet: dict, number: str, tmp_path: Path) -> None:
     surplus = f"image_model.layers.1.blocks.{number}.norm1.weight"
-    with pytest.raises(DeixisError, match=r"lacks image_model\.layers\.1\.blocks\."):
+    with pytest.raises(ModelError, match=r"lacks image_model\.layers\.1\.blocks\."):
         read_official(write(tmp_path / "a.pth", magnet | {surplus: torch.ones(8)}))

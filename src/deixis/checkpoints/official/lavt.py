@@ -1,4 +1,4 @@
-"""LAVT's published weights by our names."""
+"""Rename the published weights of LAVT to ours."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ FUSION = r"backbone\.layers\.(\d)\.fusion\."
 RULES: Rules = (
     *swin_rules("backbone"),
     (FUSION + r"vis_project\.0\.(.+)", r"fusion.fusions.\1.vision.\2"),
-    # Biases that an instance norm takes away, or that raise the scores of all words alike.
+    # Biases without effect: an instance norm removes them, or they raise the scores of all tokens equally.
     (FUSION + r"image_lang_att\.(f_query|f_key|W)\.0\.bias", None),
     (FUSION + r"image_lang_att\.f_query\.0\.(.+)", r"fusion.fusions.\1.query.\2"),
     (FUSION + r"image_lang_att\.f_key\.0\.(.+)", r"fusion.fusions.\1.key.\2"),
@@ -40,21 +40,23 @@ RULES: Rules = (
     (r"classifier\.conv1_1\.(weight|bias)", r"decoder.classes.\1"),
     *bert_rules("text_encoder"),
 )
-CONVOLUTIONS = r"classifier\.conv[12]_[234]"  # those that look at more than one cell
+CONVOLUTIONS = r"classifier\.conv[12]_[234]"  # those with kernels larger than 1x1
 
 
 def rename_lavt(official: Mapping[str, Tensor]) -> tuple[Weights, list[str]]:
-    """Our names and shapes, and the names that LAVT does not know; BERT's names begin with `text_encoder.`."""
+    """The weights by our names, and the names that LAVT does not have. BERT's published names begin with
+    `text_encoder.`.
+    """
     return rename(official, RULES, CONVOLUTIONS)
 
 
 def original(name: str) -> str:
-    """What the published files call our weight."""
+    """The published name of one of our weights."""
     return published_name(name, RULES)
 
 
 def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None) -> dict[str, Any]:
-    """The fields of LAVT's config, from shapes; the fusion's heads leave no trace in them."""
+    """The fields of LAVT's config, from shapes; the number of the fusion's heads cannot be seen in them."""
     return {
         "vision": swin_config(official, "backbone"),
         "text": bert_config(official, "text_encoder"),
@@ -64,7 +66,7 @@ def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None)
 
 
 def expected_names(official: Mapping[str, Tensor]) -> set[str]:
-    """Every weight, by our names, of the LAVT whose numbers of blocks and layers the file shows."""
+    """Our names of every weight of a LAVT with as many blocks and layers as the file has."""
     linear = ("weight", "bias")
     names = swin_names(official, "backbone") | bert_names(official, "text_encoder")
     for stage in range(4):

@@ -1,4 +1,4 @@
-"""MagNet's published weights by our names."""
+"""Rename the published weights of MagNet to ours."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from .renaming import (
 
 
 def _attention(official: str, ours: str) -> Rules:
-    """The image side's pixel-word attention; the key's bias raises the scores of all words alike."""
+    """The attention of pixels to words; the key's bias has no effect: it raises the scores of all tokens equally."""
     return (
         (rf"{official}vis_project\.0\.(weight|bias)", rf"{ours}.vision.\g<end>"),
         (rf"{official}image_lang_att\.f_key\.0\.bias", None),
@@ -38,7 +38,7 @@ def _attention(official: str, ours: str) -> Rules:
 
 
 def _named(rules: Rules) -> Rules:
-    """The last group of each pattern is called `end`."""
+    """The rules with the last group of each pattern named `end`."""
     return tuple((pattern.replace("(weight", "(?P<end>weight"), ours) for pattern, ours in rules)
 
 
@@ -63,7 +63,7 @@ RULES: Rules = (
     (STAGE + r"res_gate\.0\.weight", r"fusion.gates.\1.hidden.weight"),
     (STAGE + r"res_gate\.2\.weight", r"fusion.gates.\1.gate.weight"),
     (r"image_model\.norm\d\..+", None),
-    # What the words learn after the last step is read by nobody; instance norms take biases away.
+    # Without effect: what words get after the last step is not read, and instance norms remove biases.
     (r"language_model\.(pwams|res_gates)\.3\..+", None),
     (r"language_model\.norms\..+", None),
     (r"language_model\.pwams\.\d\.image_lang_att\.(f_key|f_value|W)\.0\.bias", None),
@@ -92,7 +92,7 @@ RULES: Rules = (
     (CROSS + r"multihead_attn\.in_(query|key|value)\.(weight|bias)", r"referent.layers.\1.attention.\2.\3"),
     (CROSS + r"multihead_attn\.out_proj\.(weight|bias)", r"referent.layers.\1.attention.output.\2"),
     (CROSS + r"norm\.(weight|bias)", r"referent.layers.\1.attention_norm.\2"),
-    (SELF + r"self_attn\.in_(query|key)\.(weight|bias)", None),  # one query: it can only look at itself
+    (SELF + r"self_attn\.in_(query|key)\.(weight|bias)", None),  # a single query attends only to itself
     (SELF + r"self_attn\.in_value\.(weight|bias)", r"referent.layers.\1.self_value.\2"),
     (SELF + r"self_attn\.out_proj\.(weight|bias)", r"referent.layers.\1.self_output.\2"),
     (SELF + r"norm\.(weight|bias)", r"referent.layers.\1.self_norm.\2"),
@@ -106,23 +106,23 @@ RULES: Rules = (
     (PREDICTOR + r"mask_embed\.layers\.0\.(weight|bias)", r"referent.mask.0.\1"),
     (PREDICTOR + r"mask_embed\.layers\.1\.(weight|bias)", r"referent.mask.2.\1"),
     (PREDICTOR + r"mask_embed\.layers\.2\.(weight|bias)", r"referent.mask.4.\1"),
-    # A softmax over one query is one, whatever the class scores; the projection served a training loss.
+    # Without effect: a softmax over one query is 1 for any class scores; the projection is of a training loss.
     (PREDICTOR + r"class_embed\.(weight|bias)", None),
     (r"lang_proj\.(weight|bias)", None),
 )
 
 
 def rename_magnet(official: Mapping[str, Tensor]) -> tuple[Weights, list[str]]:
-    """Our names and shapes, and the names that MagNet does not know."""
-    parted: Weights = {}
+    """The weights by our names, and the names that MagNet does not have."""
+    split: Weights = {}
     for name, tensor in official.items():
-        together = re.fullmatch(rf"({PREDICTOR}.+)in_proj_(weight|bias)", name)
-        if together is not None and tensor.ndim and tensor.shape[0] % 3 == 0:
-            for part, own in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                parted[f"{together[1]}in_{part}.{together[2]}"] = own
+        joint = re.fullmatch(rf"({PREDICTOR}.+)in_proj_(weight|bias)", name)
+        if joint is not None and tensor.ndim and tensor.shape[0] % 3 == 0:
+            for part, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                split[f"{joint[1]}in_{part}.{joint[2]}"] = third
         else:
-            parted[name] = tensor
-    ours, unknown = rename(parted, RULES)
+            split[name] = tensor
+    ours, unknown = rename(split, RULES)
     for name in ("referent.query", "referent.position"):
         if name in ours and ours[name].ndim == 2 and ours[name].shape[0] == 1:
             ours[name] = ours[name][0]
@@ -130,18 +130,18 @@ def rename_magnet(official: Mapping[str, Tensor]) -> tuple[Weights, list[str]]:
 
 
 def original(name: str) -> str:
-    """What the published files call our weight: three of ours are one of theirs where attention looks."""
+    """The published name of one of our weights; query, key and value of an attention are one published weight."""
     return re.sub(r"in_(?:query|key|value)\.", "in_proj_", published_name(name, RULES))
 
 
 def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None) -> dict[str, Any]:
-    """The fields of MagNet's config, from shapes; the fusions' heads leave no trace in them.
+    """The fields of MagNet's config, from shapes; the number of the fusions' heads cannot be seen in them.
 
-    It answers as the published code does: with its language fusion, and without a word on whether the referent is
-    there, since class scores decide nothing there.
+    The config reproduces the published code: its language fusion, and no presence head, since the published code does
+    not use its class scores.
     """
     encoder = "classifier.pixel_decoder.transformer.encoder.layers.0."
-    looks, width = official[f"{encoder}self_attn.attention_weights.weight"].shape
+    scores, width = official[f"{encoder}self_attn.attention_weights.weight"].shape
     return {
         "vision": swin_config(official, "image_model"),
         "text": bert_config(official, "language_model"),
@@ -149,7 +149,7 @@ def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None)
         "language_fusion": "published",
         "width": width,
         "mask_width": first_of(4, official["classifier.pixel_decoder.mask_features.weight"]),
-        "heads": max(1, looks // 16),  # four points on each of four levels
+        "heads": max(1, scores // 16),  # four points on each of four levels
         "pixel_layers": count(official, ENCODER),
         "pixel_feed_forward": first_of(2, official[f"{encoder}linear1.weight"]),
         "query_layers": count(official, CROSS),
@@ -160,7 +160,7 @@ def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None)
 
 
 def expected_names(official: Mapping[str, Tensor]) -> set[str]:
-    """Every weight, by our names, of the MagNet whose numbers of blocks and layers the file shows."""
+    """Our names of every weight of a MagNet with as many blocks and layers as the file has."""
     linear = ("weight", "bias")
     names = swin_names(official, "image_model") | bert_names(official, "language_model")
     names |= {"pixels.level", "referent.query", "referent.position", "referent.level"}

@@ -1,13 +1,13 @@
-"""Checkpoints that papers' authors published on the Hugging Face hub, by the names that `deixis.load` takes."""
+"""The checkpoints that papers' authors published on the Hugging Face hub, by their names for `deixis.load`."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# As their authors state for the code; whoever uses weights that are not ours is bound by theirs.
+# Stated by the authors for their code; their weights are used under their licences.
 LICENCES = {"lavt": "GPL-3.0, as its authors state", "magnet": "AGPL-3.0, as its authors state"}
-PROTOCOL = "lavt-480"  # what LAVT and MagNet publish
+PROTOCOL = "lavt-480"  # of the scores that LAVT and MagNet publish
 
 MAGNET_REPOSITORY = "yxchng/magnet_weights"
 MAGNET_REVISION = "ad6e798363639c608b6745692ee7650d696b0f2c"
@@ -15,10 +15,10 @@ MAGNET_REVISION = "ad6e798363639c608b6745692ee7650d696b0f2c"
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A file on the hub, what it was trained on, and its published overall IoU in percent by split.
+    """A file on the hub, its training data, and its published overall IoU in percent by split.
 
-    Data sets are named as `--dataset` and `--split-by` name them; None where the authors do not say. `sha256` is None
-    where it is not known before the first download.
+    `dataset` and `split_by` are values of `--dataset` and `--split-by`, or None where the authors do not state them.
+    `sha256` is None where it is not known before the first download.
     """
 
     system: str
@@ -32,7 +32,7 @@ class Published:
 
     @property
     def page(self) -> str:
-        """Where a person finds the file."""
+        """The address of the file's page."""
         return f"https://huggingface.co/{self.repository}"
 
 
@@ -77,7 +77,7 @@ PUBLISHED: dict[str, Published] = {
         sha256="cc4a45f06f85be9b1aa670afecefa90a2cda393b1efe2a9c8a9bc8c070a88358",
         scores={"val": 63.13},
     ),
-    # Its file says "all"; which splits of which data sets it saw, and what it scores, is not known to us.
+    # The file name says "all"; the splits it was trained on and its scores are not published.
     "magnet-all": Published(
         system="magnet",
         repository=MAGNET_REPOSITORY,
@@ -93,17 +93,17 @@ ALIASES = {"magnet-refcoco+": "magnet-refcoco-plus"}
 
 
 def published_name(name: str) -> str | None:
-    """The name in the table, for which there may be another spelling; None where there is no such checkpoint."""
-    known = ALIASES.get(name, name)
-    return known if known in PUBLISHED else None
+    """The name in `PUBLISHED` of a name or an alias; None if there is no such checkpoint."""
+    name = ALIASES.get(name, name)
+    return name if name in PUBLISHED else None
 
 
 def sha256_of(file: Path) -> str:
-    """The file's digest, read piece by piece."""
+    """The file's SHA-256 in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def published_with(sha256: str) -> Published | None:
-    """The published file that has this digest, however a copy of it is called."""
+    """The published file with this digest; the name of a copy does not matter."""
     return next((entry for entry in PUBLISHED.values() if entry.sha256 == sha256), None)

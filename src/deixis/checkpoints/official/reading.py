@@ -1,4 +1,4 @@
-"""Readers of the checkpoints that the papers' authors published: their files, our names."""
+"""Read the checkpoints that the papers' authors published, with the weights under our names."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,22 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ...errors import InputError
-from ...weights import read_pickle, tensors_in
+from ...errors import InputError, ModelError
+from ...weights import check_finite, read_pickle, tensors_in
 from . import lavt, magnet
 from .renaming import Weights, some
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a system's published files name its weights, and what is made of them."""
+    """How the published files of a system name its weights, and how they are converted."""
 
     title: str
-    vision: str  # what the names of its image encoder begin with, which no other layout has
-    text: str  # and those of its BERT
+    vision: str  # the prefix of its image encoder, which no other layout has
+    text: str  # the prefix of its BERT
     rename: Callable[[Mapping[str, Tensor]], tuple[Weights, list[str]]]
     original: Callable[[str], str]  # the published name of one of our weights
     expected_names: Callable[[Mapping[str, Tensor]], set[str]]
@@ -52,7 +51,7 @@ LAYOUTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialCheckpoint:
-    """What a published file holds, as ours: the system's name, its config's fields, its weights by our names."""
+    """A published file as ours: the system's name, the fields of its config, and its weights by our names."""
 
     system: str
     config: dict[str, Any]
@@ -60,9 +59,10 @@ class OfficialCheckpoint:
 
 
 def read_official(path: str | Path) -> OfficialCheckpoint:
-    """A published `.pth` of LAVT, BERT beside the model or within it, or of MagNet; nothing in it is executed.
+    """Read a published `.pth` of LAVT or MagNet, whose BERT is part of the model or beside it; no code is executed.
 
-    Raises DeixisError where the file is no such checkpoint, lacks a weight or has one too many.
+    Raises InputError if the file is missing or not of these systems, and ModelError if it is broken, lacks a weight or
+    has an unexpected one.
     """
     path = Path(path)
     if not path.is_file():
@@ -76,45 +76,47 @@ def read_official(path: str | Path) -> OfficialCheckpoint:
         missing = layout.expected_names(official) - ours.keys()
         config = None if missing or unknown else layout.infer_config(official, heads)
     except (KeyError, IndexError, ValueError) as error:
-        raise InputError(
-            f"{path} has weights of shapes that no {layout.title} has ({error}); get an unchanged copy."
+        raise ModelError(
+            f"{path} has weights of shapes that no {layout.title} has ({error}); download it again."
         ) from None
     if config is None:
         lacks = f"lacks {some({layout.original(name) for name in missing})}" if missing else ""
-        knows = f"has {some(unknown)}, which {layout.title} does not know" if unknown else ""
-        raise InputError(f"{path} {' and '.join(filter(None, (lacks, knows)))}; get an unchanged copy.")
-    broken = [name for name, tensor in ours.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise InputError(f"{path} holds values that are no numbers in {some(broken)}; get a whole copy.")
+        has = f"has {some(unknown)}, which {layout.title} does not have" if unknown else ""
+        raise ModelError(f"{path} {' and '.join(filter(None, (lacks, has)))}; download it again.")
+    check_finite(ours, path)
     return OfficialCheckpoint(system=system, config=config, state_dict=ours)
 
 
 def _layout(official: Weights, path: str | Path) -> tuple[str, Layout]:
-    """Whose file it is, by the names of the image encoder's weights."""
+    """The system whose file it is, from the names of the image encoder's weights."""
     for system, layout in LAYOUTS.items():
         if any(name.startswith(layout.vision) for name in official):
             if not any(name.startswith(layout.text) for name in official):
-                raise InputError(
-                    f"{path} has no BERT, neither in `bert_model` nor as {layout.text}*; get the whole checkpoint."
+                raise ModelError(
+                    f"{path} has no BERT, neither in `bert_model` nor as {layout.text}*; download the published file."
                 )
             return system, layout
     titles = " or ".join(layout.title for layout in LAYOUTS.values())
-    wanted = " or ".join(f"{layout.vision}*" for layout in LAYOUTS.values())
-    raise InputError(f"{path} is no {titles} checkpoint: it has {some(official)}, and {wanted} is wanted.")
+    expected = " or ".join(f"{layout.vision}*" for layout in LAYOUTS.values())
+    raise InputError(
+        f"{path} is not a {titles} checkpoint: it has {some(official)}; expected {expected}. Give a published file."
+    )
 
 
 def _heads(arguments: Any, path: str | Path) -> list[int] | None:
-    """The fusions' heads as the authors' training was told them, such as `1-2-1-4`; old files say nothing."""
-    told = getattr(arguments, "mha", None)
-    if not isinstance(told, str) or not told:
+    """The number of the fusions' heads, from the training argument `mha` such as `1-2-1-4`; old files lack it."""
+    mha = getattr(arguments, "mha", None)
+    if not isinstance(mha, str) or not mha:
         return None
-    if not re.fullmatch(r"[1-9]\d?(-[1-9]\d?){3}", told):
-        raise InputError(f"{path} was trained with mha={told!r}; four numbers such as 1-2-1-4 are wanted.")
-    return [int(count) for count in told.split("-")]
+    if not re.fullmatch(r"[1-9]\d?(-[1-9]\d?){3}", mha):
+        raise ModelError(
+            f"{path} was trained with mha={mha!r}; expected four numbers such as 1-2-1-4. Download it again."
+        )
+    return [int(count) for count in mha.split("-")]
 
 
 def _flat(raw: dict[str, Any], path: Path) -> Weights:
-    """One dict of tensors in the layout that has BERT under `text_encoder.`, without the wrapper's prefix."""
+    """All tensors in one dict, without the wrapper's prefix; a separate BERT is put under `text_encoder.`."""
     flat: Weights = {}
     parts = ((raw.get("model", raw), ""), (raw.get("bert_model", {}), "text_encoder."))
     for part, prefix in parts:

@@ -1,4 +1,4 @@
-"""From published names to ours: the rules that the readers of official checkpoints share."""
+"""Rename published weights to ours: the rules that the readers of official checkpoints share."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor
 
 Weights = dict[str, Tensor]
-Rules = Sequence[tuple[str, str | None]]  # official name -> ours; None names what has no effect on any output
+Rules = Sequence[tuple[str, str | None]]  # pattern of published names -> ours; None: without effect on any output
 
 BERT_LAYER = (
     *(f"attention.self.{part}" for part in ("query", "key", "value")),
@@ -17,13 +17,13 @@ BERT_EMBEDDINGS = (
     *("word_embeddings.weight", "position_embeddings.weight", "token_type_embeddings.weight"),
     *("LayerNorm.weight", "LayerNorm.bias"),
 )
-GROUP = re.compile(r"\((?:[^()]|\([^()]*\))*\)")  # of a rule's pattern, one within another at most
+GROUP = re.compile(r"\((?:[^()]|\([^()]*\))*\)")  # in a rule's pattern; may contain one more level of groups
 REFERENCE = re.compile(r"\\(?:g<end>|\d)")  # to a group, in our name
 SWIN_BLOCK = ("attention_norm", "attention.qkv", "attention.projection", "mlp_norm", "mlp.0", "mlp.2")
 
 
 def swin_rules(place: str) -> list[tuple[str, str | None]]:
-    """Swin under the official name `place` to ours under `fusion.vision`."""
+    """Rules for the Swin under the published prefix `place`; ours is `fusion.vision`."""
     block = rf"{place}\.layers\.(\d)\.blocks\.(\d+)\."
     ours = r"fusion.vision.stages.\1.\2."
     return [
@@ -42,7 +42,7 @@ def swin_rules(place: str) -> list[tuple[str, str | None]]:
 
 
 def swin_names(official: Iterable[str], place: str) -> set[str]:
-    """Every weight, by our names, of the Swin whose blocks are found under `place`."""
+    """Our names of every weight of a Swin with as many blocks as the file has under `place`."""
     linear = ("weight", "bias")
     names = {f"fusion.vision.patches.{part}.{of}" for part in ("projection", "norm") for of in linear}
     for stage, depth in enumerate(depths(official, place)):
@@ -55,7 +55,7 @@ def swin_names(official: Iterable[str], place: str) -> set[str]:
 
 
 def bert_rules(place: str) -> list[tuple[str, str | None]]:
-    """BERT under the official name `place` to ours under `text`; no answer reads its pooler."""
+    """Rules for the BERT under the published prefix `place`; ours is `text`. The pooler is not used."""
     return [
         (rf"{place}\.pooler\..+", None),
         (rf"{place}\.embeddings\.position_ids", None),
@@ -64,7 +64,7 @@ def bert_rules(place: str) -> list[tuple[str, str | None]]:
 
 
 def bert_names(official: Iterable[str], place: str) -> set[str]:
-    """Every weight, by our names, of the BERT whose layers are found under `place`."""
+    """Our names of every weight of a BERT with as many layers as the file has under `place`."""
     names = {f"text.bert.embeddings.{part}" for part in BERT_EMBEDDINGS}
     for number in range(count(official, _layer(place))):
         names |= {f"text.bert.encoder.layer.{number}.{part}.{of}" for part in BERT_LAYER for of in ("weight", "bias")}
@@ -72,7 +72,7 @@ def bert_names(official: Iterable[str], place: str) -> set[str]:
 
 
 def depths(official: Iterable[str], place: str) -> list[int]:
-    """How many blocks each stage of the Swin under `place` has."""
+    """The number of blocks in each stage of the Swin under `place`."""
     return [count(official, rf"{place}\.layers\.{stage}\.blocks\.(\d+)\.") for stage in range(4)]
 
 
@@ -102,19 +102,20 @@ def bert_config(official: Mapping[str, Tensor], place: str) -> dict[str, object]
 
 
 def first_of(num_axes: int, tensor: Tensor) -> int:
-    """The length of the first axis. Raises ValueError where a tensor has not `num_axes` or holds nothing.
+    """The length of the first axis. Raises ValueError if the tensor has not `num_axes` axes or is empty.
 
-    A network built from a wrong length may be larger than the machine.
+    A network built from a wrong length may not fit into memory.
     """
     if tensor.ndim != num_axes or not tensor.numel():
-        raise ValueError(f"{list(tensor.shape)} where {num_axes} axes are wanted")
+        raise ValueError(f"got {list(tensor.shape)}, expected {num_axes} axes")
     return tensor.shape[0]
 
 
 def rename(official: Mapping[str, Tensor], rules: Rules, convolutions: str | None = None) -> tuple[Weights, list[str]]:
-    """Our names and shapes, and the names that no rule knows.
+    """The weights by our names and in our shapes, and the names that match no rule.
 
-    Convolutions over one cell or one patch are linear layers of ours; those that the pattern `convolutions` names stay.
+    Convolutions over one cell or one patch are linear layers in our code; those that match the pattern `convolutions`
+    keep their shape.
     """
     ours: Weights = {}
     unknown: list[str] = []
@@ -131,37 +132,37 @@ def rename(official: Mapping[str, Tensor], rules: Rules, convolutions: str | Non
 
 
 def published_name(ours: str, rules: Rules) -> str:
-    """What the published files call our weight; our own name where no rule makes it."""
-    for pattern, made in rules:
-        if made is None:
+    """The published name of one of our weights; our own name if no rule produces it."""
+    for pattern, template in rules:
+        if template is None:
             continue
         groups = GROUP.findall(pattern)
-        wanted = [_group(reference, groups) for reference in REFERENCE.findall(made)]
-        literals = [re.escape(part) for part in REFERENCE.split(made)]
-        spelled = literals[0] + "".join(groups[at] + after for at, after in zip(wanted, literals[1:], strict=True))
-        if match := re.fullmatch(spelled, ours):
-            values = [text for _, text in sorted(zip(wanted, match.groups(), strict=True))]
+        used = [_group(reference, groups) for reference in REFERENCE.findall(template)]
+        literals = [re.escape(part) for part in REFERENCE.split(template)]
+        reverse = literals[0] + "".join(groups[at] + after for at, after in zip(used, literals[1:], strict=True))
+        if match := re.fullmatch(reverse, ours):
+            values = [text for _, text in sorted(zip(used, match.groups(), strict=True))]
             between = [part.replace("\\.", ".") for part in GROUP.split(pattern)]
             return between[0] + "".join(value + after for value, after in zip(values, between[1:], strict=True))
     return ours
 
 
 def _group(reference: str, groups: Sequence[str]) -> int:
-    """The place of the group that `\\2`, or `\\g<end>`, means."""
+    """The position of the group that `\\2`, or `\\g<end>`, refers to."""
     if reference[1:].isdigit():
         return int(reference[1:]) - 1
     return next(at for at, group in enumerate(groups) if "?P<end>" in group)
 
 
 def count(names: Iterable[str], pattern: str) -> int:
-    """One more than the highest number that the pattern's group finds, but no more than it matches names."""
+    """One more than the highest number that the pattern's group matches, at most the number of matching names."""
     found = [match[1] for name in names if (match := re.match(pattern, name))]
-    # Each block has weights, so a higher number lacks the blocks before it; there may be too many to list.
+    # A higher number means that blocks before it are missing; the limit keeps their list short.
     return min(1 + max((int(number[:18]) for number in found), default=-1), len(found))
 
 
 def some(names: Iterable[str], limit: int = 4) -> str:
-    """The first few of the names, and how many more there are."""
+    """The first names in alphabetical order, and how many more there are."""
     listed = sorted(names)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return (", ".join(listed[:limit]) or "nothing") + more
