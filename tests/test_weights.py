@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deixis.errors import ModelError
+from deixis.errors import InputError, ModelError
 from deixis.weights import check_finite, read_file, tensors_in, without_memory
 
 
@@ -98,3 +98,10 @@ def test_modules_without_memory_have_the_shapes_of_others_and_draw_nothing() -> 
     shapes = {name: weight.shape for name, weight in system.state_dict().items()}
     assert shapes == {name: weight.shape for name, weight in Drawn().state_dict().items()}
     assert not nn.Linear(2, 2).weight.is_meta
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pth", "pytorch_model.bin"])
+def test_a_git_lfs_pointer_in_place_of_weights_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n")
+    with pytest.raises(InputError, match="is a Git LFS pointer, not the weights themselves; run `git lfs pull`"):
+        read_file(tmp_path / name)

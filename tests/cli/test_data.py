@@ -1,4 +1,4 @@
-"""`deixis data` as it is typed: tables, JSON for programs, exit codes, one sentence for every mistake."""
+"""`deixis data` as it is typed: tables, JSON for programs, exit codes, one sentence for every error."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_info_shows_every_split(root: Path, capsys: pytest.CaptureFixture[str]) 
         assert split in shown
 
 
-def test_info_tells_programs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_prints_json_for_programs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "info", str(root), "--json", "--check"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["dataset"] == "folder"
@@ -70,7 +70,7 @@ def test_broken_records_stop_or_are_counted(root: Path, capsys: pytest.CaptureFi
     assert len(json.loads(capsys.readouterr().out)["broken"]) == 1
 
 
-def test_a_check_finds_what_only_pixels_tell(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_finds_broken_pixels(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = (root / "val.png").read_bytes()
     (root / "val.png").write_bytes(whole[: len(whole) // 2])
     assert main(["data", "info", str(root)]) == 0

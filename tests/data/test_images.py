@@ -1,4 +1,4 @@
-"""Every kind of picture comes as the same upright RGB pixels; what is no picture is one sentence."""
+"""Every kind of image is read as the same upright RGB pixels; anything else is one sentence."""
 
 import io
 import struct
@@ -34,7 +34,7 @@ def test_colours_come_back_as_they_are_from_every_source(tmp_path: Path) -> None
         np.testing.assert_array_equal(open_image(source), COLOURS)
 
 
-def test_grey_and_one_bit_pictures_become_three_channels(tmp_path: Path) -> None:
+def test_grey_and_one_bit_images_become_three_channels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(saved(tmp_path, Image.fromarray(GREY))), three(GREY))
     bits = GREY > 128
     np.testing.assert_array_equal(open_image(saved(tmp_path, Image.fromarray(bits))), three(bits * np.uint8(255)))
@@ -112,7 +112,7 @@ def test_a_turned_photo_stands_upright_and_says_its_upright_size(tmp_path: Path,
     assert picture.size == expected.shape[:2]
 
 
-def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
+def test_one_pixel_is_an_image(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.new("RGB", (1, 1), (1, 2, 3)))
     assert open_image(path).tolist() == [[[1, 2, 3]]]
     assert ImageArray(np.zeros((1, 1, 3), dtype=np.uint8)).size == (1, 1)
@@ -160,7 +160,7 @@ def test_twelve_thousand_by_nine_thousand_pixels_are_read(tmp_path: Path) -> Non
     assert (pixels == 7).all()
 
 
-def test_what_is_no_picture_is_one_sentence(tmp_path: Path) -> None:
+def test_what_is_not_an_image_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     whole = io.BytesIO()
     Image.fromarray(GENERATOR.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole, "JPEG")
@@ -180,7 +180,7 @@ def test_what_is_no_picture_is_one_sentence(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_a_file_that_pillow_would_hand_to_another_program_is_no_picture(tmp_path: Path) -> None:
+def test_a_file_that_pillow_would_open_with_another_program_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(COLOURS), "cat.jpg", format="EPS")
     sentence = r"cat\.jpg is not an image that Pillow can read; convert it to PNG or JPEG\."
     for read in (lambda: open_image(path), ImageFile(path).read, lambda: ImageFile(path).size):

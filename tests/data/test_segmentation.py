@@ -1,4 +1,4 @@
-"""COCO's compressed run lengths are checked before the C code that trusts them sees them."""
+"""Segmentations of every form, and the checks before the C code that reads run lengths unchecked."""
 
 import tracemalloc
 from typing import Any
@@ -121,7 +121,7 @@ def test_a_polygon_outside_is_refused_with_its_extent_and_one_across_the_border_
 ) -> None:
     moved = [value + shift[k % 2] for k, value in enumerate(BOX)]
     extent = f"x {moved[0]} to {moved[2]}, y {moved[1]} to {moved[5]}, in 120x160 pixels"
-    with pytest.raises(DeixisError, match=f"here: The polygon lies outside its photo: {extent}"):
+    with pytest.raises(DeixisError, match=f"here: The polygon is outside its photo: {extent}"):
         as_rle([moved], 120, 160, "here")
     across = [value + shift[k % 2] * 0.5 for k, value in enumerate(BOX)]
     if max(shift) < 1000:
@@ -165,5 +165,5 @@ def _reason(fragment: list[int]) -> str:
         ({"size": [1, 1], "counts": [1]}, {"bbox": [1, 1, 2, 2]}, False),
     ],
 )
-def test_a_record_says_nothing_or_that_its_mask_is_empty(segmentation: Any, facts: Any, nothing: bool) -> None:
+def test_a_record_has_no_mask_or_an_empty_one(segmentation: Any, facts: Any, nothing: bool) -> None:
     assert says_nothing(segmentation, facts) == nothing

@@ -137,12 +137,12 @@ def _check_extent(points: np.ndarray, height: int, width: int) -> None:
     (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
     if min(left, top) >= 0 and max(right, bottom) <= 1 and max(height, width) > 2:
         raise InputError(
-            f"The polygon's coordinates look like fractions of the photo: all lie within 0 and 1, and it is {height}x"
+            f"The polygon's coordinates look like fractions of the photo: all are between 0 and 1, and it is {height}x"
             f"{width} pixels (height x width); multiply x by {width} and y by {height}."
         )
     if _is_outside(points, height, width):
         raise InputError(
-            f"The polygon lies outside its photo: x {left:g} to {right:g}, y {top:g} to {bottom:g}, in {height}x"
+            f"The polygon is outside its photo: x {left:g} to {right:g}, y {top:g} to {bottom:g}, in {height}x"
             f"{width} pixels (height x width); check that it belongs to this photo, at this size."
         )
 
@@ -157,7 +157,7 @@ def _wrong_with(points: np.ndarray, height: int, width: int) -> str:
     x, y = (points - points[0]).T
     if not np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)) and np.linalg.matrix_rank(points - points[0]) < 2:
         return "is a line"
-    return "lies outside the photo" if _is_outside(points, height, width) else ""
+    return "is outside the photo" if _is_outside(points, height, width) else ""
 
 
 def _is_outside(points: np.ndarray, height: int, width: int) -> bool:

@@ -1,4 +1,4 @@
-"""The right reader for every path, and a helpful sentence for every path that has none."""
+"""The right reader for every path, and a helpful sentence for every path without a data set."""
 
 import json
 import pickle
@@ -65,7 +65,7 @@ def test_test_takes_both_tests_of_the_family(tmp_path: Path) -> None:
     assert [ids.sentence for ids in open_data(tmp_path, "test").ids] == ["1", "2"]
 
 
-def test_the_division_can_be_chosen(tmp_path: Path) -> None:
+def test_the_authors_of_the_splits_can_be_chosen(tmp_path: Path) -> None:
     refs(tmp_path / "refcocog", "refs(umd).p", ("val", "test"))
     refs(tmp_path / "refcocog", "refs(google).p", ("train", "val"))
     assert list(open_splits(tmp_path)) == ["val", "test"]
@@ -121,7 +121,7 @@ def test_a_set_of_broken_records_alone_is_refused(tmp_path: Path) -> None:
         open_splits(tmp_path, issues=Issues(skip=True))
 
 
-def test_where_no_split_is_plainly_meant_it_must_be_said(tmp_path: Path) -> None:
+def test_of_several_splits_one_must_be_named(tmp_path: Path) -> None:
     lines = [json.dumps({"image": "a.jpg", "expression": "x", "split": split}) for split in ("one", "two")]
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
     with pytest.raises(DeixisError, match=r"has several splits; name one of: one, two"):
@@ -136,7 +136,7 @@ def test_where_no_split_is_plainly_meant_it_must_be_said(tmp_path: Path) -> None
         ("jhmdb_annotation.txt", "J-HMDB-Sentences"),
     ],
 )
-def test_video_sets_have_their_place(tmp_path: Path, mark: str, title: str) -> None:
+def test_video_sets_are_named_but_not_read(tmp_path: Path, mark: str, title: str) -> None:
     (tmp_path / mark).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / mark).write_text("")
     with pytest.raises(DeixisError, match=f"is {title}, which is not supported yet"):

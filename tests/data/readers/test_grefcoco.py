@@ -1,4 +1,4 @@
-"""Sentences that mean several things or nothing: union, empty mask, and the facts that break results down."""
+"""Sentences that refer to several objects or to none: union, empty mask, and the facts for breakdowns."""
 
 import json
 from pathlib import Path
@@ -106,7 +106,7 @@ def test_a_target_that_is_not_there_is_refused_or_counted(root: Path) -> None:
     assert len(issues) == 1
 
 
-def test_a_refs_file_that_is_no_json_is_named(root: Path) -> None:
+def test_a_refs_file_that_is_not_json_is_named(root: Path) -> None:
     (root / "grefcoco" / "grefs(unc).json").write_text("[{")
     with pytest.raises(DeixisError, match=r"grefs\(unc\)\.json is not valid JSON"):
         GRefCOCO(root)

@@ -107,7 +107,7 @@ def test_a_truncated_file_is_named(share: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "5", "{}", '{"images": []}', '{"images": {}, "annotations": []}', "\xff"])
-def test_what_is_no_instances_file_is_refused(text: str, tmp_path: Path) -> None:
+def test_another_json_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "instances.json").write_text(text, encoding="latin1")
     with pytest.raises(DeixisError, match=r"instances\.json"):
         Instances(tmp_path / "instances.json")

@@ -1,4 +1,4 @@
-"""Your own folder: JSONL with masks of every kind, CSV without, and every way a line can be wrong."""
+"""Your own folder as JSONL or CSV, with masks of every kind, and every way a line can be wrong."""
 
 import json
 import struct
@@ -68,7 +68,7 @@ def line(**facts: Any) -> dict[str, Any]:
     ],
     ids=lambda mask: str(mask)[:30],
 )
-def test_a_mask_may_be_run_lengths_polygons_or_a_picture(root: Path, mask: Any) -> None:
+def test_a_mask_may_be_run_lengths_polygons_or_an_image_file(root: Path, mask: Any) -> None:
     sample = JsonlDataset(write(root, line(mask=mask)))[0]
     assert sample.mask is not None
     assert np.array_equal(masks.decode(sample.mask), SQUARE)
@@ -84,7 +84,7 @@ def test_an_absent_mask_makes_the_sample_weak(root: Path, absent: dict[str, Any]
     assert sample.traits == {}
 
 
-def test_lines_without_ids_are_called_after_their_numbers(root: Path) -> None:
+def test_the_ids_of_lines_without_ids_are_their_numbers(root: Path) -> None:
     reader = JsonlDataset(write(root, line(), "", line(expression="naïve – 日本", image="images/b.png")))
     assert [(ids.image, ids.object, ids.sentence) for ids in reader.ids] == [
         ("images/a.jpg", "1", "1"),
@@ -94,7 +94,7 @@ def test_lines_without_ids_are_called_after_their_numbers(root: Path) -> None:
     assert (reader[1].dataset, reader[1].split) == ("mine", "all")
 
 
-def test_lines_may_say_who_they_are_and_to_which_split_they_belong(root: Path) -> None:
+def test_lines_may_have_ids_and_a_split(root: Path) -> None:
     who = {"image": 7, "object": "x", "sentence": "s9"}
     write(root, line(ids=who, split="val", dataset="ours", traits={"program": "left"}), line(split="train"))
     reader = JsonlDataset(root, "val")
@@ -197,7 +197,7 @@ def test_a_csv_of_images_and_sentences_is_weak(root: Path) -> None:
         (line(ids={"sentence": "1"}), r"line 2 has the sentence id '1' of line 1"),
     ],
 )
-def test_a_line_that_says_nothing_is_refused_or_counted(root: Path, broken: Any, sentence: str) -> None:
+def test_an_incomplete_line_is_refused_or_counted(root: Path, broken: Any, sentence: str) -> None:
     write(root, line(), broken, line())
     with pytest.raises(DeixisError, match=sentence):
         JsonlDataset(root)
@@ -262,7 +262,7 @@ def test_a_broken_record_is_named_when_it_is_read(root: Path, facts: dict[str, A
 @pytest.mark.parametrize(
     ("side", "wrong"), [(10_000, r"is a broken or truncated image \(.*truncated"), (30_000, "has 30000x30000 pixels")]
 )
-def test_a_mask_that_says_to_be_huge_is_one_sentence(root: Path, side: int, wrong: str) -> None:
+def test_a_huge_mask_is_one_sentence(root: Path, side: int, wrong: str) -> None:
     small = (root / "mask8.png").read_bytes()
     header = b"IHDR" + struct.pack(">II", side, side) + small[24:29]
     (root / "huge.png").write_bytes(small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:])

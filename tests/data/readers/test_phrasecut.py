@@ -134,7 +134,7 @@ def test_a_task_that_cannot_be_read_is_counted(root: Path, facts: dict[str, Any]
 
 
 @pytest.mark.parametrize("text", ["[{", "{}", "[1, 2]", "", '[{"a": }]', "[{} {}]", "[{}]]"])
-def test_a_file_that_is_no_list_of_tasks_is_named(root: Path, text: str) -> None:
+def test_a_file_that_is_not_a_list_of_tasks_is_named(root: Path, text: str) -> None:
     (root / "refer_val.json").write_text(text)
     with pytest.raises(DeixisError, match=r"refer_val\.json"):
         PhraseCut(root)

@@ -226,7 +226,7 @@ def test_no_mutation_runs_code_or_escapes_as_another_error(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"{}", b"\x80\x09N.", b"N0.", b"a.", b"h\x05.", b"]](Nd.", b"(]Nd."])
-def test_what_is_no_pickle_is_refused(data: bytes) -> None:
+def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(DeixisError, match=r"refs\.p"):
         load(data)
 

@@ -119,7 +119,7 @@ def test_the_goldens_images_can_be_read() -> None:
 
 
 @needs_mini
-def test_the_real_miniature_is_whole() -> None:
+def test_the_real_miniature_is_complete() -> None:
     readers = RefCOCO.every_split(MINI)
     assert {split: len(reader) for split, reader in readers.items()} == {"val": 36, "testA": 12, "testB": 23}
     for reader in readers.values():
@@ -282,7 +282,7 @@ def test_what_is_broken_can_be_left_out_and_is_counted(tree: SmallTree) -> None:
     assert "ref 102" in issues.summary()
 
 
-def test_a_set_that_claims_to_be_whole_is_counted(tree: SmallTree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_with_all_published_objects_is_counted(tree: SmallTree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(refcoco.PUBLISHED, ("refcoco", "unc"), (4, 3, 2))
     assert len(RefCOCO(tree.write(), split="train")) == 2
     monkeypatch.setitem(refcoco.PUBLISHED, ("refcoco", "unc"), (5, 3, 2))

@@ -1,4 +1,4 @@
-"""What is converted is read back as it was, whatever it was; nothing half-written stays."""
+"""What is converted is read back unchanged; nothing half-written stays."""
 
 import json
 import os

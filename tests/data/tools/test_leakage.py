@@ -1,4 +1,4 @@
-"""Shared images by COCO id, by Visual Genome id and by looks, against sets made to share what we know."""
+"""Shared images by COCO id, by Visual Genome id and by looks, in sets made to share known images."""
 
 import io
 import json
@@ -154,7 +154,7 @@ def test_different_scenes_are_far_apart() -> None:
     assert 56 < distances.mean() < 72
 
 
-def test_real_photos_are_told_apart_and_found_again() -> None:
+def test_real_photos_are_distinguished_and_found_again() -> None:
     files = sorted(PHOTOS.glob("*.jpg"))[:40]
     if not files:
         pytest.skip("the real photos are not beside us")
@@ -167,7 +167,7 @@ def test_real_photos_are_told_apart_and_found_again() -> None:
     assert distances[~np.eye(len(files), dtype=bool)].min() > NEAR
 
 
-def test_training_on_images_of_the_test_split_is_told_by_their_ids_alone(tmp_path: Path) -> None:
+def test_training_on_images_of_the_test_split_is_reported_from_ids_alone(tmp_path: Path) -> None:
     images = {"train": (1, 2), "val": (2, 3), "testA": (4,), "testB": (1, 2, 5)}
     pairs = [(split, image) for split, several in images.items() for image in several]
     refs = [

@@ -1,4 +1,4 @@
-"""The facts of a set against counting by hand, and a sheet that shows what was found."""
+"""The statistics of a set against counting by hand, and the contact sheet."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_only_published_sets_are_called_complete(reader: JsonlDataset) -> None:
     assert inspection.completeness({}) == ""
 
 
-def test_the_sheet_shows_the_picture_with_its_mask_painted_on(reader: JsonlDataset) -> None:
+def test_the_sheet_shows_the_image_with_its_mask_painted_over_it(reader: JsonlDataset) -> None:
     sheet = contact_sheet(examples(reader, 4, Issues()), columns=2)
     assert sheet.dtype == np.uint8
     assert sheet.shape[1] > 2 * CELL
@@ -79,11 +79,11 @@ def test_the_sheet_shows_the_picture_with_its_mask_painted_on(reader: JsonlDatas
     assert blue.sum() > CELL * CELL
 
 
-def test_an_empty_sheet_is_still_a_picture() -> None:
+def test_an_empty_sheet_is_still_an_image() -> None:
     assert contact_sheet([]).ndim == 3
 
 
-def test_a_report_tells_the_first_and_counts_the_rest() -> None:
+def test_issues_list_the_first_and_count_the_rest() -> None:
     issues = Issues(skip=True)
     assert issues.summary() == "Nothing is broken; nothing was left out."
     for number in range(12):

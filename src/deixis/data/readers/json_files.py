@@ -6,7 +6,7 @@ hundred at a time. So what is kept of a record at opening is the position of its
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,12 @@ def parse(data: bytes | str, path: Path, record: str = "") -> Any:
         raise InputError(f"{_place(path, record)} is not valid JSON ({error}); get a complete copy.") from error
 
 
-def check_text(value: Any, where: str) -> None:
-    """Raises InputError where a text in the JSON value is half a surrogate pair, which no file can hold."""
+def check_text(values: Iterable[Any], where: str) -> None:
+    """Raises InputError where a text in the JSON values is half a surrogate pair, which no file can hold."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        for value in values:
+            if value is not None:
+                (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).encode()
     except (UnicodeEncodeError, RecursionError) as error:
         reason = error.reason if isinstance(error, UnicodeEncodeError) else str(error)
         raise InputError(f"{where} has a text that cannot be written as UTF-8 ({reason}); correct it.") from error

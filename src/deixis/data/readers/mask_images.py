@@ -164,7 +164,7 @@ def _of_values(picture: _Picture, values: Shaped[np.ndarray, "h w *c"]) -> tuple
 
 
 def _one_hue(values: Shaped[np.ndarray, "h w 3"], packed: np.ndarray) -> bool:
-    """Whether all colours lie between black and one colour, as those of a blurred mask do."""
+    """Whether all colours are between black and one colour, as those of a blurred mask do."""
     if len(packed) <= FEW:
         colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(float)
         brightest = colours[colours.sum(axis=-1).argmax()]
@@ -179,7 +179,7 @@ def _one_hue(values: Shaped[np.ndarray, "h w 3"], packed: np.ndarray) -> bool:
 
 
 def _is_blurred(values: Shaped[np.ndarray, "h w"], levels: np.ndarray, lossy: bool) -> bool:
-    """Whether nearly all values are close to black or to the largest, and those between them lie at edges.
+    """Whether nearly all values are close to black or to the largest, and those between them are at edges.
 
     Labels differ from that: their values are close together, fill areas, or are close to one end only.
     """
@@ -211,15 +211,22 @@ def _is_flat(values: Shaped[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     flat = np.zeros(values.shape, dtype=bool)
     if min(values.shape) < 3:
         return flat
-    windows = np.lib.stride_tricks.sliding_window_view(values, (3, 3))
-    flat[1:-1, 1:-1] = (windows == values[1:-1, 1:-1, None, None]).all(axis=(2, 3))
+    beside, below = values[:, 1:] == values[:, :-1], values[1:] == values[:-1]
+    rows = beside[:, 1:] & beside[:, :-1]  # three equal values in a row
+    flat[1:-1, 1:-1] = rows[:-2] & rows[1:-1] & rows[2:] & below[1:, 1:-1] & below[:-1, 1:-1]
     return flat
 
 
 def _grown(mask: Bool[np.ndarray, "h w"], steps: int) -> Bool[np.ndarray, "h w"]:
-    padded = np.pad(mask, steps)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * steps + 1, 2 * steps + 1))
-    return np.asarray(windows.any(axis=(2, 3)))
+    """The pixels within a square of `steps` around any pixel of the mask."""
+    grown = mask.copy()
+    for axis in (0, 1):
+        along = np.moveaxis(grown, axis, 0)
+        start = along.copy()
+        for step in range(1, min(steps, len(start) - 1) + 1):
+            along[step:] |= start[:-step]
+            along[:-step] |= start[step:]
+    return grown
 
 
 def _several(picture: _Picture) -> _UnclearError:

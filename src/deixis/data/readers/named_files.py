@@ -82,14 +82,14 @@ class SearchFolders:
 
     def _nearest(self, names: list[str]) -> str:
         """`; the nearest name there is …`, and how it differs where it looks alike; nothing where none is near."""
-        wanted = PurePosixPath(names[-1]).name
+        name = PurePosixPath(names[-1]).name
         folders = dict.fromkeys(path.parent for path in self._candidates(names))
-        listed = [name for folder in folders for name in _file_names(folder)][:_COMPARED]
-        alike = [name for name in listed if _skeleton(name) == _skeleton(wanted)]
-        near = alike or difflib.get_close_matches(wanted, listed, n=1, cutoff=0.7)
+        listed = [each for folder in folders for each in _file_names(folder)][:_COMPARED]
+        alike = [each for each in listed if _skeleton(each) == _skeleton(name)]
+        near = alike or difflib.get_close_matches(name, listed, n=1, cutoff=0.7)
         if not near:
             return ""
-        return f"; the nearest name there is {near[0]!r}{_difference(wanted, near[0])}"
+        return f"; the nearest name there is {near[0]!r}{_difference(name, near[0])}"
 
 
 def _checked(name: object, record: str) -> str:
@@ -131,17 +131,17 @@ def _skeleton(name: str) -> str:
 _LOOK_ALIKE = str.maketrans("асеорхуіјѕԁһкмтвнαορτικνυ01l|–—−", "aceopxyijsdhkmtbhaoptikvuoiii---")
 
 
-def _difference(wanted: str, found: str) -> str:
-    if _skeleton(wanted) != _skeleton(found):
+def _difference(name: str, found: str) -> str:
+    if _skeleton(name) != _skeleton(found):
         return ""
-    if wanted.casefold() == found.casefold():
+    if name.casefold() == found.casefold():
         return ", which differs in upper and lower case"
-    for number, (ours, theirs) in enumerate(zip(wanted, found, strict=False), 1):
+    for number, (ours, theirs) in enumerate(zip(name, found, strict=False), 1):
         if ours != theirs and ours.casefold() != theirs.casefold():
             return f", whose character {number} is {_spelled(theirs)} instead of {_spelled(ours)}"
-    longer, shorter = (wanted, found) if len(wanted) > len(found) else (found, wanted)
+    longer, shorter = (name, found) if len(name) > len(found) else (found, name)
     extra = longer[len(shorter)]
-    return f", which is {'without' if longer is wanted else 'with'} a {_spelled(extra)} at the end"
+    return f", which is {'without' if longer is name else 'with'} a {_spelled(extra)} at the end"
 
 
 def _spelled(character: str) -> str:

@@ -86,9 +86,9 @@ class _PlainUnpickler(pickle.Unpickler):
         raise _refusal(self.name, "a persistent id")
 
 
-def _refusal(name: str, wanted: str) -> InputError:
+def _refusal(name: str, what: str) -> InputError:
     return InputError(
-        f"{name} asks for {wanted}, but a data file may hold plain data only "
+        f"{name} asks for {what}, but a data file may hold plain data only "
         "(lists, dicts, tuples, strings, bytes, numbers); do not trust it, and download the official file again."
     )
 
@@ -112,7 +112,7 @@ def _walk(data: bytes, name: str) -> None:
         elif operation == b"p":
             position = _past_memo_line(data, position, memo_limit, name)
         elif operation in REFUSED:
-            raise _refusal(name, _wanted(data, position, name))
+            raise _refusal(name, _requested(data, position, name))
         else:
             what = "ends in the middle" if position >= len(data) - 9 else "is not a pickle, or a broken one"
             raise InputError(f"{name} {what} (at byte {position:,} of {len(data):,}); download it again.")
@@ -140,7 +140,7 @@ def _past_memo_line(data: bytes, position: int, limit: int, name: str) -> int:
     return end + 1
 
 
-def _wanted(data: bytes, position: int, name: str) -> str:
+def _requested(data: bytes, position: int, name: str) -> str:
     """What the operation at `position` asks for, by name where it has one."""
     operation = data[position : position + 1]
     if operation in (b"c", b"i"):
