@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from deixis import losses, masks
+from deixis import masks
 from deixis.batch import Batch, Output, Pair
 from deixis.data.batches import EvalBatches, PairedBatches, TrainBatches
 from deixis.data.images import ImageArray
@@ -103,7 +103,7 @@ class Dot(nn.Module):
         normed = batch.expand(self.dropout(self.norm(pixels)))
         available: dict[str, Callable[[], Tensor]] = {
             "query": lambda: query,
-            "visual": lambda: batch.expand(pixels).permute(0, 3, 1, 2),
+            "visual": lambda: normed.permute(0, 3, 1, 2),
             "embeddings": lambda: sentence,
         }
         return Output(
@@ -205,7 +205,9 @@ class Adapting(nn.Module):
 
     def prepare(self, batches: Iterable[Pair]) -> None:
         self.prepared += 1
-        means = [self.system(pair.target, features=self.requires).features["visual"].mean((0, 2, 3)) for pair in batches]
+        means = [
+            self.system(pair.target, features=self.requires).features["visual"].mean((0, 2, 3)) for pair in batches
+        ]
         self.centres = torch.stack(means).detach()
 
 
