@@ -155,7 +155,7 @@ def test_distinct_images_are_distinct_over_the_processes_and_parts_of_a_step(dra
 
 
 def test_fewer_images_than_a_batch_of_distinct_ones_are_refused_with_both_numbers() -> None:
-    with pytest.raises(InputError, match="A batch of 9 distinct images .* only 8 images"):
+    with pytest.raises(InputError, match=r"A batch of 9 distinct images .* only 8 images"):
         make(distinct_images=True, sentences_per_image=1, batch_size=9)
     with pytest.raises(InputError, match="cannot hold 3 sentences of each image"):
         make(distinct_images=True)
