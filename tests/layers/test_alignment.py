@@ -41,11 +41,11 @@ def test_cells_gather_words_as_a_literal_attention_does() -> None:
     torch.manual_seed(0)
     layer = NormalisedPixelWordAttention(8, 16, heads=2)
     cells, words = torch.randn(2, 12, 8), torch.randn(2, 5, 16)
-    answer, looked = layer.attend(cells, words, MASK)
-    expected, shares = literal_attention(layer, cells, words)
-    torch.testing.assert_close(answer, expected)
-    torch.testing.assert_close(looked, shares)
-    torch.testing.assert_close(looked.sum(-1), torch.ones(2, 12))
+    fused, attention = layer(cells, words, MASK)
+    expected, weights = literal_attention(layer, cells, words)
+    torch.testing.assert_close(fused, expected)
+    torch.testing.assert_close(attention.mean(1), weights)
+    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 2, 12))
 
 
 def test_scales_are_enlarged_and_mixed_as_their_concatenation_would_be() -> None:
@@ -53,15 +53,15 @@ def test_scales_are_enlarged_and_mixed_as_their_concatenation_would_be() -> None
     for sides, heads in (((1, 2, 3, 6), 1), ((2, 5), 2), ((), 1)):
         module = CrossModalAlignment(16, 12, heads=heads, sides=sides)
         features, words = torch.randn(2, 7, 4, 16), torch.randn(2, 5, 12)
-        aligned, answer, looked = module(features, words, MASK)
+        aligned, fused, attention = module(features, words, MASK)
         full = literal_attention(module.fusion, features.flatten(1, 2), words)[0].unflatten(1, (7, 4))
         joined = torch.cat([*(literal_scale(scale, features, words) for scale in module.scales), full], dim=-1)
         torch.testing.assert_close(aligned, F.gelu(module.output(module.norm(module.mix(joined)))))
-        torch.testing.assert_close(answer, full)
-        assert looked.shape == (2, 5, 7, 4)
+        torch.testing.assert_close(fused, full)
+        assert attention.shape == (2, heads, 28, 5)
 
 
-def test_padding_words_tell_nothing() -> None:
+def test_padding_words_change_nothing() -> None:
     torch.manual_seed(0)
     module, features, words = CrossModalAlignment(16, 12), torch.randn(2, 6, 6, 16), torch.randn(2, 5, 12)
     changed = torch.where(MASK[..., None], words, torch.full_like(words, 7.0))

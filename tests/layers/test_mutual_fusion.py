@@ -1,4 +1,4 @@
-"""Mutual fusion: words gather pixels as a literal attention would, and both sides read what the other was before."""
+"""Mutual fusion: words gather pixels as a literal attention does, and each side reads the other's earlier features."""
 
 import pytest
 import torch
@@ -40,12 +40,12 @@ def test_words_gather_pixels_as_a_literal_attention_does(form: str, heads: int) 
     layer = WordPixelAttention(16, 8, heads, form).double()
     words = torch.randn(2, 5, 16, dtype=torch.double, requires_grad=True)
     features = (torch.randn(2, 3, 4, 8, dtype=torch.double) * 3 + 5).requires_grad_()
-    told, expected = layer(words, features, MASK), literal(layer, words, features, MASK)
-    torch.testing.assert_close(told, expected, atol=1e-4, rtol=1e-4)
-    pull = torch.randn_like(told)
+    gathered, expected = layer(words, features, MASK), literal(layer, words, features, MASK)
+    torch.testing.assert_close(gathered, expected, atol=1e-4, rtol=1e-4)
+    pull = torch.randn_like(gathered)
     inputs = (words, features, *layer.parameters())
     for own, plain in zip(
-        torch.autograd.grad(told, inputs, pull), torch.autograd.grad(expected, inputs, pull), strict=True
+        torch.autograd.grad(gathered, inputs, pull), torch.autograd.grad(expected, inputs, pull), strict=True
     ):
         torch.testing.assert_close(own, plain, atol=1e-3 * plain.abs().max().item() + 1e-12, rtol=0)
 
@@ -60,19 +60,19 @@ def test_the_inverse_deviation_is_that_of_the_projected_features_even_where_noth
     torch.testing.assert_close(found.double(), (expected + 1e-5).rsqrt(), atol=0, rtol=1e-4)
 
 
-def test_in_the_intended_form_padding_neither_asks_nor_counts() -> None:
+def test_in_the_intended_form_padding_gathers_nothing_and_counts_in_no_norm() -> None:
     torch.manual_seed(0)
     layer, features = WordPixelAttention(16, 8, 2, "intended"), torch.randn(2, 3, 4, 8)
     words = torch.randn(2, 5, 16)
-    told = layer(words, features, MASK)
-    assert not told[1, 3:].any()
+    gathered = layer(words, features, MASK)
+    assert not gathered[1, 3:].any()
     changed = torch.where(MASK[..., None], words, torch.full_like(words, 9.0))
-    torch.testing.assert_close(layer(changed, features, MASK), told)
+    torch.testing.assert_close(layer(changed, features, MASK), gathered)
     longer = layer(F.pad(words, (0, 0, 0, 4), value=2.0), features, F.pad(MASK, (0, 4)))
-    torch.testing.assert_close(longer[:, :5], told)
+    torch.testing.assert_close(longer[:, :5], gathered)
 
 
-def test_a_norm_over_counted_words_is_that_of_the_words_alone_and_of_none_is_no_nan() -> None:
+def test_a_norm_over_counted_words_ignores_the_others_and_is_finite_without_any() -> None:
     features = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     normed = sequence_norm(features, MASK)
     torch.testing.assert_close(normed[1, :3], F.instance_norm(features[1, :3].T[None])[0].T)
@@ -80,7 +80,7 @@ def test_a_norm_over_counted_words_is_that_of_the_words_alone_and_of_none_is_no_
 
 
 class Watched(nn.Module):
-    """A layer that keeps what it is given."""
+    """A layer that records its arguments."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Watched(nn.Module):
         return self.layer(*given)
 
 
-def test_both_sides_read_what_the_other_was_before_the_steps_gates() -> None:
+def test_each_side_reads_the_others_features_from_before_the_steps_gates() -> None:
     torch.manual_seed(0)
     config = SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0)
     fusion = MutualFusion(Swin(config), 16)
@@ -113,6 +113,6 @@ def test_both_sides_read_what_the_other_was_before_the_steps_gates() -> None:
         assert torch.equal(pixels, seen_pixels)
         assert torch.equal(own_words, seen_words)
     assert torch.equal(fusion.alignments[0].given[0][1], words + 1)
-    assert torch.equal(fusion.alignments[3].given[0][1], fused.words)  # nothing is gated into the last words
+    assert torch.equal(fusion.alignments[3].given[0][1], fused.words)  # no gate changes the last words
     assert [tuple(each.shape[1:]) for each in fused.maps] == [(8, 8, 8), (4, 4, 16), (2, 2, 32), (1, 1, 64)]
-    assert [tuple(each.shape[1:]) for each in fused.looks] == [(5, 8, 8), (5, 4, 4), (5, 2, 2), (5, 1, 1)]
+    assert [tuple(each.shape[1:]) for each in fused.attention] == [(1, 64, 5), (1, 16, 5), (1, 4, 5), (1, 1, 5)]

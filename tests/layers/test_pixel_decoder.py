@@ -1,4 +1,4 @@
-"""The pixel decoder: its order of levels, where positions go in, and the places' sines by hand."""
+"""The pixel decoder: the order of levels, the use of positions, and the positions' sines by hand."""
 
 import math
 
@@ -21,7 +21,7 @@ def maps() -> list[torch.Tensor]:
     return [torch.randn(2, *size, width, generator=draw) for size, width in zip(SIZES, (8, 16, 24), strict=True)]
 
 
-def test_maps_come_back_coarse_to_fine_in_one_width_and_the_finest_makes_the_mask_features() -> None:
+def test_maps_are_returned_from_coarse_to_fine_in_one_width_and_the_finest_makes_the_mask_features() -> None:
     decoder = build()
     with torch.no_grad():
         encoded, mask_features = decoder(maps())
@@ -40,10 +40,10 @@ def test_every_level_is_refined_by_every_other() -> None:
         assert all(gradient.any() for gradient in gradients)
 
 
-def test_positions_move_the_points_that_are_looked_at_and_are_no_values() -> None:
+def test_positions_move_the_sampled_points_and_are_not_in_the_values() -> None:
     decoder = build()
     with torch.no_grad():
-        for layer in decoder.layers:  # where nothing is asked of positions, they can change nothing
+        for layer in decoder.layers:  # so that queries are not read
             layer.attention.weights.weight.zero_()
             layer.attention.offsets.weight.zero_()
         before = decoder(maps())[1]
@@ -55,7 +55,7 @@ def test_positions_move_the_points_that_are_looked_at_and_are_no_values() -> Non
         assert not torch.allclose(decoder(maps())[1], before)
 
 
-def test_an_image_is_decoded_alike_in_any_company() -> None:
+def test_an_image_is_decoded_as_it_is_alone() -> None:
     decoder = build()
     with torch.no_grad():
         together = decoder(maps())[1]
@@ -63,9 +63,10 @@ def test_an_image_is_decoded_alike_in_any_company() -> None:
     torch.testing.assert_close(alone[0], together[1])
 
 
-def test_answers_are_fed_forward_a_few_cells_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_evaluation_the_feed_forward_network_reads_a_few_cells_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = build()
-    expected = decoder(maps())[1]
+    expected = decoder.train()(maps())[1]
+    decoder.eval()
     fed: list[int] = []
     decoder.layers[0].hidden.register_forward_hook(lambda layer, given, hidden: fed.append(hidden.shape[1]))
     monkeypatch.setattr(pixel_decoder, "CELLS", 25)
@@ -74,7 +75,7 @@ def test_answers_are_fed_forward_a_few_cells_at_a_time(monkeypatch: pytest.Monke
     assert fed == [25, 25, 14]
 
 
-def test_a_cells_place_is_told_by_sines_and_cosines_of_its_row_then_of_its_column() -> None:
+def test_a_cells_position_is_sines_and_cosines_of_its_row_then_of_its_column() -> None:
     places = sines(3, 5, 8, "cpu").view(3, 5, 8)
     for row, column in ((0, 0), (2, 1), (1, 4)):
         expected = []

@@ -1,11 +1,11 @@
-"""The masked-attention decoder for one query against PyTorch's own attention, and where its query may look."""
+"""The masked-attention decoder for one query against PyTorch's own attention, and which cells its query attends to."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deixis.layers.pixel_decoder import sines
-from deixis.layers.query_decoder import MaskedAttention, QueryDecoder, QueryLayer, seen
+from deixis.layers.query_decoder import MaskedAttention, QueryDecoder, QueryLayer, inside
 
 SIZES = [(2, 2), (3, 4), (6, 5)]
 
@@ -63,14 +63,14 @@ def test_a_layer_is_masked_attention_then_the_querys_attention_to_itself_then_a_
     torch.testing.assert_close(layer(query, position, cells, places, visible), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_the_query_sees_the_cells_of_its_mask_and_all_of_them_where_it_has_none() -> None:
+def test_the_query_attends_to_the_cells_of_its_mask_and_to_all_if_the_mask_is_empty() -> None:
     masks = torch.full((2, 4, 4), -3.0)
     masks[0, :2, 2:] = 3.0
-    visible = seen(masks, (2, 2))
+    visible = inside(masks, (2, 2))
     assert visible.tolist() == [[False, True, False, False], [True] * 4]
 
 
-def test_there_is_a_mask_before_the_first_layer_and_after_each_and_each_is_its_states_product() -> None:
+def test_a_mask_before_the_first_layer_and_after_each_is_the_product_of_the_querys_state() -> None:
     decoder, (maps, mask_features) = build(layers=4), given()
     with torch.no_grad():
         decoded = decoder(maps, mask_features)
@@ -81,7 +81,7 @@ def test_there_is_a_mask_before_the_first_layer_and_after_each_and_each_is_its_s
     torch.testing.assert_close(decoded.queries[:, 0], decoder.norm(decoder.query).expand(3, -1))
 
 
-def test_levels_are_looked_at_in_turn_only_where_the_last_mask_lies() -> None:
+def test_levels_are_attended_to_in_turn_inside_the_last_mask() -> None:
     decoder, (maps, mask_features) = build(layers=4), given()
     with torch.no_grad():
         decoded = decoder(maps, mask_features)
@@ -89,12 +89,12 @@ def test_levels_are_looked_at_in_turn_only_where_the_last_mask_lies() -> None:
         for number, layer in enumerate(decoder.layers):
             at = number % 3
             cells = maps[at].flatten(1, 2) + decoder.level[at]
-            visible = seen(decoded.masks[:, number], SIZES[at])
+            visible = inside(decoded.masks[:, number], SIZES[at])
             query = layer(query, decoder.position, cells, sines(*SIZES[at], 16, "cpu"), visible)
             torch.testing.assert_close(decoder.norm(query), decoded.queries[:, number + 1])
 
 
-def test_where_the_query_may_look_teaches_nothing() -> None:
+def test_the_choice_of_cells_has_no_gradient() -> None:
     decoder, (maps, mask_features) = build(layers=1), given()
     mask_features.requires_grad_()
     decoded = decoder(maps, mask_features)

@@ -1,4 +1,4 @@
-"""Visual information selection against Algorithm 1 written out, and each of its options against its definition."""
+"""Visual information selection against Algorithm 1 written out, and each option against its definition."""
 
 import runpy
 from pathlib import Path
@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from deixis.layers.attention import MASKED
-from deixis.layers.visual_expression import VisualExpression, select, weigh
+from deixis.layers.visual_expression import (
+    VisualExpression,
+    above_half,
+    equally,
+    similarity_itself,
+    softmax_over_all,
+    softmax_over_selected,
+    top_k,
+)
 
 literal = runpy.run_path(str(Path(__file__).with_name("literal_vis.py")))["literal"]
 
@@ -88,31 +96,32 @@ SCORES = torch.tensor([[[0.9, -0.5, 0.1, 0.4, -0.2], [-0.9, -0.5, -0.1, -0.4, -0
 
 
 def test_top_k_selects_the_highest_and_the_threshold_the_positive() -> None:
-    assert select(SCORES, "top-k", 0.4).int().tolist() == [[[1, 0, 0, 1, 0], [0, 0, 1, 0, 1]]]
-    assert select(SCORES, "top-k", 0.8).sum(-1).tolist() == [[4, 4]]
-    assert select(SCORES, "top-k", 1.0).all()
-    # Nothing of the second word is above one half: its best pixel stands in.
-    assert select(SCORES, "threshold", 0.4).int().tolist() == [[[1, 0, 1, 1, 0], [0, 0, 1, 0, 0]]]
+    assert top_k(SCORES, 0.4).int().tolist() == [[[1, 0, 0, 1, 0], [0, 0, 1, 0, 1]]]
+    assert top_k(SCORES, 0.8).sum(-1).tolist() == [[4, 4]]
+    assert top_k(SCORES, 1.0).all()
+    # No pixel of the second word is above one half: its best one is selected.
+    assert above_half(SCORES).int().tolist() == [[[1, 0, 1, 1, 0], [0, 0, 1, 0, 0]]]
 
 
 def test_equal_similarities_do_not_add_pixels() -> None:
-    assert select(torch.zeros(1, 1, 10), "top-k", 0.3).sum() == 3
+    assert top_k(torch.zeros(1, 1, 10), 0.3).sum() == 3
 
 
-def test_weights_are_normalised_over_what_the_option_names() -> None:
-    selected = select(SCORES, "top-k", 0.4)
-    plain = weigh(SCORES, selected, "none")
+def test_weights_are_normalised_over_the_pixels_that_the_option_names() -> None:
+    selected = top_k(SCORES, 0.4)
+    plain = similarity_itself(SCORES, selected)
     assert plain[0].tolist() == [
         [SCORES[0, 0, 0], 0, 0, SCORES[0, 0, 3], 0],
         [0, 0, SCORES[0, 1, 2], 0, SCORES[0, 1, 4]],
     ]
-    over_all = weigh(SCORES, selected, "all")
+    over_all = softmax_over_all(SCORES, selected)
     torch.testing.assert_close(over_all, SCORES.exp() / SCORES.exp().sum(-1, keepdim=True) * selected)
-    over_selected = weigh(SCORES, selected, "selected")
+    over_selected = softmax_over_selected(SCORES, selected)
     exponents = SCORES.exp() * selected
     torch.testing.assert_close(over_selected, exponents / exponents.sum(-1, keepdim=True))
     printed = (SCORES + torch.where(selected, 0.0, MASKED)).softmax(-1) * selected  # M · softmax(S + M̂)
     torch.testing.assert_close(over_selected, printed)
+    assert torch.equal(equally(SCORES, selected), selected.float())
 
 
 def test_without_weights_the_pooled_vector_is_the_mean_of_the_selected_pixels_features() -> None:
@@ -124,7 +133,7 @@ def test_without_weights_the_pooled_vector_is_the_mean_of_the_selected_pixels_fe
     torch.testing.assert_close(found.tokens, layer.context(means, mask), rtol=0, atol=1e-5)
 
 
-def test_the_cross_attention_sees_selected_pixels_only() -> None:
+def test_the_cross_attention_reads_selected_pixels_only() -> None:
     layer, (features, tokens, mask) = build(), draw()
     selected = layer(features, tokens, mask).selected
     word = 2

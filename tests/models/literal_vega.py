@@ -1,4 +1,4 @@
-"""VEGA's decoder as Sec. 3.3 and the module's card say it, layer by layer in the textbook order: ours must equal it."""
+"""VEGA's decoder by Sec. 3.3 and the module's docstring, layer by layer in the textbook order: ours must equal it."""
 
 import runpy
 from pathlib import Path
@@ -18,7 +18,7 @@ LITERAL_VIS = runpy.run_path(str(Path(__file__).parents[1] / "layers" / "literal
 def literal(model: VEGA, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits `[b h w]`, and of each stage's attention, fine to coarse, the share of the visual expression `[b s]`."""
     words = model.text(batch.token_ids, batch.token_mask)
-    encoded = model.fusion(batch.images[:, 0], words, batch.token_mask)
+    encoded, _ = model.fusion(batch.images[:, 0], words, batch.token_mask)
     F_v = model.pixels(encoded[3]).flatten(1, 2)
     Q_l, _ = cross_attention(model.guide.enhance, model.words(words), F_v)
     Q_v = LITERAL_VIS(model.guide.expression, F_v, Q_l, batch.token_mask)

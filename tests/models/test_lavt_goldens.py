@@ -1,4 +1,4 @@
-"""LAVT against what the published code computes from the same weights: every intermediate map, within its noise."""
+"""LAVT against the published code with the same weights: every intermediate map, within its rounding noise."""
 
 import json
 import runpy
@@ -27,7 +27,7 @@ RECIPE = runpy.run_path(str(COMMITTED / "weights.py"))
 
 @dataclass
 class Watch:
-    """Every map that passes by, under the published name."""
+    """Intermediate maps under their published names."""
 
     maps: dict[str, Tensor] = field(default_factory=dict)
     hooks: ExitStack = field(default_factory=ExitStack)
@@ -107,13 +107,13 @@ def run(model: LAVT, height: int, width: int, numbers: list[int], length: int = 
 
 
 def flips(golden: Tensor, logits: Tensor) -> int:
-    """Pixels whose sign is not the published answer."""
+    """The number of pixels whose sign is not the published one."""
     answer = np.unpackbits(golden.numpy())[: logits.numel()].reshape(logits.shape).astype(bool)
     return int((answer != (logits.numpy() > 0)).sum())
 
 
 @pytest.mark.parametrize("name", ["lavt_small_w7", "lavt_small_w12"])
-def test_the_answer_is_the_published_one(name: str) -> None:
+def test_the_logits_are_the_published_ones(name: str) -> None:
     golden, facts = load_file(COMMITTED / f"{name}.safetensors"), read(name)
     logits, maps = run(small(name), *facts["image_size"], facts["words"])
     classes = rearrange(maps["dec_conv1_1"], "b y x classes -> b classes y x")
@@ -124,7 +124,7 @@ def test_the_answer_is_the_published_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lavt_small_w7", "lavt_small_w12", pytest.param("lavt_full", marks=pytest.mark.slow)])
-def test_every_map_on_the_way_is_the_published_one(name: str) -> None:
+def test_every_intermediate_map_is_the_published_one(name: str) -> None:
     if not (SHARED / f"{name}.json").exists():
         pytest.skip("the goldens with all maps are not beside this checkout")
     golden, facts = load_file(SHARED / f"{name}.safetensors"), json.loads((SHARED / f"{name}.json").read_text())
@@ -150,7 +150,7 @@ def test_padding_to_another_length_changes_nothing() -> None:
 
 
 def check_map(key: str, made: Tensor, stored: Tensor, tensor: dict) -> None:
-    """Compare what is stored of a golden map, which is channels-first where it comes from a convolution."""
+    """Compares the stored part of a golden map, which is channels-first where a convolution made it."""
     if key.startswith(("patch_embed", "dec_")):
         made = rearrange(made, "b y x d -> b d y x")
     made = made.reshape(tensor["full_shape"])[tuple(slice(None, None, step) for step in tensor["step"])]

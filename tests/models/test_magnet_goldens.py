@@ -1,4 +1,4 @@
-"""MagNet against what the published code computes from the same weights, within its noise."""
+"""MagNet against the published code with the same weights, within its rounding noise."""
 
 import json
 import re
@@ -21,14 +21,14 @@ from deixis.models.magnet import MagNet, MagNetConfig
 
 COMMITTED = Path(__file__).parents[1] / "goldens"
 SHARED = Path(__file__).parents[3] / "shared" / "goldens"
-# What no module of ours hands out alone, what is the published mask in another form, and class scores of one query.
+# Maps that no module of ours returns alone, the published mask in another form, and class scores of one query.
 BETWEEN = (
     r"bert_embeddings|lang\d_(bert|gate)|lang3_.+|stage\d_blocks_out|patch_embed|attn_blocked_share_\d+"
     r"|semantic|pred_logits|mask_gt_half"
 )
 
 
-def test_the_answer_is_the_published_one() -> None:
+def test_the_logits_are_the_published_ones() -> None:
     recipe = runpy.run_path(str(COMMITTED / "weights.py"))
     facts = json.loads((COMMITTED / "magnet_small_w12.json").read_text())
     golden = load_file(COMMITTED / "magnet_small_w12.safetensors")
@@ -53,7 +53,7 @@ def test_the_answer_is_the_published_one() -> None:
 @pytest.mark.parametrize(
     "name", ["magnet_small_w7", "magnet_small_w12", pytest.param("magnet_full", marks=pytest.mark.slow)]
 )
-def test_every_map_on_the_way_is_the_published_one(name: str) -> None:
+def test_every_intermediate_map_is_the_published_one(name: str) -> None:
     if not (SHARED / f"{name}.json").exists():
         pytest.skip("the goldens are not beside this checkout")
     recipe = runpy.run_path(str(SHARED / "recipe.py"))

@@ -1,4 +1,4 @@
-"""MagNet's cross-modal alignment module: pixels, and what lies around them at four scales, each look at the words."""
+"""MagNet's cross-modal alignment module: pixels, and their surroundings at four scales, attend to the words."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,9 +13,9 @@ from .fusion import BLOCKED
 
 
 class NormalisedPixelWordAttention(nn.Module):
-    """LAVT's pixel-word attention with layer norms over channels where LAVT's has instance norms over pixels.
+    """LAVT's pixel-word attention with layer norms over channels instead of instance norms over pixels.
 
-    The key's bias adds the same to the score of every word and is left out.
+    The key's bias adds the same to the score of every word and is absent.
     """
 
     def __init__(self, vision_width: int, word_width: int, heads: int = 1) -> None:
@@ -31,27 +31,27 @@ class NormalisedPixelWordAttention(nn.Module):
         self.output_norm = nn.LayerNorm(vision_width)
         self.fuse = nn.Linear(vision_width, vision_width)
 
-    def attend(
+    def forward(
         self, features: Float[Tensor, "b n d"], words: Float[Tensor, "b l dw"], token_mask: Bool[Tensor, "b l"]
-    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n l"]]:
-        """The fused cells, and how much each cell looked at each word (the mean over heads)."""
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b heads n l"]]:
+        """The fused cells, and the attention of each cell to each word."""
         query = rearrange(self.query_norm(self.query(features)), "b n (g c) -> b g n c", g=self.heads)
         key = rearrange(self.key(words), "b l (g c) -> b g c l", g=self.heads)
         blocked = rearrange((~token_mask).to(query.dtype) * BLOCKED, "b l -> b 1 1 l")
-        weights = torch.softmax(query @ (key * self.scale) + blocked, dim=-1)
-        gathered = rearrange(weights, "b g n l -> b n (g l)") @ self._answers(words, token_mask)
+        attention = torch.softmax(query @ (key * self.scale) + blocked, dim=-1)
+        gathered = rearrange(attention, "b g n l -> b n (g l)") @ self._values(words, token_mask)
         gathered = self.output_norm(gathered + self.output.bias)
-        return F.gelu(self.fuse(F.gelu(self.vision(features)) * gathered)), weights.mean(1)
+        return F.gelu(self.fuse(F.gelu(self.vision(features)) * gathered)), attention
 
-    def _answers(self, words: Tensor, token_mask: Tensor) -> Float[Tensor, "b gl d"]:
-        """What each word says to a cell that looks at it with one head, already through the output layer."""
+    def _values(self, words: Tensor, token_mask: Tensor) -> Float[Tensor, "b gl d"]:
+        """Each word's value for each head, after the output layer."""
         value = rearrange(self.value(words) * token_mask[..., None], "b l (g c) -> b g l c", g=self.heads)
         output = rearrange(self.output.weight, "out (g c) -> g out c", g=self.heads).to(value.dtype)
         return rearrange(einsum(value, output, "b g l c, g out c -> b g l out"), "b g l out -> b (g l) out")
 
 
 class PooledScale(nn.Module):
-    """A map averaged to a few cells, thought over, and answered by the words at a quarter of its width."""
+    """A map pooled to a few cells, passed through a bottleneck, and fused with the words at a quarter of its width."""
 
     def __init__(self, width: int, word_width: int, heads: int, side: int) -> None:
         super().__init__()
@@ -67,13 +67,13 @@ class PooledScale(nn.Module):
     ) -> Float[Tensor, "b k c"]:
         pooled = rearrange(F.adaptive_avg_pool2d(features, self.side), "b d y x -> b (y x) d")
         pooled = self.quarter(F.gelu(self.narrow(self.norm(self.widen(pooled)))))
-        return self.fusion.attend(pooled, words, token_mask)[0]
+        return self.fusion(pooled, words, token_mask)[0]
 
 
 class CrossModalAlignment(nn.Module):
-    """A stage's map and words to the aligned map, and the full-resolution answer of the words alone.
+    """A stage's map and words to the aligned map, and the fused map at full resolution.
 
-    `sides` are those of the pooled maps; without any the full-resolution answer is mixed alone.
+    `sides` are those of the pooled maps; without any, the aligned map is made from the fused map alone.
     """
 
     def __init__(self, width: int, word_width: int, heads: int = 1, sides: Sequence[int] = (1, 2, 3, 6)) -> None:
@@ -86,25 +86,25 @@ class CrossModalAlignment(nn.Module):
 
     def forward(
         self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], token_mask: Bool[Tensor, "b l"]
-    ) -> tuple[Float[Tensor, "b y x d"], Float[Tensor, "b y x d"], Float[Tensor, "b l y x"]]:
-        """The aligned map, the words' answer at full resolution, how much each pixel looked at each word."""
+    ) -> tuple[Float[Tensor, "b y x d"], Float[Tensor, "b y x d"], Float[Tensor, "b heads n l"]]:
+        """The aligned map, the fused map, and the attention of each pixel to each word."""
         height, width = features.shape[1:3]
         cells = rearrange(features, "b y x d -> b (y x) d")
-        answer, looked = self.fusion.attend(cells, words, token_mask)
-        mixed = F.linear(answer, self.mix.weight[:, -answer.shape[-1] :], self.mix.bias)
+        fused, attention = self.fusion(cells, words, token_mask)
+        mixed = F.linear(fused, self.mix.weight[:, -fused.shape[-1] :], self.mix.bias)
         if len(self.scales):
             channels_first = rearrange(features, "b y x d -> b d y x")
             pooled = [scale(channels_first, words, token_mask) for scale in self.scales]
             mixed = mixed + self._spread(pooled, height, width)
         aligned = F.gelu(self.output(self.norm(mixed)))
-        maps = (rearrange(each, "b (y x) d -> b y x d", y=height) for each in (aligned, answer))
-        return *maps, rearrange(looked, "b (y x) l -> b l y x", y=height)  # type: ignore[return-value]
+        aligned, fused = (rearrange(each, "b (y x) d -> b y x d", y=height) for each in (aligned, fused))
+        return aligned, fused, attention
 
     def _spread(self, pooled: Sequence[Tensor], height: int, width: int) -> Float[Tensor, "b n d"]:
         """The pooled scales' part of the mixture, at full size.
 
-        Enlarging and mixing are both linear, so the few pooled cells are mixed first and enlarged after, all scales
-        in one product with the weights of bilinear interpolation.
+        Interpolation and mixing are both linear: the few pooled cells are mixed first and enlarged afterwards, all
+        scales in one product with the weights of bilinear interpolation.
         """
         weights = self.mix.weight.split([*(each.shape[-1] for each in pooled), self.mix.out_features], dim=1)
         few = torch.cat([cells @ weight.T for cells, weight in zip(pooled, weights, strict=False)], dim=1)
@@ -112,8 +112,8 @@ class CrossModalAlignment(nn.Module):
         return enlargement(sides, height, width, str(few.device)).to(few.dtype) @ few
 
 
-class WordsAlone(nn.Module):
-    """What is left of a stage without the alignment module: LAVT's way, the norm of the words' answer."""
+class NoAlignment(nn.Module):
+    """A stage without the alignment module: the decoder reads the norm of the fused map, as in LAVT."""
 
     def __init__(self, width: int, word_width: int, heads: int = 1) -> None:
         super().__init__()
@@ -122,21 +122,20 @@ class WordsAlone(nn.Module):
 
     def forward(
         self, features: Float[Tensor, "b y x d"], words: Float[Tensor, "b l dw"], token_mask: Bool[Tensor, "b l"]
-    ) -> tuple[Float[Tensor, "b y x d"], Float[Tensor, "b y x d"], Float[Tensor, "b l y x"]]:
-        """As `CrossModalAlignment` answers."""
-        height = features.shape[1]
-        answer, looked = self.fusion.attend(rearrange(features, "b y x d -> b (y x) d"), words, token_mask)
-        answer = rearrange(answer, "b (y x) d -> b y x d", y=height)
-        return self.norm(answer), answer, rearrange(looked, "b (y x) l -> b l y x", y=height)
+    ) -> tuple[Float[Tensor, "b y x d"], Float[Tensor, "b y x d"], Float[Tensor, "b heads n l"]]:
+        """As `CrossModalAlignment` returns."""
+        fused, attention = self.fusion(rearrange(features, "b y x d -> b (y x) d"), words, token_mask)
+        fused = rearrange(fused, "b (y x) d -> b y x d", y=features.shape[1])
+        return self.norm(fused), fused, attention
 
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def enlargement(sides: tuple[int, ...], height: int, width: int, device: str) -> Float[Tensor, "n k"]:
-    """The share of every pooled cell (scale after scale) in every cell of the full map: bilinear, corners aligned."""
-    shares = []
+    """The weight of every pooled cell (scale by scale) in every cell of the full map: bilinear, corners aligned."""
+    weights = []
     for side in sides:
         one_each = torch.eye(side * side, device=device).unflatten(1, (1, side, side))
-        spread = F.interpolate(one_each, size=(height, width), mode="bilinear", align_corners=True)
-        shares.append(rearrange(spread, "k 1 y x -> (y x) k"))
-    return torch.cat(shares, dim=1)
+        enlarged = F.interpolate(one_each, size=(height, width), mode="bilinear", align_corners=True)
+        weights.append(rearrange(enlarged, "k 1 y x -> (y x) k"))
+    return torch.cat(weights, dim=1)

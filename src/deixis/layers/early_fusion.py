@@ -1,29 +1,44 @@
-"""Early fusion: words enter the vision encoder after each of its stages, as LAVT, VEGA and MagNet have it."""
+"""Early fusion: words enter the vision encoder after each of its stages, as in LAVT and VEGA."""
 
-from collections.abc import Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
 
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .fusion import Gate, PixelWordAttention
+from ..batch import Batch
+from .fusion import Gate, PixelWordAttention, StagedVision, attention_maps, attention_to_words
 
 
-class StagedVision(Protocol):
-    """An encoder whose four stages stand open, on channels-last maps."""
+@dataclass(frozen=True)
+class Fused:
+    """What a system with early fusion has computed before its decoder."""
 
-    widths: tuple[int, ...]
+    batch: Batch
+    words: Float[Tensor, "b l d"]
+    maps: list[Tensor]  # [b y x d], at strides 4 to 32
+    attention: list[Tensor]  # [b heads n l], of the pixels of each stage to the words
 
-    def embed(self, images: Tensor) -> Tensor: ...
-    def stage(self, index: int, features: Tensor) -> Tensor: ...
-    def merge(self, index: int, features: Tensor) -> Tensor: ...
+    def features(self, token_table: nn.Embedding) -> dict[str, Callable[[], Tensor]]:
+        """A function for each feature; `token_table` is the text encoder's input table."""
+        return {
+            "query": lambda: self.words,
+            "visual": lambda: rearrange(self.maps[-1], "b y x d -> b d y x"),
+            "embeddings": lambda: token_table(self.batch.token_ids).detach(),
+            "attention": lambda: attention_to_words(self.attention[-1], self.batch.token_mask),
+        }
+
+    def evidence(self) -> dict[str, Float[Tensor, "b l y x"]]:
+        return attention_maps(self.attention, [features.shape[1] for features in self.maps])
 
 
 class EarlyFusion(nn.Module):
     """Images and words to four normalised fused maps, at the encoder's strides.
 
-    The gated sum of a stage feeds the next stage; what is handed out is the norm of the fused map itself. The last
-    stage has no gate: nothing would read it.
+    The gated sum of a stage feeds the next stage; the norm of the fused map goes to the decoder. The last stage has no
+    gate, because no stage would read it.
     """
 
     def __init__(self, vision: nn.Module, word_width: int, heads: Sequence[int] = (1, 1, 1, 1)) -> None:
@@ -42,19 +57,12 @@ class EarlyFusion(nn.Module):
         words: Float[Tensor, "b l d"],
         token_mask: Bool[Tensor, "b l"],
         image_index: Int[Tensor, " b"] | None = None,
-    ) -> list[Tensor]:
-        """Four maps `[b y x d]`; without `image_index` every expression has its own image."""
-        return self.fuse(images, words, token_mask, image_index)[0]
-
-    def fuse(
-        self,
-        images: Float[Tensor, "i 3 h w"],
-        words: Float[Tensor, "b l d"],
-        token_mask: Bool[Tensor, "b l"],
-        image_index: Int[Tensor, " b"] | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The maps, and for each stage how much each pixel looked at each word, `[b l y x]`."""
-        # The first stage has not seen the words yet: it runs once an image, however many sentences speak about it.
+        """Four maps `[b y x d]` and the attention `[b heads n l]` of their pixels to the words.
+
+        Without `image_index` every expression has its own image.
+        """
+        # The first stage does not read the words: it runs once per image, for all of the image's expressions.
         vision = cast(StagedVision, self.vision)
         features = vision.stage(0, vision.embed(images))
         if image_index is not None:
@@ -63,9 +71,9 @@ class EarlyFusion(nn.Module):
         for index in range(4):
             if index > 0:
                 features = vision.stage(index, features)
-            fused, looked = cast(PixelWordAttention, self.fusions[index]).attend(features, words, token_mask)
+            fused, weights = self.fusions[index](features, words, token_mask)
             maps.append(self.norms[index](fused))
-            attention.append(looked)
+            attention.append(weights)
             if index < len(self.gates):
                 features = vision.merge(index, features + self.gates[index](fused))
         return maps, attention

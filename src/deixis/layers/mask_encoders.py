@@ -1,4 +1,4 @@
-"""Mask encoders: one token that says which thing is meant, from its centre, its box or its shape (MagNet)."""
+"""Mask encoders (MagNet): one token for a mask, from its centre, its box or its shape."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 MaskDescription = Literal["centre", "box", "shape"]
-SIDE = 32  # what a shape is brought down to
+SIDE = 32  # a shape is resized to SIDE x SIDE
 
 
 def mask_encoder(description: MaskDescription, width: int) -> nn.Module:
@@ -22,7 +22,7 @@ def mask_encoder(description: MaskDescription, width: int) -> nn.Module:
 
 
 class MeasureEncoder(nn.Module):
-    """A two-layer perceptron on a few numbers that are measured on the mask."""
+    """A two-layer perceptron on a few numbers measured on the mask."""
 
     def __init__(self, measure: Callable[[Tensor], Tensor], count: int, width: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class MeasureEncoder(nn.Module):
 
 
 class ShapeEncoder(nn.Module):
-    """Three convolutions that halve the mask's map; where a cell lies is known to the layer that reads them all."""
+    """Three convolutions that halve the mask's map, and a linear layer over all its cells."""
 
     def __init__(self, width: int, channels: int = 16) -> None:
         super().__init__()
@@ -53,22 +53,22 @@ class ShapeEncoder(nn.Module):
 
 
 def centres(masks: Bool[Tensor, "b h w"]) -> Float[Tensor, "b 2"]:
-    """x and y of each mask's centre of mass, from 0 to 1; an empty mask has none and gets zeros."""
+    """x and y of each mask's centre of mass, from 0 to 1; zeros for an empty mask."""
     inside = masks.float()
     area = inside.sum(dim=(1, 2)).clamp(min=1)
-    # Not a product of matrices: autocast would narrow it, and half precision ends at 65,504.
+    # Not a matrix product: autocast would run it in float16, which ends at 65,504.
     moments = [(inside.sum(dim=axis) * _middles(masks.shape[3 - axis], masks)).sum(1) / area for axis in (1, 2)]
     return torch.stack(moments, dim=-1)
 
 
 def boxes(masks: Bool[Tensor, "b h w"]) -> Float[Tensor, "b 4"]:
-    """Left, top, right and bottom edge of each mask, from 0 to 1; an empty mask has none and gets zeros."""
+    """Left, top, right and bottom edge of each mask, from 0 to 1; zeros for an empty mask."""
     edges = []
     for axis in (1, 2):
-        taken = masks.any(dim=axis)
-        side = taken.shape[1]
-        first = taken.float().argmax(dim=1)
-        last = side - taken.flip(1).float().argmax(dim=1)
+        occupied = masks.any(dim=axis)
+        side = occupied.shape[1]
+        first = occupied.float().argmax(dim=1)
+        last = side - occupied.flip(1).float().argmax(dim=1)
         edges.append(torch.stack([first, last], dim=-1) / side)
     corners = rearrange(torch.stack(edges), "side b edge -> b (edge side)")
     return corners * masks.flatten(1).any(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Mask2Former's pixel decoder (Cheng et al., CVPR 2022): stages' maps refine one another by deformable attention."""
+"""Mask2Former's pixel decoder (Cheng et al., CVPR 2022): deformable attention between the maps of all stages."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,13 +13,13 @@ from .deformable import DeformableAttention, centres
 
 GROUPS = 32
 LONGEST_WAVE = 10_000.0
-CELLS = 2048  # fed forward at a time in answers on a CPU: what is between stays in the cache
+CELLS = 2048  # per call of the feed-forward network in evaluation on a CPU, so that the hidden layer fits in the cache
 
 
 class PixelDecoder(nn.Module):
-    """The encoder's maps, fine to coarse, to maps of one width, coarse to fine, and the features of masks.
+    """The encoder's maps, from fine to coarse, to maps of one width, from coarse to fine, and mask features.
 
-    All stages go through the deformable layers, the finest too, so there is no pyramid on top.
+    All stages go through the deformable layers, the finest too; there is no feature pyramid on top.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class PixelDecoder(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], Float[Tensor, "b y x d"]]:
         """Maps `[b y x d]` from coarse to fine, and the finest one's mask features."""
-        levels, places, sizes = [], [], []
+        levels, positions, sizes = [], [], []
         for features, project, norm, level in zip(reversed(maps), self.inputs, self.norms, self.level, strict=True):
             projected = norm(rearrange(project(features), "b y x d -> b d y x"))
             height, width = features.shape[1:3]
             levels.append(rearrange(projected, "b d y x -> b (y x) d"))
-            places.append(sines(height, width, projected.shape[1], str(features.device)).to(level.dtype) + level)
+            positions.append(sines(height, width, projected.shape[1], str(features.device)).to(level.dtype) + level)
             sizes.append((height, width))
-        features, positions = torch.cat(levels, dim=1), torch.cat(places)
+        features, position = torch.cat(levels, dim=1), torch.cat(positions)
         references = centres(sizes, features.device)
         for layer in self.layers:
-            features = layer(features, positions, references, sizes)
+            features = layer(features, position, references, sizes)
         encoded = [
             rearrange(cells, "b (y x) d -> b y x d", y=height)
             for cells, (height, _) in zip(
@@ -68,7 +68,7 @@ class PixelDecoder(nn.Module):
 
 
 class DeformableLayer(nn.Module):
-    """Deformable attention of all cells to all levels, then a feed-forward network; residual, normalised after."""
+    """Deformable attention of all cells to all levels, a feed-forward network; each with a residual, then a norm."""
 
     def __init__(self, width: int, heads: int, levels: int, points: int, feed_forward: int) -> None:
         super().__init__()
@@ -85,21 +85,21 @@ class DeformableLayer(nn.Module):
         references: Float[Tensor, "n 2"],
         sizes: Sequence[tuple[int, int]],
     ) -> Float[Tensor, "b n d"]:
-        """Positions tell the queries where they are; the values are without them."""
+        """Queries contain the positions, values do not."""
         features = self.attention_norm(features + self.attention(features + positions, references, features, sizes))
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or features.device.type != "cpu":
-            return self._feed(features)
-        return torch.cat([self._feed(cells) for cells in features.split(CELLS, dim=1)], dim=1)
+        if self.training or torch.compiler.is_compiling() or features.device.type != "cpu":
+            return self._feed_forward(features)
+        return torch.cat([self._feed_forward(cells) for cells in features.split(CELLS, dim=1)], dim=1)
 
-    def _feed(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        hidden = F.relu(self.hidden(features), inplace=True)  # of all that is made here, the most memory
+    def _feed_forward(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        hidden = F.relu(self.hidden(features), inplace=True)  # the largest tensor of the layer
         return self.output_norm(features + self.output(hidden))
 
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def sines(height: int, width: int, channels: int, device: str) -> Float[Tensor, "n d"]:
-    """Sines and cosines of each cell's row, then of its column; the last row and column lie at a full turn."""
+    """Sines and cosines of each cell's row, then of its column; the last row and column are at a full turn."""
     half = channels // 2
     pairs = torch.arange(half, device=device) // 2
     waves = LONGEST_WAVE ** (2 * pairs / half)

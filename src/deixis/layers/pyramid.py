@@ -1,4 +1,4 @@
-"""An encoder's stages added up, for networks that want one map and no words in it yet."""
+"""The sum of an encoder's stages, for networks that need one map without words."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def sum_stages(stages: Sequence[Float[Tensor, "b _ _ d"]]) -> Float[Tensor, "b y x d"]:
-    """Maps of one width, fine to coarse, summed from the coarsest on; at the size of the finest."""
+    """Maps of one width, from fine to coarse, summed from the coarsest on; at the size of the finest."""
     *finer_maps, summed = (rearrange(stage, "b y x d -> b d y x") for stage in stages)
     for finer in reversed(finer_maps):
         summed = finer + F.interpolate(summed, size=finer.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,7 +1,7 @@
-"""Mask2Former's masked-attention decoder (Cheng et al., CVPR 2022) for one query: what is meant.
+"""Mask2Former's masked-attention decoder (Cheng et al., CVPR 2022) with one query, which stands for the referent.
 
-- the query looks at one level after another, coarse to fine and again, only where its last mask lies
-- with one query, attention of the queries to each other is attention to itself, whose weight is one: two projections
+- the query attends to one level after another, from coarse to fine and again, only inside its last mask
+- with one query, self-attention has the weight one: two projections remain
 - the cells are never projected to keys and values: with one query it is cheaper to project the query (same sums)
 """
 
@@ -14,20 +14,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .attention import additive
+from ..errors import InputError
 from .pixel_decoder import sines
+
+HIDDEN = -1e4  # the score of a cell outside the mask; float16 can represent it
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the query says before the first layer and after each: its state, and its mask's logits."""
+    """The query's state and its mask's logits, before the first layer and after each."""
 
     queries: Float[Tensor, "b k d"]
     masks: Float[Tensor, "b k y x"]
 
 
 class QueryDecoder(nn.Module):
-    """Maps from coarse to fine, and mask features, to one mask after each layer."""
+    """Maps from coarse to fine, and mask features, to a mask before the first layer and after each."""
 
     def __init__(
         self,
@@ -50,18 +52,18 @@ class QueryDecoder(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor], mask_features: Float[Tensor, "b y x e"]) -> Decoded:
-        """`maps` are the levels that are looked at in turn, `[b y x d]`."""
-        levels, places = [], []
+        """`maps` `[b y x d]` are the levels that the layers attend to in turn."""
+        levels, positions = [], []
         for features, level in zip(maps, self.level, strict=True):
             height, width = features.shape[1:3]
             levels.append(rearrange(features, "b y x d -> b (y x) d") + level)
-            places.append(sines(height, width, features.shape[-1], str(features.device)).to(level.dtype))
+            positions.append(sines(height, width, features.shape[-1], str(features.device)).to(level.dtype))
         query = self.query.expand(mask_features.shape[0], -1)
         states, masks = [self.norm(query)], [self._mask(self.norm(query), mask_features)]
         for number, layer in enumerate(self.layers):
             at = number % len(maps)
-            visible = seen(masks[-1], (maps[at].shape[1], maps[at].shape[2]))
-            query = layer(query, self.position, levels[at], places[at], visible)
+            visible = inside(masks[-1], (maps[at].shape[1], maps[at].shape[2]))
+            query = layer(query, self.position, levels[at], positions[at], visible)
             states.append(self.norm(query))
             masks.append(self._mask(states[-1], mask_features))
         return Decoded(torch.stack(states, dim=1), torch.stack(masks, dim=1))
@@ -72,15 +74,15 @@ class QueryDecoder(nn.Module):
 
 
 @torch.no_grad()
-def seen(masks: Float[Tensor, "b y x"], size: tuple[int, int]) -> Bool[Tensor, "b n"]:
-    """The cells of a level that lie in the mask; all of them where none does, for attention must go somewhere."""
+def inside(masks: Float[Tensor, "b y x"], size: tuple[int, int]) -> Bool[Tensor, "b n"]:
+    """The cells of a level that are inside the mask; all of them if none is."""
     resized = F.interpolate(masks[:, None].float(), size=size, mode="bilinear", align_corners=False)
-    inside = ~(resized.flatten(1).sigmoid() < 0.5)
-    return inside | ~inside.any(dim=1, keepdim=True)
+    found = ~(resized.flatten(1).sigmoid() < 0.5)
+    return found | ~found.any(dim=1, keepdim=True)
 
 
 class QueryLayer(nn.Module):
-    """Masked attention to the cells, the query's word with itself, a feed-forward network; each normalised after."""
+    """Masked attention to the cells, self-attention, a feed-forward network; each with a residual, then a norm."""
 
     def __init__(self, width: int, heads: int, feed_forward: int) -> None:
         super().__init__()
@@ -101,24 +103,24 @@ class QueryLayer(nn.Module):
         query: Float[Tensor, "b d"],
         position: Float[Tensor, " d"],
         cells: Float[Tensor, "b n d"],
-        places: Float[Tensor, "n d"],
+        positions: Float[Tensor, "n d"],
         visible: Bool[Tensor, "b n"],
     ) -> Float[Tensor, "b d"]:
-        query = self.attention_norm(query + self.attention(query + position, cells, places, visible))
+        query = self.attention_norm(query + self.attention(query + position, cells, positions, visible))
         query = self.self_norm(query + self.self_output(self.self_value(query)))
         return self.output_norm(query + self.output(F.relu(self.hidden(query))))
 
 
 class MaskedAttention(nn.Module):
-    """One query looks at the visible cells, which keys show with their places and values without.
+    """Attention of one query to the visible cells; keys contain the cells' positions, values do not.
 
-    Keys have no bias, which shifts all scores alike.
+    Keys have no bias: it would add the same to all scores.
     """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"Attention of width {width} cannot be shared by {heads} heads; make it a multiple.")
+            raise InputError(f"Attention of width {width} cannot be shared by {heads} heads; make it a multiple.")
         self.heads, self.scale = heads, (width // heads) ** -0.5
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)
@@ -133,14 +135,14 @@ class MaskedAttention(nn.Module):
         self,
         query: Float[Tensor, "b d"],
         cells: Float[Tensor, "b n d"],
-        places: Float[Tensor, "n d"],
+        positions: Float[Tensor, "n d"],
         visible: Bool[Tensor, "b n"],
     ) -> Float[Tensor, "b d"]:
-        asked = rearrange(self.query(query) * self.scale, "b (g c) -> b g c", g=self.heads)
+        query = rearrange(self.query(query) * self.scale, "b (g c) -> b g c", g=self.heads)
         key = rearrange(self.key.weight, "(g c) d -> g c d", g=self.heads)
-        folded = einsum(asked, key, "b g c, g c d -> b g d")
-        scores = folded @ cells.mT + folded @ places.T.to(folded.dtype)
-        weights = (scores + additive(visible, scores.dtype)[:, None]).softmax(-1)
+        folded = einsum(query, key, "b g c, g c d -> b g d")
+        scores = folded @ cells.mT + folded @ positions.T.to(folded.dtype)
+        weights = scores.masked_fill(~visible[:, None], HIDDEN).softmax(-1)
         pooled = weights.to(cells.dtype) @ cells
         value = rearrange(self.value.weight, "(g c) d -> g c d", g=self.heads)
         mixed = rearrange(einsum(pooled, value.to(pooled.dtype), "b g d, g c d -> b g c"), "b g c -> b (g c)")

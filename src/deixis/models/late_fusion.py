@@ -1,13 +1,14 @@
-"""LateFusion: words and pixels meet once, at the end; what pre-trains Toyland's systems, and the least they must beat.
+"""LateFusion: words and pixels meet once, at the end; it pre-trains Toyland's systems and is their baseline.
 
-- Swin sees the image alone, its four stages are summed at stride 4; BERT reads the expression alone
-- every word says of every pixel how much it speaks for it, by a dot product and a bias; the words' votes are summed
-- so an image is seen once for all of its expressions, and each of them teaches for the price of its words: what the
-  words for kinds, colours and places look like is learnt many times faster than through a fused encoder
-- the names of the encoders' weights are those of LAVT, VEGA and MagNet, which start from them
-- no paper's; binary cross-entropy and Dice
+- Swin encodes the image alone, its four stages are summed at stride 4; BERT encodes the expression alone
+- each word gives each pixel a score, a dot product and a bias; the scores of an expression's words are summed
+- an image is encoded once for all of its expressions, and each of them adds only the cost of its words: kinds, colours
+  and places are learnt many times faster than through a fused encoder
+- the weights of the encoders have the names of those in LAVT, VEGA and MagNet, which start from them
+- from no paper; loss: binary cross-entropy and Dice
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -21,13 +22,14 @@ from ..batch import Batch, Output
 from ..errors import InputError
 from ..layers.pyramid import sum_stages
 from ..records import Config
+from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class LateFusionConfig(Config):
-    """The encoders and the width in which words and pixels meet."""
+    """The encoders, and the width in which words and pixels meet."""
 
     vision: SwinConfig = field(default_factory=SwinConfig)
     text: BertConfig = field(default_factory=BertConfig)
@@ -37,7 +39,8 @@ class LateFusionConfig(Config):
     def __post_init__(self) -> None:
         if self.width < 1 or not self.dice_weight >= 0:
             raise InputError(
-                f"LateFusion wants a positive width and no negative weight, not {self.width} and {self.dice_weight}."
+                f"LateFusion's width is {self.width} and its dice_weight {self.dice_weight}; "
+                "expected a positive width and a weight of 0 or more."
             )
 
     def build(self) -> "LateFusion":
@@ -58,46 +61,75 @@ class LateFusionConfig(Config):
 
     @property
     def num_layers(self) -> int:
-        """At least this many weights belong to the config: a card that asks for more is refused before it is built."""
+        """A lower bound of the number of weights: a card that claims more layers is rejected before it is built."""
         return self.text.layers + sum(self.vision.depths)
 
 
 class LateFusion(nn.Module):
-    """Images and expressions to mask logits: the sum of what every word says of every pixel."""
+    """Images and expressions to mask logits: the sum of the words' scores.
+
+    Expressions share the whole encoding of their image.
+    """
+
+    loss_features: tuple[str, ...] = ()
 
     def __init__(self, config: LateFusionConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or LateFusionConfig()
         self.text = Bert(config.text)
         self.fusion = SummedStages(Swin(config.vision), config.width)
-        self.vote = nn.Linear(config.text.width, config.width + 1)
-        self.bias = nn.Parameter(torch.tensor(-2.0))  # few pixels are meant
+        self.vote = nn.Linear(config.text.width, config.width + 1)  # a word's direction and bias
+        self.bias = nn.Parameter(torch.tensor(-2.0))  # few pixels belong to the target
 
-    def forward(self, batch: Batch) -> Output:
-        images = batch.images[:, batch.images.shape[1] // 2]
+    @property
+    def feature_widths(self) -> dict[str, int]:
+        return {"query": self.text.width, "embeddings": self.text.width}
+
+    def forward(self, batch: Batch, *, features: Iterable[str] = (), explain: bool = False) -> Output:
+        encoded = self.encode_images(batch.target_frames()[:, None])
+        return self.decode_expressions(encoded, batch, features=features, explain=explain)
+
+    def encode_images(self, images: Float[Tensor, "i 1 3 h w"]) -> Float[Tensor, "i y x d"]:
+        return self.fusion(rearrange(images, "i 1 c h w -> i c h w"))
+
+    def decode_expressions(
+        self,
+        encoded: Float[Tensor, "i y x d"],
+        batch: Batch,
+        *,
+        features: Iterable[str] = (),
+        explain: bool = False,
+    ) -> Output:
+        """The output of `batch`, whose images are those that `encoded` was made from."""
         words = self.text(batch.token_ids, batch.token_mask)
-        votes = self.vote(words) * batch.token_mask[..., None]
-        pixels = self.fusion(images)
-        # The sum over words comes first: one product an expression, whatever its length.
-        said = votes.sum(1)
-        scale = self.config.width**-0.5
-        scores = einsum(batch.expand(pixels), said[:, :-1], "b y x d, b d -> b y x") * scale
-        scores = scores + rearrange(said[:, -1] + self.bias, "b -> b 1 1")
-        size = (images.shape[-2], images.shape[-1])
-        logits = F.interpolate(scores[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-        evidence = {}
-        if torch.is_grad_enabled():  # what auxiliary losses are made of
-            evidence = {"words": words, "pixels": batch.expand(pixels)}
-        else:
-            each = einsum(batch.expand(pixels), votes[..., :-1], "b y x d, b l d -> b l y x") * scale
-            evidence["word_votes"] = each + rearrange(votes[..., -1], "b l -> b l 1 1")
-        return Output(logits=logits, evidence=evidence)
+        word_scores = self.vote(words) * batch.token_mask[..., None]
+        pixels = batch.expand(encoded)
+        # The sum over words comes first: one product per expression, whatever its length.
+        summed = word_scores.sum(1)
+        scores = einsum(pixels, summed[:, :-1], "b y x d, b d -> b y x") * self.config.width**-0.5
+        scores = scores + rearrange(summed[:, -1] + self.bias, "b -> b 1 1")
+        size = batch.images.shape[-2:]
+        available = {
+            "query": lambda: words,
+            "embeddings": lambda: self.text.bert.embeddings.word_embeddings(batch.token_ids).detach(),
+        }
+        return Output(
+            logits=F.interpolate(scores[:, None], size=size, mode="bilinear", align_corners=False)[:, 0],
+            features=chosen_features(features, available, "LateFusion"),
+            evidence=self._evidence(pixels, word_scores) if explain else {},
+        )
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        if batch.masks is None:
-            raise InputError("LateFusion learns from masks, but the batch has none; give labelled samples.")
-        dice = self.config.dice_weight * losses.dice(output.logits, batch.masks)
-        return {"mask": losses.bce(output.logits, batch.masks), "dice": dice}
+        if (masks := batch.masks) is None:
+            raise InputError("LateFusion's loss needs masks, but this batch has none; use labelled samples.")
+        dice = self.config.dice_weight * losses.dice(output.logits, masks)
+        return {"mask": losses.bce(output.logits, masks), "dice": dice}
+
+    @torch.no_grad()
+    def _evidence(self, pixels: Tensor, word_scores: Tensor) -> dict[str, Float[Tensor, "b l y x"]]:
+        """A map of each word's scores."""
+        products = einsum(pixels, word_scores[..., :-1], "b y x d, b l d -> b l y x") * self.config.width**-0.5
+        return {"word_scores": products + rearrange(word_scores[..., -1], "b l -> b l 1 1")}
 
 
 class SummedStages(nn.Module):
@@ -106,7 +138,6 @@ class SummedStages(nn.Module):
     def __init__(self, vision: Swin, width: int) -> None:
         super().__init__()
         self.vision = vision
-        self.widths = (width,) * 4  # of what is handed out, as the fused encoders have it
         self.lateral = nn.ModuleList(nn.Linear(own, width) for own in vision.widths)
         self.norm = nn.LayerNorm(width)
         self.mix = nn.Linear(width, width)

@@ -1,20 +1,21 @@
-"""LAVT: language-aware vision transformer (Yang et al., CVPR 2022); words enter the vision encoder while it sees.
+"""LAVT: language-aware vision transformer (Yang et al., CVPR 2022); words enter the vision encoder at every stage.
 
-- BERT reads the expression, Swin the image; after each of Swin's four stages every pixel gathers the words that
-  matter to it (PWAM), and a language gate adds the answer to what the next stage sees
-- the answers themselves, normalised, go to a convolutional decoder from coarse to fine, which scores two classes
-- supervision: cross-entropy over background and target, weighted 0.9 and 1.1
-- published training: AdamW lr 5e-5, BERT's last two layers (and its pooler) left as they were
-- differs from the paper's code in speed only: the first stage runs once an image, padding costs no projection, the
-  decoder never enlarges what it convolves; weights that reach no output (see `layers/fusion.py`) are absent, and the
-  two classes' scores become one logit, their difference, whose cross-entropy is the same number
+- BERT encodes the expression, Swin the image; after each of Swin's four stages every pixel gathers the words that
+  matter to it (PWAM), and a language gate adds the result to the input of the next stage
+- a convolutional decoder turns the normalised results, from coarse to fine, into the scores of two classes
+- loss: cross-entropy over background and target, weighted 0.9 and 1.1
+- published training: AdamW with lr 5e-5; BERT's last two layers and its pooler are not updated
+- differs from the published code: weights that reach no output are absent (see `layers/fusion.py`), and the two
+  classes' scores are one logit, their difference, whose cross-entropy is the same number; both are faster
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from einops import rearrange
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,23 +23,24 @@ from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
 from ..layers.decoders import ConvolutionalDecoder
-from ..layers.early_fusion import EarlyFusion
+from ..layers.early_fusion import EarlyFusion, Fused
 from ..layers.fusion import check_heads
 from ..records import Config
+from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class LAVTConfig(Config):
-    """The defaults are the published LAVT: Swin-B with window 12, BERT-base, one head of fusion a stage."""
+    """The defaults are the published LAVT: Swin-B with window 12, BERT-base, one head of fusion in each stage."""
 
     vision: SwinConfig = field(default_factory=SwinConfig)
     text: BertConfig = field(default_factory=BertConfig)
     fusion_heads: Sequence[int] = (1, 1, 1, 1)
-    decoder_width: int | None = None  # four times the vision's embedding by default
+    decoder_width: int | None = None  # None: four times the vision encoder's `embed_dim`
     class_weights: tuple[float, float] = (0.9, 1.1)  # background, target
-    dice_weight: float = 0.0  # ours: the published model is trained without
+    dice_weight: float = 0.0  # not in the paper
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fusion_heads", tuple(self.fusion_heads))
@@ -46,13 +48,12 @@ class LAVTConfig(Config):
         check_heads("LAVT", self.vision.embed_dim, self.fusion_heads)
         if self.decoder_width is not None and self.decoder_width < 1:
             raise InputError(
-                f"decoder_width={self.decoder_width} leaves the decoder no channels; give 1 or more, or None for four "
-                "times the vision's embedding."
+                f"decoder_width is {self.decoder_width}; give 1 or more, or None for four times the vision's embed_dim."
             )
         if len(self.class_weights) != 2 or not all(weight > 0 for weight in self.class_weights):
-            raise InputError(f"class_weights are two positive numbers, not {self.class_weights}.")
+            raise InputError(f"class_weights are {self.class_weights}; expected two positive numbers.")
         if not self.dice_weight >= 0:
-            raise InputError(f"dice_weight={self.dice_weight} is negative or no number; give 0 or more.")
+            raise InputError(f"dice_weight is {self.dice_weight}; expected 0 or more.")
 
     def build(self) -> "LAVT":
         return LAVT(self)
@@ -72,12 +73,17 @@ class LAVTConfig(Config):
 
     @property
     def num_layers(self) -> int:
-        """At least this many weights belong to the config: a card that asks for more is refused before it is built."""
+        """A lower bound of the number of weights: a card that claims more layers is rejected before it is built."""
         return self.text.layers + sum(self.vision.depths)
 
 
 class LAVT(nn.Module):
-    """Images and expressions to one logit a pixel: the target's score less the background's."""
+    """Images and expressions to one logit per pixel: the target's score minus the background's.
+
+    Expressions share the first stage of their image's encoding, which does not read the words.
+    """
+
+    loss_features: tuple[str, ...] = ()
 
     def __init__(self, config: LAVTConfig | None = None) -> None:
         super().__init__()
@@ -86,28 +92,57 @@ class LAVT(nn.Module):
         self.fusion = EarlyFusion(Swin(config.vision), config.text.width, config.fusion_heads)
         width = 4 * config.vision.embed_dim if config.decoder_width is None else config.decoder_width
         self.decoder = ConvolutionalDecoder(self.fusion.widths, width)
+        terms: dict[str, tuple[float, Callable[[Tensor, Tensor], Tensor]]] = {
+            "mask": (1.0, partial(cross_entropy, weights=config.class_weights)),
+            "dice": (config.dice_weight, losses.dice),
+        }
+        self.terms = {name: (weight, term) for name, (weight, term) in terms.items() if weight}
 
-    def forward(self, batch: Batch) -> Output:
-        images = batch.images[:, batch.images.shape[1] // 2]
+    @property
+    def feature_widths(self) -> dict[str, int]:
+        width = self.config.text.width
+        return {"query": width, "visual": self.fusion.widths[-1], "embeddings": width}
+
+    def forward(self, batch: Batch, *, features: Iterable[str] = (), explain: bool = False) -> Output:
+        return self.decode(self.fuse(batch), features=features, explain=explain)
+
+    def fuse(self, batch: Batch) -> Fused:
         words = self.text(batch.token_ids, batch.token_mask)
-        maps, attention = self.fusion.fuse(images, words, batch.token_mask, batch.image_index)
-        background, target = self.decoder(maps).unbind(dim=-1)
-        # Enlarging is linear: one map of differences instead of two maps of scores.
+        maps, attention = self.fusion(batch.target_frames(), words, batch.token_mask, batch.image_index)
+        return Fused(batch, words, maps, attention)
+
+    def decode(
+        self,
+        fused: Fused,
+        decoder: nn.Module | None = None,
+        *,
+        features: Iterable[str] = (),
+        explain: bool = False,
+    ) -> Output:
+        """The output of `decoder`, for example a copy of `self.decoder`, or of this system's own."""
+        scores = (self.decoder if decoder is None else decoder)(fused.maps)
+        background, target = scores.unbind(dim=-1)
+        # Interpolation is linear: it is applied to one map of differences instead of two maps of scores.
         difference = rearrange(target - background, "b y x -> b 1 y x")
-        logits = F.interpolate(difference, size=images.shape[-2:], mode="bilinear", align_corners=True)[:, 0]
-        looked = {f"pixel_word_attention_{stage}": of.detach() for stage, of in enumerate(attention, start=1)}
-        if torch.is_grad_enabled():  # what auxiliary losses are made of
-            looked |= {"words": words, "pixels": maps[-1]}
-        return Output(logits=logits, evidence=looked)
+        size = fused.batch.images.shape[-2:]
+        return Output(
+            logits=F.interpolate(difference, size=size, mode="bilinear", align_corners=True)[:, 0],
+            features=chosen_features(features, fused.features(self.text.bert.embeddings.word_embeddings), "LAVT"),
+            evidence=fused.evidence() if explain else {},
+        )
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """Cross-entropy over two classes, written for the difference of their scores; Dice where it has a weight."""
-        if batch.masks is None:
-            raise InputError("LAVT learns from masks and this batch has none; give labelled samples.")
-        background, target = self.config.class_weights
-        weights = torch.where(batch.masks, target, background)
-        signed = torch.where(batch.masks, -output.logits, output.logits).float()
-        terms = {"mask": (weights * F.softplus(signed)).sum() / weights.sum()}
-        if self.config.dice_weight:
-            terms["dice"] = self.config.dice_weight * losses.dice(output.logits, batch.masks)
-        return terms
+        """Cross-entropy over two classes, and Dice where it has a weight."""
+        if (masks := batch.masks) is None:
+            raise InputError("LAVT's loss needs masks, but this batch has none; use labelled samples.")
+        return {name: weight * term(output.logits, masks) for name, (weight, term) in self.terms.items()}
+
+
+def cross_entropy(
+    logits: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"], weights: tuple[float, float]
+) -> Float[Tensor, ""]:
+    """Cross-entropy over background and target, weighted per class, for the difference of their scores."""
+    background, target = weights
+    each = torch.where(masks, target, background)
+    signed = torch.where(masks, -logits, logits).float()
+    return (each * F.softplus(signed)).sum() / each.sum()

@@ -1,45 +1,49 @@
 """MagNet: mask grounding for referring image segmentation (Chng et al., CVPR 2024).
 
-- Swin and BERT run side by side in four steps; after each, pixels look at the words and words at the pixels
-- the cross-modal alignment module lets four pooled scales of each stage look at the words too
-- Mask2Former's pixel decoder and masked-attention decoder, with one query, make the mask; its loss is taken after
-  every decoder layer
+- Swin and BERT run in parallel in four steps; after each step pixels attend to words and words to pixels
+- the cross-modal alignment module: four pooled scales of each stage attend to the words too
+- Mask2Former's pixel decoder and masked-attention decoder, with one query, make the mask; the loss counts the masks
+  before the first decoder layer and after each
 - a cross-modal alignment loss pulls the pixels of the target to one another and to the sentence
-- mask grounding, the third part of the paper, is a wrapper for any system
-- differs from the published code: weights that reach no output are absent; the class head, which decides nothing
-  there, says whether the referent is there at all; the language fusion has a form that does what it means
-  (`intended`) beside the exact one (`published`)
+- mask grounding, the paper's third part, is an objective for any system (`objectives/mask_grounding.py`)
+
+Differs from the published code: weights that reach no output are absent; the class head, which has no effect there,
+predicts whether the referent is in the image; and the language fusion has a form whose mask works as intended beside
+the exact one (`language_fusion`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import cast, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError, did_you_mean
+from ..layers.fusion import attention_maps, attention_to_words
 from ..layers.mutual_fusion import Fused, LanguageFusion, MutualFusion
 from ..layers.pixel_decoder import GROUPS, PixelDecoder
 from ..layers.query_decoder import Decoded, QueryDecoder
 from ..records import Config
+from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
 
-PUBLISHED_WORDS = 20  # the published language fusion answers differently for any other amount of padding
+PUBLISHED_TOKENS = 20  # the result of the published language fusion depends on the amount of padding
 
 
 @dataclass(frozen=True, kw_only=True)
 class MagNetConfig(Config):
-    """The defaults are the published MagNet as we train it: with a class head that means something.
+    """The defaults are the published MagNet, with a class head that predicts presence.
 
-    Without `alignment_module` the pixel decoder reads the norm of the words' answer, as LAVT's does; `pooled_sides`
-    are the module's pooled maps (none: no pyramid). An `alignment_weight` of zero leaves the alignment loss away.
-    `mask_weight`, `dice_weight` and `presence_weight` weigh the terms of every decoder layer.
+    Without `alignment_module` the pixel decoder reads the norm of the fused maps, as in LAVT; `pooled_sides` are the
+    module's pooled maps (empty: none). An `alignment_weight` of zero omits the alignment loss. `mask_weight`,
+    `dice_weight` and `presence_weight` are the weights of the terms of every decoder layer.
     """
 
     vision: SwinConfig = field(default_factory=SwinConfig)
@@ -53,7 +57,7 @@ class MagNetConfig(Config):
     mask_width: int = 256
     heads: int = 8
     pixel_layers: int = 4
-    pixel_points: int = 4  # that each head looks at on each level
+    pixel_points: int = 4  # per head and level
     pixel_feed_forward: int = 1024
     query_layers: int = 9
     query_feed_forward: int = 2048
@@ -72,13 +76,13 @@ class MagNetConfig(Config):
             )
         if len(self.fusion_heads) != 4 or len(self.language_heads) != 3:
             raise InputError(
-                f"MagNet wants 4 fusion_heads and 3 language_heads, not {self.fusion_heads} and {self.language_heads}."
+                f"fusion_heads are {self.fusion_heads} and language_heads {self.language_heads}; give 4 and 3 numbers."
             )
         self._check_decoders()
         self._check_widths()
-        weights = (self.mask_weight, self.dice_weight, self.presence_weight, self.alignment_weight)
-        if not all(weight >= 0 for weight in weights):
-            raise InputError("A loss weight is negative or no number; give 0 or more.")
+        for name in ("mask_weight", "dice_weight", "presence_weight", "alignment_weight"):
+            if not (weight := getattr(self, name)) >= 0:
+                raise InputError(f"{name} is {weight}; expected 0 or more.")
 
     def _check_widths(self) -> None:
         for stage, heads in enumerate(self.fusion_heads):
@@ -95,14 +99,14 @@ class MagNetConfig(Config):
                 f"MagNet's width {self.width} must be a multiple of {GROUPS} and of its {self.heads} heads."
             )
         if self.text.layers < 4:
-            raise InputError(f"MagNet reads in 4 steps, but BERT has {self.text.layers} layers; give 4 or more.")
+            raise InputError(f"MagNet runs BERT in 4 steps, but BERT has {self.text.layers} layers; give 4 or more.")
 
     def _check_decoders(self) -> None:
         for name in ("width", "heads", "mask_width", "pixel_feed_forward", "query_feed_forward"):
             if (size := getattr(self, name)) < 1:
-                raise InputError(f"MagNet's {name} cannot be {size}; give a positive number.")
+                raise InputError(f"MagNet's {name} is {size}; expected a positive number.")
         if min(self.pixel_layers, self.pixel_points, self.query_layers, *self.pooled_sides, 1) < 1:
-            raise InputError("MagNet wants a layer in each decoder, a point to look at and pooled sides of 1 or more.")
+            raise InputError("pixel_layers, pixel_points, query_layers and pooled_sides must each be 1 or more.")
 
     def build(self) -> "MagNet":
         return MagNet(self)
@@ -122,14 +126,17 @@ class MagNetConfig(Config):
 
     @property
     def num_layers(self) -> int:
-        """At least this many weights belong to the config: a card that asks for more is refused before it is built."""
+        """A lower bound of the number of weights: a card that claims more layers is rejected before it is built."""
         return (
             self.text.layers + sum(self.vision.depths) + self.pixel_layers + self.query_layers + len(self.pooled_sides)
         )
 
 
 class MagNet(nn.Module):
-    """Images and expressions to mask logits, and the chance that what is meant is there."""
+    """Images and expressions to mask logits, and whether the referent is in the image.
+
+    Expressions share the first stage of their image's encoding, which does not read the words.
+    """
 
     def __init__(self, config: MagNetConfig | None = None) -> None:
         super().__init__()
@@ -161,91 +168,121 @@ class MagNet(nn.Module):
         )
         self.present = nn.Linear(config.width, 1) if config.presence else None
         self.sentence = nn.Linear(config.text.width, config.mask_width) if config.alignment_weight else None
+        self.loss_features: tuple[str, ...] = (
+            "layer_masks",
+            *(("layer_presence",) if config.presence else ()),
+            *(("mask_pixels", "sentence") if config.alignment_weight else ()),
+        )
+        self.pad = PADDING[config.language_fusion]
         count, steps = config.text.layers, range(5)
         self.cuts = tuple(count * step // 4 for step in steps)  # BERT's layers before each step
 
-    def forward(self, batch: Batch) -> Output:
-        images = batch.images[:, batch.images.shape[1] // 2]
-        words, token_mask = self._words(batch)
+    @property
+    def feature_widths(self) -> dict[str, int]:
+        return {"query": self.text.width, "visual": self.fusion.widths[-1], "embeddings": self.text.width}
 
-        def read(step: int, features: Tensor) -> Tensor:
-            return self.text.layers(features, token_mask, self.cuts[step], self.cuts[step + 1])
+    def forward(self, batch: Batch, *, features: Iterable[str] = (), explain: bool = False) -> Output:
+        token_ids, token_mask = self.pad(batch.token_ids, batch.token_mask)
 
-        fused = self.fusion(images, self.text.embed(words), token_mask, batch.image_index, read)
+        def read(step: int, words: Tensor) -> Tensor:
+            return self.text.layers(words, token_mask, self.cuts[step], self.cuts[step + 1])
+
+        images = batch.target_frames()
+        fused = self.fusion(images, self.text.embed(token_ids), token_mask, batch.image_index, read)
         levels, mask_features = self.pixels(fused.maps)
         decoded = self.referent(levels[:3], mask_features)
-        size = (images.shape[-2], images.shape[-1])
-        logits = _enlarge(decoded.masks[:, -1:], size)[:, 0]
-        return Output(logits=logits, evidence=self._evidence(batch, fused, mask_features, decoded))
+        presence = None if self.present is None else self.present(decoded.queries)[..., 0]
+        available = self._features(batch, fused, mask_features, decoded, presence)
+        return Output(
+            logits=enlarge(decoded.masks[:, -1:], (images.shape[-2], images.shape[-1]))[:, 0],
+            presence=None if presence is None else presence[:, -1],
+            features=chosen_features(features, available, "MagNet"),
+            evidence=self._evidence(batch, fused) if explain else {},
+        )
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """Mask and presence, summed over the query's first guess and the one after each decoder layer; alignment.
+        """Mask, Dice and presence, summed over the masks before the first decoder layer and after each; alignment.
 
-        With a class head the mask of an absent referent is taught nothing, as Mask2Former's queries for no object:
-        mask terms are means over the present ones, zero where there is none. Without it the mask itself learns to
-        be empty.
+        With a class head, as for Mask2Former's queries without an object, mask terms are means over the referents that
+        are in their image, and zero if none is. Without a class head the mask itself learns to be empty.
         """
-        if batch.masks is None:
-            raise InputError("MagNet learns from masks and this batch has none; give labelled samples.")
-        if "layer_masks" not in output.evidence:
-            raise InputError("MagNet's loss needs an output that was made with gradients on.")
-        config, evidence = self.config, output.evidence
-        there = batch.masks.flatten(1).any(1)
-        taught = torch.ones_like(there) if self.present is None else there
-        terms = self._mask_terms(evidence["layer_masks"][taught], batch.masks[taught])
-        if self.present is not None:
-            guesses = evidence["layer_presence"]
-            surprise = losses.bce(guesses, there[:, None].expand_as(guesses))
-            terms["presence"] = config.presence_weight * guesses.shape[1] * surprise
-        if self.sentence is not None:
-            terms["alignment"] = config.alignment_weight * losses.cross_modal_alignment(
-                evidence["mask_pixels"], evidence["sentence"], batch.masks
+        if (masks := batch.masks) is None:
+            raise InputError("MagNet's loss needs masks, but this batch has none; use labelled samples.")
+        if not output.features.keys() >= set(self.loss_features):
+            raise InputError(
+                f"MagNet's loss reads the features {', '.join(self.loss_features)}, but the output has "
+                f"{', '.join(output.features) or 'none'}; run the system with features=system.loss_features."
             )
+        config, features = self.config, output.features
+        is_present = masks.flatten(1).any(1)
+        counted = is_present if config.presence else torch.ones_like(is_present)
+        terms = self._mask_terms(features["layer_masks"][counted], masks[counted])
+        if config.presence:
+            logits = features["layer_presence"]
+            each = losses.bce(logits, is_present[:, None].expand_as(logits))
+            terms["presence"] = config.presence_weight * logits.shape[1] * each
+        if config.alignment_weight:
+            alignment = losses.cross_modal_alignment(features["mask_pixels"], features["sentence"], masks)
+            terms["alignment"] = config.alignment_weight * alignment
         return terms
 
-    def _mask_terms(self, guesses: Float[Tensor, "b k y x"], masks: Bool[Tensor, "b h w"]) -> dict[str, Tensor]:
-        """Binary cross-entropy and dice of every guess at the masks' size: means over samples, sums over guesses."""
+    def _mask_terms(self, layer_masks: Float[Tensor, "b k y x"], masks: Bool[Tensor, "b h w"]) -> dict[str, Tensor]:
+        """Binary cross-entropy and Dice at the masks' size: means over samples, sums over layers."""
         if not len(masks):
-            return {"mask": guesses.sum(), "dice": guesses.sum()}  # zero, with a gradient of zero
-        count = guesses.shape[1]
-        logits = _enlarge(guesses, (masks.shape[-2], masks.shape[-1])).flatten(0, 1)
+            return {"mask": layer_masks.sum(), "dice": layer_masks.sum()}  # zero, with a gradient of zero
+        count = layer_masks.shape[1]
+        logits = enlarge(layer_masks, (masks.shape[-2], masks.shape[-1])).flatten(0, 1)
         targets = masks.repeat_interleave(count, dim=0)
         return {
             "mask": self.config.mask_weight * count * losses.bce(logits, targets),
             "dice": self.config.dice_weight * count * losses.dice(logits, targets),
         }
 
-    def _words(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The words as the network reads them: exactly twenty for the published fusion, padding with zeros."""
-        if self.config.language_fusion == "intended":
-            return batch.token_ids, batch.token_mask
-        missing = PUBLISHED_WORDS - batch.token_ids.shape[1]
-        if missing < 0:
-            raise InputError(
-                f"The published language fusion reads {PUBLISHED_WORDS} words and {batch.token_ids.shape[1]} came; "
-                f"let the preprocessing cut at max_tokens={PUBLISHED_WORDS}."
-            )
-        words = batch.token_ids.masked_fill(~batch.token_mask, 0)
-        return F.pad(words, (0, missing)), F.pad(batch.token_mask, (0, missing))
-
-    def _evidence(self, batch: Batch, fused: Fused, mask_features: Tensor, decoded: Decoded) -> dict[str, Tensor]:
-        """What there is to show; and, while gradients are on, what losses are made of."""
+    def _features(
+        self, batch: Batch, fused: Fused, mask_features: Tensor, decoded: Decoded, presence: Tensor | None
+    ) -> dict[str, Callable[[], Tensor]]:
+        """Those of every system, and those of this system's loss; without the padding of the published fusion."""
         length = batch.token_ids.shape[1]
-        evidence = {
-            f"pixel_word_attention_{stage}": looked[:, :length].detach()
-            for stage, looked in enumerate(fused.looks, start=1)
+        own: dict[str, Callable[[], Tensor | None]] = {
+            "layer_masks": lambda: decoded.masks,
+            "layer_presence": lambda: presence,
+            "mask_pixels": lambda: mask_features,
+            "sentence": lambda: cast(nn.Linear, self.sentence)(fused.words[:, 0]),
         }
-        presence = None if self.present is None else self.present(decoded.queries)[..., 0]
-        if presence is not None:
-            evidence["present"] = presence[:, -1].float().sigmoid().detach()  # chances near 1 fall together in bf16
-        if torch.is_grad_enabled():
-            evidence |= {"words": fused.words[:, :length], "pixels": fused.maps[-1], "layer_masks": decoded.masks}
-            if presence is not None:
-                evidence["layer_presence"] = presence
-            if self.sentence is not None:
-                evidence |= {"mask_pixels": mask_features, "sentence": self.sentence(fused.words[:, 0])}
-        return evidence
+        return {
+            "query": lambda: fused.words[:, :length],
+            "visual": lambda: rearrange(fused.maps[-1], "b y x d -> b d y x"),
+            "embeddings": lambda: self.text.bert.embeddings.word_embeddings(batch.token_ids).detach(),
+            "attention": lambda: attention_to_words(fused.attention[-1][..., :length], batch.token_mask),
+        } | {name: own[name] for name in self.loss_features}
+
+    def _evidence(self, batch: Batch, fused: Fused) -> dict[str, Tensor]:
+        length = batch.token_ids.shape[1]
+        attention = [weights[..., :length] for weights in fused.attention]
+        return attention_maps(attention, [features.shape[1] for features in fused.maps])
 
 
-def _enlarge(masks: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarge(masks: Float[Tensor, "b k y x"], size: tuple[int, int]) -> Float[Tensor, "b k h w"]:
     return F.interpolate(masks, size=size, mode="bilinear", align_corners=True)
+
+
+def as_given(
+    token_ids: Int[Tensor, "b l"], token_mask: Bool[Tensor, "b l"]
+) -> tuple[Int[Tensor, "b l"], Bool[Tensor, "b l"]]:
+    return token_ids, token_mask
+
+
+def to_published_length(
+    token_ids: Int[Tensor, "b l"], token_mask: Bool[Tensor, "b l"]
+) -> tuple[Int[Tensor, "b l20"], Bool[Tensor, "b l20"]]:
+    """Exactly twenty tokens, padded with zeros."""
+    missing = PUBLISHED_TOKENS - token_ids.shape[1]
+    if missing < 0:
+        raise InputError(
+            f"The published language fusion reads {PUBLISHED_TOKENS} tokens, but the batch has {token_ids.shape[1]}; "
+            f"set max_tokens={PUBLISHED_TOKENS} in the preprocessing."
+        )
+    return F.pad(token_ids.masked_fill(~token_mask, 0), (0, missing)), F.pad(token_mask, (0, missing))
+
+
+PADDING = {"intended": as_given, "published": to_published_length}
