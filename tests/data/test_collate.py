@@ -33,9 +33,8 @@ def test_sentences_of_one_image_share_it() -> None:
     assert batch.masks is not None
     for mask, position in zip(batch.masks, (0, 7, 3), strict=True):
         np.testing.assert_array_equal(mask.numpy(), masks.decode(reader[position].mask))
-    np.testing.assert_array_equal(
-        PREPROCESS.pixels(batch.expand(batch.images)[2, 0].numpy()), reader[3].visual.read()[0]
-    )
+    shown = PREPROCESS.pixels(batch.expand(batch.images)[2, 0].numpy())
+    np.testing.assert_array_equal(shown, reader[3].visual.read()[0])
 
 
 def test_expressions_with_their_own_images_need_no_index() -> None:
