@@ -103,7 +103,7 @@ class Dot(nn.Module):
         normed = batch.expand(self.dropout(self.norm(pixels)))
         available: dict[str, Callable[[], Tensor]] = {
             "query": lambda: query,
-            "visual": lambda: batch.expand(pixels).permute(0, 3, 1, 2),
+            "visual": lambda: normed.permute(0, 3, 1, 2),
             "embeddings": lambda: sentence,
         }
         return Output(
@@ -362,6 +362,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--save-every", type=int, default=4)
+    parser.add_argument("--no-clip", action="store_true")
     parser.add_argument("--objective", default="supervised", choices=OBJECTIVES)
     parser.add_argument("--die-at-step", type=int)
     parser.add_argument("--die-at-forward", type=int)
@@ -378,6 +379,7 @@ if __name__ == "__main__":
         steps=options.steps,
         save_every=options.save_every,
         dropout=options.dropout,
+        clip=None if options.no_clip else 1.0,
         trained=objective(options.objective, options.dropout),
         data=data_of(options.objective),
     )
