@@ -1,22 +1,21 @@
-"""Batches: what is shared, what an epoch holds, and that a step's batch depends on nothing but the step."""
+"""Streams of batches: what an epoch holds, that a step's batch depends on the step alone, and pairs of domains."""
 
+import itertools
 import runpy
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from deixis import masks
 from deixis.batch import Batch
-from deixis.data.batches import Batches, InOrder, collate
-from deixis.data.images import ImageArray
+from deixis.data.batches import EvalBatches, PairedBatches, TrainBatches
 from deixis.data.subsets import Concat
 from deixis.data.transforms import Preprocess
-from deixis.errors import DeixisError
+from deixis.errors import DeixisError, InputError, ModelError
 from deixis.records import Sample
 
 tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "training" / "tiny.py")))
@@ -31,41 +30,9 @@ def same(first: Batch, second: Batch) -> bool:
     return tensors and first.ids == second.ids
 
 
-def test_sentences_of_one_image_share_it() -> None:
-    reader = tiny.Squares(2)
-    batch = collate([reader[0], reader[7], reader[3]], tiny.Letters(), PREPROCESS)
-    assert batch.images.shape == (2, 1, 3, 12, 12)
-    assert batch.image_index is not None
-    assert batch.image_index.tolist() == [0, 1, 0]
-    assert batch.token_ids.tolist() == [[2, 0], [1, 2], [1, 3]]
-    assert batch.token_mask.tolist() == [[True, False], [True, True], [True, True]]
-    assert batch.expressions == ("red", "the red", "the green")
-    assert batch.sizes == ((12, 12),) * 3
-    assert batch.masks is not None
-    for mask, position in zip(batch.masks, (0, 7, 3), strict=True):
-        np.testing.assert_array_equal(mask.numpy(), masks.decode(reader[position].mask))
-    np.testing.assert_array_equal(PREPROCESS.pixels(batch.expand(batch.images)[2, 0]), reader[3].visual.read()[0])
-
-
-def test_expressions_with_their_own_images_need_no_index() -> None:
-    reader = tiny.Squares(2)
-    assert collate([reader[0], reader[6]], tiny.Letters(), PREPROCESS).image_index is None
-
-
-def test_a_batch_with_an_unlabelled_sample_has_no_masks() -> None:
-    reader = tiny.Squares(2)
-    assert collate([reader[0], replace(reader[1], mask=None)], tiny.Letters(), PREPROCESS).masks is None
-
-
-def test_a_mask_of_another_size_is_refused_with_the_samples_name() -> None:
-    wrong = replace(tiny.Squares(1)[0], visual=ImageArray(np.zeros((9, 12, 3), dtype=np.uint8)))
-    with pytest.raises(DeixisError, match=r"image0.*is 12x12, but its image is 9x12"):
-        collate([wrong], tiny.Letters(), PREPROCESS)
-
-
-def make(**changes: int | bool) -> Batches:
+def make(**changes: Any) -> TrainBatches:
     settings = {"batch_size": 6, "sentences_per_image": 3} | changes
-    return Batches(reader=tiny.Squares(8), tokenizer=tiny.Letters(), preprocess=PREPROCESS, **settings)  # type: ignore[arg-type]
+    return TrainBatches(reader=tiny.Squares(8), tokenizer=tiny.Letters(), preprocess=PREPROCESS, **settings)
 
 
 def test_an_epoch_draws_one_sentence_of_every_object() -> None:
@@ -81,7 +48,7 @@ def test_an_epoch_draws_one_sentence_of_every_object() -> None:
 
 
 def test_an_epoch_of_every_sentence_has_them_all_once() -> None:
-    batches = make(every_sentence=True)
+    batches = make(draw="sentence")
     assert batches.steps_per_epoch == 8
     drawn = [ids for batch in batches.stream(8, 16) for ids in batch.ids]
     assert sorted(map(str, drawn)) == sorted(map(str, tiny.Squares(8).ids))
@@ -113,7 +80,7 @@ def test_processes_and_parts_share_a_batch_without_overlap() -> None:
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused() -> None:
-    with pytest.raises(DeixisError, match="6 cannot be shared equally by 4 processes with 1 parts"):
+    with pytest.raises(InputError, match="6 cannot be shared equally by 4 processes with 1 parts"):
         make().stream(0, 1, ranks=4)
 
 
@@ -122,26 +89,27 @@ def test_workers_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_readers_error_is_the_same_sentence_from_a_worker(workers: int) -> None:
+@pytest.mark.parametrize("kind", [InputError, ModelError])
+def test_a_readers_error_is_the_same_sentence_from_a_worker(workers: int, kind: type[DeixisError]) -> None:
     class Broken(tiny.Squares):
         def __getitem__(self, position: int) -> Sample:
-            raise DeixisError("photo.jpg is broken; get a whole copy of it.")
+            raise kind("photo.jpg is broken; get a complete copy of it.")
 
     batches = replace(make(workers=workers), reader=Broken(8))
-    with pytest.raises(DeixisError) as error:
+    with pytest.raises(kind) as error:
         next(batches.stream(0, 1))
-    assert str(error.value) == "photo.jpg is broken; get a whole copy of it."
+    assert str(error.value) == "photo.jpg is broken; get a complete copy of it."
 
 
 def test_an_epoch_without_a_whole_batch_is_refused() -> None:
-    with pytest.raises(DeixisError, match="24 expressions, too few for one batch of 25"):
+    with pytest.raises(InputError, match="24 expressions, too few for one batch of 25"):
         make(batch_size=25)
-    with pytest.raises(DeixisError, match="cannot be made"):
+    with pytest.raises(InputError, match="The batch size is 0"):
         make(batch_size=0)
 
 
 def test_scoring_goes_through_everything_once_in_order() -> None:
-    order = InOrder(reader=tiny.Squares(2), tokenizer=tiny.Letters(), preprocess=PREPROCESS, batch_size=5)
+    order = EvalBatches(reader=tiny.Squares(2), tokenizer=tiny.Letters(), preprocess=PREPROCESS, batch_size=5)
     assert tuple(ids for batch in order.share() for ids in batch.ids) == tiny.Squares(2).ids
     shares = [list(order.share(rank, 2)) for rank in range(2)]
     assert [[len(batch) for batch in share] for share in shares] == [[5, 2], [5]]
@@ -151,8 +119,8 @@ def test_scoring_goes_through_everything_once_in_order() -> None:
 
 @pytest.mark.parametrize("limit", [-1, 0])
 def test_scoring_nothing_is_refused(limit: int) -> None:
-    with pytest.raises(DeixisError, match=f"A limit of {limit} expressions leaves none to score; give 1 or more"):
-        InOrder(reader=tiny.Squares(2), tokenizer=tiny.Letters(), preprocess=PREPROCESS, batch_size=5, limit=limit)
+    with pytest.raises(InputError, match=f"A limit of {limit} expressions leaves none to score; give 1 or more"):
+        EvalBatches(reader=tiny.Squares(2), tokenizer=tiny.Letters(), preprocess=PREPROCESS, batch_size=5, limit=limit)
 
 
 def test_readers_joined_are_one_reader() -> None:
@@ -162,3 +130,74 @@ def test_readers_joined_are_one_reader() -> None:
         assert joined[position].ids == joined.ids[position]
     with pytest.raises(IndexError):
         joined[18]
+
+
+@pytest.mark.parametrize("draw", ["object", "sentence", "image"])
+def test_what_an_epoch_draws_one_sentence_of(draw: str) -> None:
+    batches = make(draw=draw, batch_size=4)
+    drawn = [ids for batch in batches.stream(0, batches.steps_per_epoch) for ids in batch.ids]
+    keys = {
+        "object": lambda ids: (ids.image, ids.object),
+        "sentence": lambda ids: ids,
+        "image": lambda ids: ids.image,
+    }
+    expected = {keys[draw](ids) for ids in tiny.Squares(8).ids}
+    assert Counter(map(keys[draw], drawn)) == dict.fromkeys(expected, 1)
+
+
+@pytest.mark.parametrize("draw", ["object", "sentence", "image"])
+def test_distinct_images_are_distinct_over_the_processes_and_parts_of_a_step(draw: str) -> None:
+    batches = make(draw=draw, distinct_images=True, sentences_per_image=1, batch_size=4)
+    shares = [list(batches.stream(0, 12, rank=rank, ranks=2, parts=2)) for rank in range(2)]
+    for step in range(12):
+        ids = [each for share in shares for part in share[2 * step : 2 * step + 2] for each in part.ids]
+        assert len({each.image for each in ids}) == len(ids) == 4
+
+
+def test_fewer_images_than_a_batch_of_distinct_ones_are_refused_with_both_numbers() -> None:
+    with pytest.raises(InputError, match=r"A batch of 9 distinct images .* only 8 images"):
+        make(distinct_images=True, sentences_per_image=1, batch_size=9)
+    with pytest.raises(InputError, match="cannot hold 3 sentences of each image"):
+        make(distinct_images=True)
+
+
+def test_without_labels_no_mask_is_touched() -> None:
+    class Untouchable(Sample):
+        """Any look at its mask fails."""
+
+        def __getattribute__(self, name: str) -> Any:
+            assert name != "mask"
+            return super().__getattribute__(name)
+
+    class Secret(tiny.Squares):
+        def __getitem__(self, position: int) -> Sample:
+            return Untouchable(**vars(super().__getitem__(position)))
+
+    batches = replace(make(), reader=Secret(8))
+    assert next(replace(batches, labels="none").stream(0, 1)).masks is None
+    with pytest.raises(AssertionError):
+        next(batches.stream(0, 1))
+
+
+def test_pairs_are_the_batches_of_both_domains_at_each_step() -> None:
+    source, target = make(), replace(make(seed=5, batch_size=4, labels="none"), reader=tiny.Squares(3))
+    pairs = PairedBatches(source, target)
+    assert (source.steps_per_epoch, target.steps_per_epoch, pairs.steps_per_epoch) == (4, 2, 4)
+    whole = list(pairs.stream(0, 9))
+    for pair, one, other in zip(whole, source.stream(0, 9), target.stream(0, 9), strict=True):
+        assert same(pair.source, one)
+        assert pair.target.ids == other.ids
+        assert pair.target.masks is None
+    for start in (1, 4, 8):
+        resumed = list(pairs.stream(start, 9))
+        assert [pair.source.ids for pair in resumed] == [pair.source.ids for pair in whole[start:]]
+        assert [pair.target.ids for pair in resumed] == [pair.target.ids for pair in whole[start:]]
+
+
+def test_processes_share_each_half_of_a_pair() -> None:
+    pairs = PairedBatches(make(), make(seed=5, batch_size=4))
+    (whole,) = pairs.stream(3, 4)
+    shares = [next(pairs.stream(3, 4, rank=rank, ranks=2)) for rank in range(2)]
+    for half in ("source", "target"):
+        parts = [getattr(share, half).ids for share in shares]
+        assert tuple(itertools.chain(*parts)) == getattr(whole, half).ids

@@ -44,7 +44,7 @@ def test_a_matrix_without_a_gradient_stays_while_its_like_is_turned() -> None:
     torch.manual_seed(0)
     pair = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
     before = [parameter.detach().clone() for parameter in pair.parameters()]
-    optimiser = build(pair, Optimiser(lr=0.1, matrix_lr=0.02, weight_decay=0.1))
+    optimiser = build(pair, Optimiser(lr=0.1, muon_lr=0.02, weight_decay=0.1))
     set_rate(optimiser, 1.0)
     pair[1].weight.grad = torch.randn(4, 4)
     optimiser.step()
@@ -56,7 +56,7 @@ def test_a_matrix_without_a_gradient_stays_while_its_like_is_turned() -> None:
 def test_only_linear_layers_and_convolutions_with_several_outputs_are_turned() -> None:
     network = Network()
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    groups = parameter_groups(network, Optimiser(lr=0.1, matrix_lr=0.5, weight_decay=0.0))
+    groups = parameter_groups(network, Optimiser(lr=0.1, muon_lr=0.5, weight_decay=0.0))
     turned = {names[id(p)]: group["base_lr"] for group in groups if group["orthogonal"] for p in group["params"]}  # type: ignore[attr-defined]
     rest = {names[id(p)]: group["base_lr"] for group in groups if not group["orthogonal"] for p in group["params"]}  # type: ignore[attr-defined]
     assert turned == {"deep.weight": 0.5, "filter.weight": 0.5}
@@ -69,7 +69,7 @@ def test_it_takes_the_steps_of_pytorchs_own() -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Linear(6, 9, bias=False), nn.Linear(6, 9, bias=False)
     theirs.load_state_dict(ours.state_dict())
-    optimiser = build(ours, Optimiser(lr=0.1, matrix_lr=0.02, weight_decay=0.1), torch.bfloat16)
+    optimiser = build(ours, Optimiser(lr=0.1, muon_lr=0.02, weight_decay=0.1), torch.bfloat16)
     set_rate(optimiser, 1.0)
     reference = torch.optim.Muon(theirs.parameters(), lr=0.02, weight_decay=0.1, momentum=MOMENTUM)
     for _ in range(5):
@@ -84,7 +84,7 @@ def test_the_other_parameters_take_adamws_steps() -> None:
     torch.manual_seed(0)
     network, twin = Network(), Network()
     twin.load_state_dict(network.state_dict())
-    with_muon = build(network, Optimiser(lr=0.1, matrix_lr=0.02, weight_decay=0.1))
+    with_muon = build(network, Optimiser(lr=0.1, muon_lr=0.02, weight_decay=0.1))
     plain = build(twin, Optimiser(lr=0.1, weight_decay=0.1))
     assert isinstance(with_muon, Muon)
     for optimiser, parameters in ((with_muon, network.parameters()), (plain, twin.parameters())):
@@ -101,12 +101,12 @@ def test_a_state_that_is_saved_and_loaded_goes_on_to_the_same_bits() -> None:
     def run(interrupted: bool) -> list[torch.Tensor]:
         torch.manual_seed(0)
         network = Network()
-        optimiser = build(network, Optimiser(lr=0.1, matrix_lr=0.02))
+        optimiser = build(network, Optimiser(lr=0.1, muon_lr=0.02))
         set_rate(optimiser, 1.0)
         for step in range(4):
             if interrupted and step == 2:
                 state = optimiser.state_dict()
-                optimiser = build(network, Optimiser(lr=0.1, matrix_lr=0.02))
+                optimiser = build(network, Optimiser(lr=0.1, muon_lr=0.02))
                 optimiser.load_state_dict(state)
             generator = torch.Generator().manual_seed(step)
             for parameter in network.parameters():

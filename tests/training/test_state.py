@@ -9,20 +9,28 @@ import numpy as np
 import pytest
 import torch
 
-from deixis.errors import DeixisError
+from deixis.errors import InputError, ModelError
 from deixis.training.state import State, seed_step
 
 
 def state(step: int) -> State:
-    weights = {"weight": torch.full((2,), float(step))}
-    return State(step=step, weights=weights, optimiser={"state": {0: {"step": 3}}}, average=None, scaler=None, best=0.5)
+    return State(
+        step=step,
+        objective={"system.weight": torch.full((2,), float(step))},
+        optimiser={"state": {0: {"step": 3}}},
+        average=None,
+        scaler=None,
+        best=0.5,
+        best_by="mIoU",
+    )
 
 
-def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_state_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
     state(7).save(tmp_path / "last/state.pt")
     back = State.load(tmp_path / "last/state.pt")
     assert (back.step, back.best, back.optimiser, back.average) == (7, 0.5, {"state": {0: {"step": 3}}}, None)
-    assert torch.equal(back.weights["weight"], torch.full((2,), 7.0))
+    assert back.best_by == "mIoU"
+    assert torch.equal(back.objective["system.weight"], torch.full((2,), 7.0))
 
 
 def test_a_kill_before_the_rename_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +51,7 @@ def test_a_broken_state_is_one_sentence(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "state.pt"
     state(1).save(path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DeixisError, match="no state of a run, or broken"):
+    with pytest.raises(InputError, match="not the state of a run, or broken"):
         State.load(path)
 
 
@@ -53,7 +61,7 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path, monkeypatch: pyte
         before.setattr("deixis.training.state._FORMAT", 0)
         state(1).save(path)
         assert State.load(path).step == 1
-    with pytest.raises(DeixisError, match="written by another version of deixis; train anew"):
+    with pytest.raises(InputError, match="written by another version of deixis; start the training again"):
         State.load(path)
 
 
@@ -78,11 +86,11 @@ def test_torch_draws_from_sixty_four_bits_of_seed() -> None:
         assert len(bits) == len(seeds)
 
 
-def test_a_full_disk_is_said_and_the_old_state_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_the_old_state_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "state.pt"
     path.write_bytes(b"old")
     monkeypatch.setattr(torch, "save", Mock(side_effect=RuntimeError("unexpected pos 6273984 vs 6273872")))
-    with pytest.raises(DeixisError, match=r"cannot be written \(unexpected pos .*\); is the disk full"):
+    with pytest.raises(ModelError, match=r"cannot be written \(unexpected pos .*\); is the disk full"):
         state(1).save(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

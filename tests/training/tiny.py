@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from deixis import losses, masks
+from deixis import masks
 from deixis.batch import Batch, Output, Pair
 from deixis.data.batches import EvalBatches, PairedBatches, TrainBatches
 from deixis.data.images import ImageArray
@@ -103,7 +103,7 @@ class Dot(nn.Module):
         normed = batch.expand(self.dropout(self.norm(pixels)))
         available: dict[str, Callable[[], Tensor]] = {
             "query": lambda: query,
-            "visual": lambda: batch.expand(pixels).permute(0, 3, 1, 2),
+            "visual": lambda: normed.permute(0, 3, 1, 2),
             "embeddings": lambda: sentence,
         }
         return Output(
@@ -205,7 +205,9 @@ class Adapting(nn.Module):
 
     def prepare(self, batches: Iterable[Pair]) -> None:
         self.prepared += 1
-        means = [self.system(pair.target, features=self.requires).features["visual"].mean((0, 2, 3)) for pair in batches]
+        means = [
+            self.system(pair.target, features=self.requires).features["visual"].mean((0, 2, 3)) for pair in batches
+        ]
         self.centres = torch.stack(means).detach()
 
 
@@ -360,6 +362,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--save-every", type=int, default=4)
+    parser.add_argument("--no-clip", action="store_true")
     parser.add_argument("--objective", default="supervised", choices=OBJECTIVES)
     parser.add_argument("--die-at-step", type=int)
     parser.add_argument("--die-at-forward", type=int)
@@ -376,6 +379,7 @@ if __name__ == "__main__":
         steps=options.steps,
         save_every=options.save_every,
         dropout=options.dropout,
+        clip=None if options.no_clip else 1.0,
         trained=objective(options.objective, options.dropout),
         data=data_of(options.objective),
     )
