@@ -148,7 +148,7 @@ def test_a_single_probability_is_a_bar_of_its_length() -> None:
     assert lengths[0.25] > 20
 
 
-def test_a_map_of_the_whole_sentence_is_a_panel_beside_the_answer() -> None:
+def test_a_map_of_the_whole_sentence_is_a_panel_beside_the_mask() -> None:
     plain = viz.explanation(PHOTO, MASK, PROBABILITY, "red", WORDS, {})
     more = viz.explanation(PHOTO, MASK, PROBABILITY, "red", WORDS, {"relevance": np.eye(5, dtype=np.float32)})
     assert more.height == plain.height

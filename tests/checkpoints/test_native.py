@@ -46,7 +46,7 @@ def weights(seed: int = 0) -> dict[str, Tensor]:
     return {"weight": torch.randn(3, 4).t(), "bias": torch.randn(4), "count": torch.tensor(7)}
 
 
-def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
+def test_a_checkpoint_is_read_as_it_was_saved(tmp_path: Path) -> None:
     save(tmp_path / "model", weights(), CARD, WORDS)
     back = read(tmp_path / "model")
     assert back.card == CARD
@@ -72,7 +72,7 @@ def test_the_weights_file_alone_is_a_checkpoint(tmp_path: Path) -> None:
     assert read(alone).vocabulary == WORDS
 
 
-def test_halves_come_back_as_floats_and_too_large_values_stay_finite(tmp_path: Path) -> None:
+def test_half_precision_is_read_as_floats_and_too_large_values_stay_finite(tmp_path: Path) -> None:
     large = weights() | {"bias": torch.tensor([1e6, -1e6, 0.1, 2.0])}
     save(tmp_path, large, CARD, WORDS, half=True)
     assert load_file(tmp_path / "model.safetensors")["weight"].dtype == torch.float16
@@ -121,7 +121,7 @@ def test_the_mask_rule_is_in_the_card_and_older_cards_have_the_default(tmp_path:
         read_card(tmp_path)
 
 
-def test_a_card_says_what_the_score_of_a_prediction_is() -> None:
+def test_a_card_describes_the_score_of_a_prediction() -> None:
     assert CARD.score_means == SCORE_OF_MASK
     assert replace(CARD, config={"presence": True}).score_means == SCORE_OF_HEAD
     assert replace(CARD, config={"presence": False}, score_means="of an older card").score_means == SCORE_OF_MASK
@@ -239,7 +239,7 @@ def test_a_card_without_end_is_one_sentence(part: str, sentence: str, tmp_path: 
             reading(tmp_path)
 
 
-def test_a_full_disk_is_said_and_the_old_weights_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_sentence_and_the_old_weights_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "model", weights(), CARD, WORDS)
     before = (tmp_path / "model/model.safetensors").read_bytes()
     monkeypatch.setattr(native, "save_file", Mock(side_effect=SafetensorError("I/O error: No space left on device")))

@@ -39,7 +39,7 @@ def converted(request: pytest.FixtureRequest, published: Path) -> Path:
 
 @pytest.fixture
 def hub(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """No network, a cache of its own, and a hub with our small MagNet; returns what is asked of the hub."""
+    """No network, a temporary cache, and a hub with our small MagNet; returns the requests to the hub."""
     asked: list[str] = []
 
     def download(repository: str, file: str, **options: object) -> str:
@@ -89,7 +89,7 @@ def test_a_converted_magnet_is_scored_on_a_tree_of_refcocos_layout(
     assert 0 <= result["measures"]["oIoU"]["value"] <= 100
 
 
-def test_show_says_what_the_model_is_and_where_it_comes_from(
+def test_show_prints_the_model_and_its_origin(
     converted: Path, published: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["checkpoint", "show", str(converted)]) == 0
@@ -142,7 +142,7 @@ def test_a_published_checkpoint_is_downloaded_once_and_then_has_a_name(
     assert len(hub) == 2
 
 
-def test_a_download_without_a_network_says_so_in_one_sentence(
+def test_a_download_without_a_network_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*_: object, **__: object) -> str:
@@ -165,7 +165,7 @@ def test_a_download_without_a_network_says_so_in_one_sentence(
         assert "unasked" not in complaint
 
 
-def test_segment_and_evaluate_download_where_they_are_told_to(
+def test_segment_and_evaluate_download_with_the_option(
     hub: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluate = ["evaluate", "magnet-refcoco-plus", "--data", "toyland:val", "--scenes", "1", "--limit", "1"]

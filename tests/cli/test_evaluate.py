@@ -184,16 +184,14 @@ def test_lavts_protocol_drops_what_its_code_drops_where_parts_overlap(tmp_path: 
     assert found == {"full": pytest.approx(100 * 96 / 112), "lavt-480": 100.0}
 
 
-def test_a_score_is_called_after_what_was_scored(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_would_name_a_score_wrongly_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "embedded", "--data", "toyland:testA", "--split", "val"]) == 2
     assert "The data name the split 'testA', but --split is 'val'; give one of them" in capsys.readouterr().err
     assert main(["evaluate", "embedded", "--data", "toyland:val", "--dataset", "refcoco"]) == 2
     assert "is generated and has no --dataset; omit it" in capsys.readouterr().err
 
 
-def test_a_limit_passes_over_the_masks_of_what_it_leaves_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_limit_ignores_the_masks_of_the_other_expressions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, predictions = tmp_path / "some.json", write(tmp_path / "masks.jsonl")
     arguments = ["evaluate", "--predictions", str(predictions), *DATA, "--out", str(out), "--limit", "3"]
     assert main(arguments) == 0
@@ -204,7 +202,7 @@ def test_a_limit_passes_over_the_masks_of_what_it_leaves_out(
     assert 'no expression of this split has the id "nobody\'s"' in capsys.readouterr().err
 
 
-def test_masks_are_not_scored_over_what_another_evaluation_left(
+def test_masks_are_not_scored_over_the_records_of_another_evaluation(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, predictions = tmp_path / "one.json", write(tmp_path / "masks.jsonl")
@@ -218,9 +216,7 @@ def test_masks_are_not_scored_over_what_another_evaluation_left(
     assert main(arguments) == 0
 
 
-def test_a_mistake_leaves_nothing_that_stops_the_next_try(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_leaves_no_files_behind(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["evaluate", str(model), *DATA, "--device", "cpu", "--limit", "3", "--out", str(tmp_path / "m.json")]
     for mistake, sentence in (("--presence-threshold=0.5", "has no presence threshold"), ("--seed=-1", "0 or more")):
         assert main([*arguments, mistake]) == 2

@@ -1,4 +1,4 @@
-"""A command keeps the memory that it frees; where the C library cannot, nothing happens."""
+"""A command keeps the memory that it frees, where the C library has the setting."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ print(kept, pages * resource.getpagesize() >= 64 << 20)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have no such switch")
-def test_freed_memory_stays_where_it_was_asked_for_and_is_given_back_elsewhere() -> None:
+def test_freed_memory_stays_in_the_process_only_with_the_setting() -> None:
     kept, plain = (
         subprocess.run([sys.executable, "-c", HELD, how], capture_output=True, text=True, check=True).stdout.split()
         for how in ("keep", "plain")

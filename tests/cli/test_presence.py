@@ -71,7 +71,7 @@ def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]
 DATA = ["--data", "toyland:val", "--scenes", "2", "--quiet", "--device", "cpu"]
 
 
-def test_a_presence_threshold_decides_whether_there_is_an_answer(
+def test_a_presence_threshold_decides_whether_there_is_a_mask(
     model: Path, photo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked_with = (photo, "--model", str(model), "--threshold", "0.01")
@@ -98,7 +98,7 @@ def test_without_a_head_there_is_nothing_to_hold_a_presence_threshold_against(
     assert "has no presence head, and its score" in capsys.readouterr().err
 
 
-def test_the_card_says_what_the_score_is(model: Path, headless: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_card_describes_the_score(model: Path, headless: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for folder, sentence in ((model, native.SCORE_OF_HEAD), (headless, native.SCORE_OF_MASK)):
         assert json.loads((folder / "card.json").read_text())["score_means"] == sentence
         assert main(["checkpoint", "show", str(folder)]) == 0
@@ -146,7 +146,7 @@ def test_calibration_goes_into_the_card_and_from_there_into_every_score(
     assert f"scale {found['scale']:.3f}" in capsys.readouterr().out
 
 
-def test_what_is_not_there_is_measured_drawn_and_told(
+def test_presence_is_measured_drawn_and_printed(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, plot = tmp_path / "r.json", tmp_path / "new" / "reliability.png"

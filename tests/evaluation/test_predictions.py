@@ -87,7 +87,7 @@ def test_missing_expressions_are_listed_and_count_as_empty(tmp_path: Path) -> No
     assert [(one.best.intersection, one.best.union) for one in empty] == [(0, 4), (0, 0)]
 
 
-def test_several_answers_are_several_lines_under_average_precision_only(tmp_path: Path) -> None:
+def test_an_expression_has_several_masks_under_average_precision_only(tmp_path: Path) -> None:
     lines = [{"id": "0", "rle": rle(1, 1), "score": 0.3}, {"id": "0", "rle": rle(2, 2), "score": 0.8}]
     (found,) = scored(tmp_path, lines, "a2d-all")
     assert [answer.intersection for answer in found.answers] == [1, 4]

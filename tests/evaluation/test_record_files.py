@@ -79,7 +79,7 @@ def test_shards_that_lack_sentences_replace_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "all.merging").exists()
 
 
-def test_foreign_and_broken_files_are_told_by_line(tmp_path: Path) -> None:
+def test_errors_in_other_and_broken_files_name_the_line(tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.write_text("hello\n")
     with pytest.raises(DeixisError, match="first line is not a header"):
@@ -102,7 +102,7 @@ def test_a_file_that_another_process_began_is_not_written_into(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("line", [b'{"image": "\xff"}', b"[" * 200_000, b"[]", b"5"], ids=lambda line: repr(line[:9]))
-def test_bytes_that_are_no_record_are_told_by_line(tmp_path: Path, line: bytes) -> None:
+def test_errors_about_bytes_that_are_not_a_record_name_the_line(tmp_path: Path, line: bytes) -> None:
     path = write(tmp_path / "records", [1])
     with path.open("ab") as file:
         file.write(line + b"\n")

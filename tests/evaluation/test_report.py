@@ -1,4 +1,4 @@
-"""The result file holds every total with its interval, and comes back as it was."""
+"""The result file has every total with its interval, and is read as it was written."""
 
 import json
 import runpy
@@ -25,7 +25,7 @@ def totals(protocol: str, seed: int = 0) -> Totals:
 
 
 def nearer(scored: list[Scored], share: float) -> list[Scored]:
-    """The same expressions, each answered with more of the target: a share of what it is away from an IoU of 1."""
+    """The same expressions with larger intersections: nearer to an IoU of 1 by this fraction of the distance."""
     better = []
     for one in scored:
         (answer,) = one.answers
@@ -109,7 +109,7 @@ def test_nothing_counted_is_null_in_the_file(tmp_path: Path) -> None:
     assert json.dumps(measures["N-acc"].value) == "null"
 
 
-def test_the_hash_knows_the_ids_but_not_their_order() -> None:
+def test_the_hash_depends_on_the_ids_and_not_on_their_order() -> None:
     ids = [Ids("1", "2", "3"), Ids("1", "2", "4")]
     assert hash_of_ids(ids) == hash_of_ids(ids[::-1])
     assert hash_of_ids(ids) != hash_of_ids(ids[:1])

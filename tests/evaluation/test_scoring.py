@@ -17,7 +17,7 @@ from deixis.errors import DeixisError, InputError, ModelError
 from deixis.evaluation.evaluator import evaluate, evaluate_predictions, result_file
 from deixis.evaluation.job import Evaluation
 from deixis.evaluation.report import Result
-from deixis.evaluation.scoring import Scoring, limited, score_system, shares
+from deixis.evaluation.scoring import Scoring, grouped_batches, limited, score_system
 from deixis.metrics.protocols import PROTOCOLS
 from deixis.predict.segmenter import Segmenter
 from deixis.records import Ids, MaskRule, Sample
@@ -133,7 +133,7 @@ def test_processes_score_every_expression_once() -> None:
 
 
 def test_sentences_of_an_image_share_a_batch() -> None:
-    plan = shares(Noise.ids, 4)
+    plan = grouped_batches(Noise.ids, 4)
     assert sorted(position for batch in plan for position in batch) == list(range(12))
     assert max(map(len, plan)) <= 4
     for image in range(5):
@@ -203,7 +203,7 @@ def test_an_interrupted_evaluation_resumes_to_the_same_files(tmp_path: Path) -> 
     assert not evaluation(broken, Noise()).parts
 
 
-def test_what_was_scored_is_not_scored_again(tmp_path: Path) -> None:
+def test_scored_expressions_are_not_scored_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         evaluated(tmp_path / "a.json", Noise(stop_at=7))
     work = evaluation(tmp_path / "a.json", Noise())

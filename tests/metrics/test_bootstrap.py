@@ -1,4 +1,4 @@
-"""Intervals that repeat, that cover, and that know images are drawn whole."""
+"""Intervals repeat with their seed, cover the true value, and come from draws of whole images."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_sums_equal_a_loop_over_drawn_images() -> None:
         sums = sums[1:]
 
 
-def test_intervals_cover_the_true_share_about_as_often_as_they_say() -> None:
+def test_intervals_cover_the_true_fraction_at_about_their_level() -> None:
     rng = np.random.default_rng(4)
     covered = 0
     for repetition in range(200):

@@ -1,4 +1,4 @@
-"""Expressions fall into groups by what is said and what is meant."""
+"""Expressions are grouped by their words and by their targets."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_same_category_objects_are_there_where_the_reader_counted() -> None:
     assert groups_of("cup", 1, {"same_kind": 5})["same-category objects"] == "5+"
 
 
-def test_what_a_made_expression_asks_for_is_an_axis_each() -> None:
+def test_each_feature_of_a_generated_expression_is_an_axis() -> None:
     groups = groups_of("cup", 1, {"features": ["relation", "negation"]})
     assert {axis for axis in groups if axis.startswith("asks")} == {"asks for relation", "asks for negation"}
 

@@ -81,7 +81,7 @@ def test_the_truth_is_found_from_many_and_the_error_falls() -> None:
     assert expected_calibration_error(after) == pytest.approx(found.ece_after)
 
 
-def test_probabilities_that_separate_perfectly_have_a_finite_answer() -> None:
+def test_probabilities_that_separate_perfectly_have_a_finite_fit() -> None:
     scale, bias = fit(np.array([0.01, 0.02, 0.98, 0.99]), np.array([False, False, True, True]))
     assert 0 < scale < 10
     assert abs(bias) < 1e-6

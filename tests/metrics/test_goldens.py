@@ -102,7 +102,7 @@ def test_weak_protocol_equals_sags_evaluator(golden: dict[str, Any]) -> None:
     assert ulps(sums.values()["mIoU"] or 0.0, sag["mIoU"]) <= 4
 
 
-def test_shares_at_a_threshold_equal_both_ways_of_counting(golden: dict[str, Any]) -> None:
+def test_fractions_at_a_threshold_equal_both_ways_of_counting(golden: dict[str, Any]) -> None:
     pairs = [pair for pair in golden["pairs"] if masks.area(pair["gt"])]
     sums, scored = tally(pairs, "weak")
     values = [one.iou(PROTOCOLS["weak"]) for one in scored]

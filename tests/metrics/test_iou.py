@@ -1,4 +1,4 @@
-"""One IoU, and the two ways to count it at a threshold."""
+"""The IoU, and the two ways to count it at a threshold."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The table of protocols says what the papers do, and refuses what cannot be."""
+"""The table of protocols follows the papers, and impossible rules are refused."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_each_protocol_prints_the_totals_of_its_papers() -> None:
     assert names["grefcoco"] == ["cIoU", "gIoU", "Pr@0.7", "Pr@0.8", "Pr@0.9", "N-acc", "T-acc"]
 
 
-def test_a_mistyped_protocol_is_answered_with_the_nearest() -> None:
+def test_a_mistyped_protocol_gets_the_nearest_name() -> None:
     with pytest.raises(DeixisError, match="Did you mean 'lavt-480'"):
         protocol_named("lavt480")
 

@@ -1,4 +1,4 @@
-"""The page about protocols cannot rot: its tables are computed here from the boxes that stand on it."""
+"""The tables of the page about protocols are computed here from its boxes."""
 
 import re
 from pathlib import Path
@@ -49,7 +49,7 @@ def scored(protocol: str) -> list[Scored]:
     return found
 
 
-def test_every_row_of_the_example_is_what_its_boxes_give() -> None:
+def test_every_row_of_the_example_follows_from_its_boxes() -> None:
     rows = ROW.findall(PAGE)
     assert len(rows) == 4
     pairs = zip(rows, scored("full"), scored("lavt-480"), strict=True)

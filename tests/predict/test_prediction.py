@@ -51,7 +51,7 @@ def test_json_gives_the_mask_back() -> None:
     assert (masks.decode(record["rle"]) == prediction.mask).all()
 
 
-def test_json_says_what_was_found_what_is_present_and_what_to_note() -> None:
+def test_json_has_found_present_and_notes() -> None:
     plain = a_prediction().to_json()
     assert (plain["found"], plain["present"], plain["notes"]) == (True, None, [])
     assert "frame" not in plain

@@ -60,7 +60,7 @@ def segmenter(calibration: Calibration | None = None, **system: bool) -> Segment
     return Segmenter(Headed(**system), Tokenizer(VOCABULARY), preprocess, Card(calibration), name="headed")
 
 
-def test_a_head_decides_whether_there_is_an_answer() -> None:
+def test_a_presence_head_decides_whether_there_is_a_mask() -> None:
     surely, maybe, hardly = segmenter()(PHOTO, ["surely", "maybe", "hardly"])
     assert [one.score for one in (surely, maybe, hardly)] == pytest.approx([0.95, 0.6, 0.1])
     assert [one.present for one in (surely, maybe, hardly)] == [True, True, False]
@@ -108,7 +108,7 @@ def test_without_a_head_the_score_is_the_masks_mean_probability() -> None:
         plain(PHOTO, "hardly", presence_threshold=0.5)
 
 
-def test_a_calibrated_score_is_what_the_card_makes_of_the_heads() -> None:
+def test_a_calibrated_score_is_the_cards_function_of_the_heads_probability() -> None:
     plain, mended = (segmenter(one)(PHOTO, ["surely", "maybe"], explain=True) for one in (None, MENDED))
     expected = apply(np.array([one.score for one in plain]), 0.5, -1.0)
     assert [one.score for one in mended] == pytest.approx(expected.tolist())

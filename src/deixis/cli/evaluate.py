@@ -89,9 +89,9 @@ def _scored(options: EvaluateOptions) -> "Result":
             quiet=options.quiet,
         )
     rank, _, _ = this_process(options.device)
-    segmenter = options.load(options.model or "", quiet=options.quiet or rank > 0)
+    model = options.model or ""
     return evaluate(
-        segmenter,
+        lambda: options.load(model, quiet=options.quiet or rank > 0),
         options,
         protocol=options.protocol,
         out=options.out,

@@ -24,7 +24,7 @@ from .splits import SplitOptions, open_split
 
 
 def evaluate(
-    segmenter: Segmenter,
+    model: Segmenter | Callable[[], Segmenter],
     data: str | Path | Reader | SplitOptions,
     *,
     split: str | None = None,
@@ -42,6 +42,7 @@ def evaluate(
 ) -> Result:
     """The scores of a model on a split, each with its 95% interval from a bootstrap over images.
 
+    `model` may be a function that loads it, which is called when the data have been opened.
     `data` is a data set's folder, Toyland as `toyland:val`, a reader, or `SplitOptions` with all that chooses a split.
     The result is written to `out`, a `.json` file or a folder, with the records of every expression beside it, where
     `resume` continues an interrupted evaluation; without `out` no file is kept. Several processes (`accelerate
@@ -49,7 +50,7 @@ def evaluate(
     mask rule. Broken records raise, or with `skip_broken` are left out and listed in the result.
     """
     started = time.perf_counter()
-    rank, ranks, wait = this_process(segmenter.device.type)
+    rank, ranks, wait = this_process(model.device.type if isinstance(model, Segmenter) else None)
     hidden = quiet or rank > 0
     with _folder(out, ranks) as place:
         job = _job(data, split, protocol, place, skip_broken, draws, seed, quiet=hidden)
@@ -61,6 +62,7 @@ def evaluate(
             rank=rank,
             ranks=ranks,
         )
+        segmenter = model if isinstance(model, Segmenter) else model()
         checkpoint = None if segmenter.weights is None else _hash(segmenter.weights)
         decision = presence_decision(segmenter, presence_threshold)
         rule = segmenter.mask_rule(threshold)

@@ -91,7 +91,7 @@ def _predicted(
 ) -> Iterator[tuple[list[Sample], Batch, Output]]:
     plan = [
         [position for position in positions if reader.ids[position].sentence not in done]
-        for positions in shares(reader.ids, scoring.batch_size)[scoring.rank :: scoring.ranks]
+        for positions in grouped_batches(reader.ids, scoring.batch_size)[scoring.rank :: scoring.ranks]
     ]
     work = _Batches(reader, [positions for positions in plan if positions], segmenter.tokenizer, segmenter.preprocess)
     loader: DataLoader[tuple[Batch, list[Sample]]] = DataLoader(
@@ -111,7 +111,7 @@ def _read(loader: DataLoader[tuple[Batch, list[Sample]]]) -> Iterator[tuple[Batc
         raise one_sentence(error) from error
 
 
-def shares(ids: Sequence[Ids], batch_size: int) -> list[list[int]]:
+def grouped_batches(ids: Sequence[Ids], batch_size: int) -> list[list[int]]:
     """Positions in batches, with the sentences of one image together, so that it is read and encoded once."""
     by_image: dict[str, list[int]] = {}
     for position, one in enumerate(ids):

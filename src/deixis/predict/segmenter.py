@@ -121,9 +121,7 @@ class Segmenter:
         Systems that implement `EncodesImages` (late fusion) also run their vision half here, once. The others fuse
         words and pixels early and run again for each batch of expressions; so does every compiled system.
         """
-        photo = open_image(image)
-        images = rearrange(torch.as_tensor(self.preprocess.image(photo)), "c h w -> 1 1 c h w")
-        images = images.to(device=self.device, dtype=self.dtype)
+        photo, images = self._read(image)
         features = None
         if isinstance(self.system, EncodesImages) and self._compiled is None:
             with torch.inference_mode():
@@ -132,8 +130,7 @@ class Segmenter:
 
     def batch(self, image: Source, expressions: str | Expressions) -> Batch:
         """The Batch that the system reads for one image and expressions."""
-        encoded = self.encode(image)
-        return encoded.batch(self._tokenized(expressions))
+        return EncodedImage(self, *self._read(image), None).batch(self._tokenized(expressions))
 
     @torch.inference_mode()
     def predict(self, batch: Batch, *, explain: bool = False) -> Output:
@@ -193,6 +190,12 @@ class Segmenter:
             )
             for probability in known.tolist()
         ]
+
+    def _read(self, image: Source) -> tuple[UInt8[np.ndarray, "h w 3"], Float[Tensor, "1 1 3 y x"]]:
+        """The photo, and its preprocessed pixels on this Segmenter's device."""
+        photo = open_image(image)
+        images = rearrange(torch.as_tensor(self.preprocess.image(photo)), "c h w -> 1 1 c h w")
+        return photo, images.to(device=self.device, dtype=self.dtype)
 
     def _tokenized(self, expressions: str | Expressions) -> TokenizedExpressions:
         limit = self.preprocess.max_tokens
