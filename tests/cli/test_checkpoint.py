@@ -80,7 +80,7 @@ def test_a_converted_magnet_is_scored_on_a_tree_of_refcocos_layout(
     model, tree, out = tmp_path / "model", tmp_path / "data", tmp_path / "val.json"
     vocabulary = ["--vocabulary", str(published / "vocab.txt")]
     assert main(["checkpoint", "convert", str(published / "magnet.pth"), str(model), *vocabulary]) == 0
-    assert main(["toyland", "write", str(tree), "--scenes", "2", "--size", "48", "--registers", "toyland"]) == 0
+    assert main(["toyland", "write", str(tree), "--scenes", "2", "--size", "48", "--subset", "toyland"]) == 0
     data = ["--data", str(tree), "--dataset", "refcoco", "--split", "val", "--protocol", "lavt-480"]
     assert main(["evaluate", str(model), *data, "--limit", "2", "--draws", "20", "--quiet", "--out", str(out)]) == 0
     result = json.loads(out.read_text())

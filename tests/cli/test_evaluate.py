@@ -36,7 +36,7 @@ CONFIG = VEGAConfig(
     heads=1,
     decoder_widths=(8, 8, 8),
 )
-WORLD = Toyland(split="val", register="toyland", num_scenes=2)
+WORLD = Toyland(split="val", subset="toyland", num_scenes=2)
 DATA = ["--data", "toyland:val", "--scenes", "2", "--draws", "40", "--quiet"]
 # The command, which dies in the middle of writing a batch of records once it has written so many.
 DYING = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deixis.toyland.full_size import write_full_size
+from deixis.toyland.export.full_size import write_full_size
 
 OPEN = """
 import json, resource, sys, time

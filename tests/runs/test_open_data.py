@@ -19,8 +19,9 @@ from deixis.records import Reader
 from deixis.runs.data import StoredData, ToylandData
 from deixis.runs.open_data import open_data
 from deixis.text.tokenizer import Tokenizer
-from deixis.toyland.writers import Tree
-from deixis.toyland.writers_several import write_grefcoco, write_phrasecut
+from deixis.toyland.export.grefcoco import write_grefcoco
+from deixis.toyland.export.phrasecut import write_phrasecut
+from deixis.toyland.export.trees import Tree
 from deixis.zoo.loading import load
 
 SmallTree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "readers" / "test_refcoco.py"))["SmallTree"]
@@ -60,7 +61,7 @@ def test_batches_hold_the_empty_masks_of_what_is_not_there() -> None:
 
 def forget(packed: Path, field: str) -> None:
     """Remove what older folders do not store."""
-    told = packed / "registers.json"
+    told = packed / "packed.json"
     described = json.loads(told.read_text())
     del described[field]
     told.write_text(json.dumps(described))
@@ -72,7 +73,7 @@ def test_a_packed_folder_that_was_drawn_otherwise_is_refused(tmp_path: Path) -> 
     assert open_data(plain)[0].ids == first.ids
     with pytest.raises(InputError, match=r"drawn with no_target=0, but the run asks for no_target=1\.5; give another"):
         open_data(replace(plain, no_target=1.5))
-    forget(tmp_path / "train", "extras")
+    forget(tmp_path / "train", "expression_options")
     assert open_data(plain)[0].ids == first.ids
     with pytest.raises(InputError, match="drawn with no_target=0, but the run asks for no_target=1"):
         open_data(replace(plain, no_target=1.0))
@@ -199,7 +200,7 @@ def test_validating_on_nothing_is_refused(data: type[ToylandData | StoredData], 
 
 
 def test_an_impossible_number_of_sentences_about_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match=r"'no_target' is -0\.5; sentences a scene are wanted"):
+    with pytest.raises(InputError, match=r"'no_target' is -0\.5; expected 0 to 20"):
         ToylandData(no_target=-0.5)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from deixis.records import Reader
-from deixis.toyland.packed import NOTHING, PackedToyland, pack
+from deixis.toyland.export.packing import pack
+from deixis.toyland.packed import BACKGROUND, PackedToyland
 from deixis.toyland.scene_classes import ATTRIBUTES, SceneClasses
 from deixis.toyland.world import Toyland
 
@@ -30,7 +31,7 @@ def test_every_pixel_has_the_classes_of_the_thing_seen_there(packed: Path) -> No
             assert targets[name].any()
             for y, x in np.ndindex(64, 64):
                 index = int(owner[y, x])
-                assert targets[name][y, x] == (0 if index == NOTHING else 1 + values.index(things[index][name]))
+                assert targets[name][y, x] == (0 if index == BACKGROUND else 1 + values.index(things[index][name]))
 
 
 def test_a_scene_is_one_sample_without_expression_and_mask(packed: Path) -> None:

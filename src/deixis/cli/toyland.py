@@ -1,129 +1,111 @@
-"""`deixis toyland draw` and `deixis toyland write`: look at our own world, and write it as data sets."""
+"""`deixis toyland draw` writes a contact sheet of Toyland; `deixis toyland write` writes it as a data set."""
 
 import io
-import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from ..errors import InputError, did_you_mean
+from .options import parse
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..toyland.scene.domains import Domain
+
 USAGE = """\
-usage: deixis toyland draw [--out SHEET.png] [--seed N] [--count N] [--domain NAME] [--register NAME]
-       deixis toyland write ROOT [--layout NAME] [--scenes N] [--registers NAME ...] [--full-size]
+usage: deixis toyland draw [--out SHEET.png] [--seed N] [--count N] [--domain NAME] [--subset NAME]
+       deixis toyland write ROOT [--layout NAME] [--scenes N] [--subset NAME ...] [--full-size]
 
-Draw a contact sheet of our own world, or write a data set tree of it in an official layout.
-`deixis toyland draw --help` and `deixis toyland write --help` show every option."""
+Draw a contact sheet of Toyland, the generated world, or write it as a data set in an official layout.
+`deixis toyland draw --help` and `deixis toyland write --help` show all options."""
 
-Register = Literal["toyland", "toyland+", "toyland-g"]
-Layout = Literal["refcoco", "grefcoco", "phrasecut"]
 SPLITS = ("train", "val", "testA", "testB")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
-    """A sheet of scenes, each with an expression under it and its referent outlined."""
+class DrawOptions:
+    """Draw a contact sheet of scenes, each with an expression below it and the referent outlined."""
 
     out: Path = Path("toyland.png")
-    """where the sheet goes"""
+    """File of the contact sheet."""
     seed: int = 0
-    """the first scene's seed"""
+    """Seed of the first scene."""
     count: int = 12
-    """how many scenes"""
+    """Number of scenes."""
     domain: str = "toyland"
-    """content, style and register by one name, such as sketch-street-g"""
-    register: Register | None = None
-    """how to speak, instead of the domain's own register"""
+    """Name of content, style and subset, such as sketch-street-g."""
+    subset: Literal["toyland", "toyland+", "toyland-g"] | None = None
+    """Subset of the expressions, instead of the domain's."""
     paraphrases: Literal["training", "held-out"] = "training"
-    """which list of words"""
+    """List of words and sentence templates."""
     columns: int = 4
-    """pictures in a row"""
+    """Images in a row."""
     side: int = 256
-    """pixels of a picture"""
+    """Side of an image in pixels."""
+
+    def __post_init__(self) -> None:
+        _check_least(self, {"count": 1, "columns": 1, "side": 32, "seed": 0})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Write:
-    """A tree in an official layout; it appears when it is complete, and never over another."""
+class WriteOptions:
+    """Write a data set in an official layout, into a new folder that appears when it is complete."""
 
-    root: Annotated[Path, tyro.conf.Positional]
-    """the new folder"""
-    layout: Layout = "refcoco"
-    """refcoco also writes refcoco+ and refcocog beside it"""
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
+    """The new folder."""
+    layout: Literal["refcoco", "grefcoco", "phrasecut"] = "refcoco"
+    """refcoco writes refcoco+ and refcocog too."""
     scenes: int = 20
-    """scenes in each split"""
-    registers: tuple[Register, ...] = field(default=("toyland", "toyland+", "toyland-g"))
-    """for refcoco: which of refcoco, refcoco+ and refcocog to write"""
+    """Number of scenes in each split."""
+    subset: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME")] = ()
+    """For refcoco: write only toyland (as refcoco), toyland+ (refcoco+) or toyland-g (refcocog); may be repeated."""
     domain: str = "toyland"
-    """content and style by one name"""
+    """Name of content and style."""
     size: int = 256
-    """pixels of a picture's side"""
+    """Side of an image in pixels."""
     full_size: bool = False
-    """RefCOCO at its published size, 142,209 sentences about 19,994 images, for tests of scale"""
+    """RefCOCO at its published size: 142,209 sentences and 19,994 images, to test how readers scale."""
+
+    def __post_init__(self) -> None:
+        _check_least(self, {"scenes": 1, "size": 32})
 
 
 def main(arguments: list[str]) -> int:
-    """0: done; the errors a user may make are DeixisErrors."""
+    verbs: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
+        "draw": (DrawOptions, _draw),
+        "write": (WriteOptions, _write),
+    }
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(USAGE)
         return 0
     verb, *rest = arguments
-    forms = {"draw": Draw, "write": Write}
-    if verb not in forms:
-        raise InputError(f"`deixis toyland` has no {verb!r}. {did_you_mean(verb, forms)}")
-    options = _parsed(forms[verb], verb, rest)
-    if isinstance(options, Draw):
-        _draw(options)
-    elif isinstance(options, Write):
-        _write(options)
+    if verb not in verbs:
+        raise InputError(f"There is no command 'toyland {verb}'. {did_you_mean(verb, verbs)}")
+    kind, run = verbs[verb]
+    run(parse(kind, rest, f"deixis toyland {verb}"))
     return 0
 
 
-def _parsed(form: type[Draw] | type[Write], verb: str, arguments: list[str]) -> Draw | Write | None:
-    """The options as their dataclass, None after --help; a mistake is one sentence instead of tyro's frame."""
-    known = [f"--{each.name.replace('_', '-')}" for each in fields(form)]
-    for option in arguments:
-        name = option.split("=")[0].replace("_", "-")
-        if option.startswith("--") and name not in (*known, "--help"):
-            raise InputError(f"`deixis toyland {verb}` has no option {name!r}. {did_you_mean(name, known)}")
-    complained = io.StringIO()
-    try:
-        with redirect_stderr(complained):
-            return tyro.cli(
-                form,
-                args=arguments,
-                prog=f"deixis toyland {verb}",
-                config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
-            )
-    except SystemExit as ending:
-        if not ending.code:
-            return None
-        plain = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+", " ", complained.getvalue()).split())
-        raise InputError(f"The options do not fit: {plain}") from None
+def _check_least(options: DrawOptions | WriteOptions, least: dict[str, int]) -> None:
+    for name, value in least.items():
+        if (given := getattr(options, name)) < value:
+            raise InputError(f"--{name} is {given}; expected {value} or more.")
 
 
-def _draw(options: Draw) -> None:
+def _draw(options: DrawOptions) -> None:
     from .. import masks
-    from ..toyland.domains import DOMAINS
-    from ..toyland.sheet import Panel, contact_sheet
+    from ..progress import ProgressBar
+    from ..toyland.export.sheet import Panel, contact_sheet
     from ..toyland.world import Toyland
 
-    layout = _picture_format(options.out)
-    if options.domain not in DOMAINS:
-        raise InputError(f"Toyland has no domain {options.domain!r}. {did_you_mean(options.domain, DOMAINS)}")
-    if min(options.count, options.columns) < 1 or options.side < 32 or options.seed < 0:
-        raise InputError("A sheet needs a count and columns of at least 1, a side of at least 32 and a seed.")
-    domain = DOMAINS[options.domain]
+    image_format = _image_format(options.out)
+    domain = _domain(options.domain)
     world = Toyland(
-        register=options.register or domain.register,
+        subset=options.subset or domain.subset,
         num_scenes=10 * options.count,
         style=domain.style.name,
         content=domain.content.name,
@@ -134,80 +116,69 @@ def _draw(options: Draw) -> None:
         first_seed=options.seed,
     )
     panels: list[Panel] = []
-    with _progress() as tell:
+    with ProgressBar("drawing", options.count) as bar:
         for samples in world.scenes():
             for sample in samples[:1]:
-                mask = masks.decode(sample.mask)
-                panels.append(Panel(sample.visual.read()[0], sample.expression, mask))
-            tell("drawing", len(panels), options.count)
+                panels.append(Panel(sample.visual.read()[0], sample.expression, masks.decode(sample.mask)))
+                bar.advance()
             if len(panels) == options.count:
                 break
-    _save(contact_sheet(panels, options.columns, options.side), options.out, layout)
+    _save(contact_sheet(panels, options.columns, options.side), options.out, image_format)
     print(options.out)
 
 
-def _picture_format(out: Path) -> str:
-    """Pillow's name of the format that the file's ending asks for."""
+def _write(options: WriteOptions) -> None:
+    from ..progress import ProgressBar
+    from ..toyland.export.full_size import write_full_size
+    from ..toyland.export.grefcoco import write_grefcoco
+    from ..toyland.export.phrasecut import write_phrasecut
+    from ..toyland.export.refcoco import write_refcoco
+    from ..toyland.export.trees import Tree
+    from ..toyland.scene.domains import SUBSETS
+
+    domain = _domain(options.domain)
+    tree = Tree(
+        scenes=dict.fromkeys(SPLITS, options.scenes),
+        subsets=options.subset or SUBSETS,
+        style=domain.style.name,
+        content=domain.content.name,
+        size=options.size,
+    )
+    writers = {"refcoco": write_refcoco, "grefcoco": write_grefcoco, "phrasecut": write_phrasecut}
+    with ProgressBar("writing", len(SPLITS) * (1 if options.full_size else options.scenes)) as bar:
+        if options.full_size:
+            write_full_size(options.root, progress=lambda *_: bar.advance())
+        else:
+            writers[options.layout](options.root, tree, lambda *_: bar.advance())
+    print(options.root)
+
+
+def _domain(name: str) -> "Domain":
+    from ..toyland.scene.domains import DOMAINS
+
+    if name not in DOMAINS:
+        raise InputError(f"Toyland has no domain {name!r}. {did_you_mean(name, DOMAINS)}")
+    return DOMAINS[name]
+
+
+def _image_format(out: Path) -> str:
+    """Pillow's name of the format of the file's extension."""
     from PIL import Image
 
-    layout = Image.registered_extensions().get(out.suffix.lower(), "")
-    if layout not in Image.SAVE:
-        raise InputError(f"{out} cannot be written, as {out.suffix!r} is no kind of picture; name a .png or .jpg file.")
-    return layout
+    image_format = Image.registered_extensions().get(out.suffix.lower(), "")
+    if image_format not in Image.SAVE:
+        raise InputError(f"{out} cannot be written: {out.suffix!r} is not an image format; use .png or .jpg.")
+    return image_format
 
 
-def _save(sheet: "Image", out: Path, layout: str) -> None:
-    """The sheet is there whole, or what was there before is."""
+def _save(sheet: "Image", out: Path, image_format: str) -> None:
+    """Write the whole sheet, or leave the earlier file."""
     from ..predict.prediction import write
 
     content = io.BytesIO()
     try:
-        sheet.save(content, format=layout)
+        sheet.save(content, format=image_format)
     except (OSError, ValueError) as error:
         size = f"{sheet.width}x{sheet.height}"
-        raise InputError(f"{out} cannot hold {size} pixels as {layout} ({error}); name a .png file.") from error
+        raise InputError(f"{out} cannot hold {size} pixels as {image_format} ({error}); use .png.") from error
     write(out, content.getvalue())
-
-
-def _write(options: Write) -> None:
-    from ..toyland.domains import DOMAINS
-    from ..toyland.full_size import write_full_size
-    from ..toyland.writers import Tree, write_refcoco
-    from ..toyland.writers_several import write_grefcoco, write_phrasecut
-
-    if options.domain not in DOMAINS:
-        raise InputError(f"Toyland has no domain {options.domain!r}. {did_you_mean(options.domain, DOMAINS)}")
-    if min(options.scenes, len(options.registers)) < 1 or options.size < 32:
-        raise InputError("A tree needs at least one scene a split, one register and pictures of 32 pixels.")
-    with _progress() as tell:
-        if options.full_size:
-            write_full_size(options.root, progress=tell)
-        else:
-            tree = Tree(
-                scenes=dict.fromkeys(SPLITS, options.scenes),
-                registers=options.registers,
-                style=DOMAINS[options.domain].style.name,
-                content=DOMAINS[options.domain].content.name,
-                size=options.size,
-            )
-            writers = {"refcoco": write_refcoco, "grefcoco": write_grefcoco, "phrasecut": write_phrasecut}
-            writers[options.layout](options.root, tree, tell)
-    print(options.root)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each thing that is reported, on stderr where it is a terminal."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
-
-        yield tell

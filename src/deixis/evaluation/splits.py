@@ -44,11 +44,15 @@ def open_split(options: SplitOptions, issues: "Issues", overlaps: "Overlaps" = "
     name, _, split = options.data.partition(":")
     if options.is_generated:
         _check_generated(options, split)
-        from ..toyland.telling import Extras
+        from ..toyland.language.expressions import ExpressionOptions
         from ..toyland.world import Toyland
 
-        extras = Extras(no_target=options.no_target or 0.0)
-        return Toyland(split=split or options.split or "val", register=name, num_scenes=options.scenes, extras=extras)
+        return Toyland(
+            split=split or options.split or "val",
+            subset=name,
+            num_scenes=options.scenes,
+            expression_options=ExpressionOptions(no_target=options.no_target or 0.0),
+        )
     if (split or name.startswith("toyland")) and "/" not in name and not Path(options.data).exists():
         raise InputError(f"There is no data set {name!r}. {did_you_mean(name, SUBSETS)}")
     if options.no_target:

@@ -5,11 +5,11 @@ from typing import Literal
 
 from ..data.batches import check_limit
 from ..errors import InputError
-from ..toyland.telling import Extras
+from ..toyland.language.expressions import ExpressionOptions
+from ..toyland.scene.domains import SubsetName
 
 Labels = Literal["masks", "none"]
 Draw = Literal["object", "sentence", "image"]
-Subset = Literal["toyland", "toyland+", "toyland-g"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class ToylandData:
     because the training loop's IoU counts each as 0.
     """
 
-    subsets: tuple[Subset, ...] = ("toyland", "toyland+", "toyland-g")
+    subsets: tuple[SubsetName, ...] = ("toyland", "toyland+", "toyland-g")
     num_scenes: int = 20_000
     validation_scenes: int = 200
     validation_limit: int | None = 600
@@ -68,7 +68,7 @@ class ToylandData:
     def __post_init__(self) -> None:
         if not self.subsets:
             raise InputError("Toyland has no subset to read; give one or more of toyland, toyland+ and toyland-g.")
-        Extras(no_target=self.no_target)  # raises where it is impossible
+        ExpressionOptions(no_target=self.no_target)  # raises where it is impossible
         if self.labels == "classes" and self.packed is None:
             raise InputError("Classes of pixels are read from packed scenes; give --data.packed a folder.")
         check_limit(self.validation_limit)

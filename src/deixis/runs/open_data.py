@@ -13,9 +13,10 @@ from ..data.validation import Issues, validate
 from ..errors import InputError
 from ..progress import ProgressBar
 from ..records import Reader
-from ..toyland.packed import PackedToyland, pack
+from ..toyland.export.packing import pack
+from ..toyland.language.expressions import ExpressionOptions
+from ..toyland.packed import PackedToyland
 from ..toyland.scene_classes import SceneClasses
-from ..toyland.telling import Extras
 from ..toyland.world import Toyland
 from ..training.processes import processes
 from .data import Data, StoredData, ToylandData
@@ -53,19 +54,19 @@ def _stored(data: StoredData) -> tuple[Reader, Reader]:
 
 def _toyland(data: ToylandData) -> tuple[Reader, Reader]:
     """Each over all subsets."""
-    training = _split(data, "train", data.num_scenes, Extras(no_target=data.no_target))
-    return training, _split(data, "val", data.validation_scenes, Extras())
+    training = _split(data, "train", data.num_scenes, ExpressionOptions(no_target=data.no_target))
+    return training, _split(data, "val", data.validation_scenes, ExpressionOptions())
 
 
-def _split(data: ToylandData, split: Literal["train", "val"], num_scenes: int, extras: Extras) -> Reader:
+def _split(data: ToylandData, split: Literal["train", "val"], num_scenes: int, options: ExpressionOptions) -> Reader:
     worlds = tuple(
         Toyland(
             split=split,
-            register=subset,
+            subset=subset,
             num_scenes=num_scenes,
             size=data.size,
             sentences_per_object=data.sentences_per_object,
-            extras=extras,
+            expression_options=options,
         )
         for subset in data.subsets
     )
@@ -85,8 +86,12 @@ def _split(data: ToylandData, split: Literal["train", "val"], num_scenes: int, e
 def _check_drawn(place: Path, packed: PackedToyland, world: Toyland) -> None:
     """Raises `InputError` where the folder's scenes or sentences were drawn with other settings than the world's."""
     sentences = packed.sentences_per_object or world.sentences_per_object  # older folders do not store it
-    found = {"size": packed.size, "sentences_per_object": sentences, **vars(packed.extras)}
-    expected = {"size": world.size, "sentences_per_object": world.sentences_per_object, **vars(world.extras)}
+    found = {"size": packed.size, "sentences_per_object": sentences, **vars(packed.expression_options)}
+    expected = {
+        "size": world.size,
+        "sentences_per_object": world.sentences_per_object,
+        **vars(world.expression_options),
+    }
     if differing := [name for name in expected if found[name] != expected[name]]:
         theirs, ours = (", ".join(f"{name}={facts[name]:g}" for name in differing) for facts in (found, expected))
         raise InputError(

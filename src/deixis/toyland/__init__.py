@@ -1,1 +1,1 @@
-"""Our own world: scenes drawn by code, expressions by a grammar that knows the scene, masks exact to the pixel."""
+"""Toyland: generated scenes with exact masks, and expressions from a grammar that has access to the scene."""

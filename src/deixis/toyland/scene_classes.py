@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..records import Ids, Sample
-from .packed import NOTHING, PackedScene, PackedToyland
-from .scenes import COLOURS, KINDS, PATTERNS, SIZES
+from .packed import BACKGROUND, PackedScene, PackedToyland
+from .scene.kinds import KINDS
+from .scene.scenes import COLOURS, PATTERNS, SIZES
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {"kind": KINDS, "colour": COLOURS, "size": SIZES, "pattern": PATTERNS}
 
@@ -51,7 +52,7 @@ class SceneClasses:
         instances, things = self.packed.instances(position), self.packed.things(position)
         classes = {}
         for name, values in ATTRIBUTES.items():
-            class_of = np.zeros(NOTHING + 1, dtype=np.uint8)
+            class_of = np.zeros(BACKGROUND + 1, dtype=np.uint8)
             class_of[: len(things)] = [1 + values.index(thing[name]) for thing in things]
             classes[name] = class_of[instances]
         return classes

@@ -1,11 +1,11 @@
-"""Toyland as a data set: splits by scene seed, Samples that are drawn when they are looked at."""
+"""Toyland as a data set: splits by scene seed, Samples that are drawn when they are read."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from random import Random
-from typing import Literal, cast, get_args
+from typing import cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,17 +14,17 @@ from .. import masks
 from ..errors import InputError, did_you_mean
 from ..masks import RLE
 from ..records import Ids, Sample, still
-from .domains import CONTENTS, STYLES, is_held_out
-from .drawing import Picture, draw
-from .grammar import Speech
-from .phrases import Paraphrases, Register
-from .sampling import Combinations, sample_scene
-from .scenes import FAMILY_OF, Scene, Thing
-from .telling import Extras, Told, tell, traits
-from .view import View, look
+from .language.candidates import Wording
+from .language.expressions import Expression, ExpressionOptions, generate, traits
+from .language.phrases import PARAPHRASES, Paraphrases
+from .render.drawing import DrawnImage, draw
+from .scene.domains import CONTENTS, STYLES, SUBSETS, SubsetName, is_held_out
+from .scene.kinds import FAMILY_OF
+from .scene.sampling import Combinations, sample_scene
+from .scene.scenes import Scene, Thing
+from .scene.view import View, make_view
 
-Split = Literal["train", "val", "testA", "testB", "held-out"]
-# Where each split's scene seeds begin: so far apart that no number of scenes makes two splits meet.
+# The seed of each split's first scene, far enough apart that splits never share a scene.
 FIRST_SEEDS: dict[str, int] = {
     "train": 0,
     "val": 1_000_000_000,
@@ -32,19 +32,17 @@ FIRST_SEEDS: dict[str, int] = {
     "testB": 1_400_000_000,
     "held-out": 1_600_000_000,
 }
-REGISTERS: tuple[str, ...] = get_args(Register)
-PARAPHRASES: tuple[str, ...] = get_args(Paraphrases)
-NO_OBJECT = "none"  # of a scene's first sentence about nothing; further ones are none-2, none-3 …
+NO_OBJECT = "none"  # the object of a scene's first expression without a referent; the next ones are none-2, none-3 …
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnScene:
-    """A still that is drawn when it is read, and remembered for the next few sentences about it."""
+    """An image that is drawn when it is read, and cached for the next expressions about it."""
 
     seed: int
     combinations: Combinations = "seen"
-    content: str = "everything"  # names, as those of `domains`: a worker process looks the rest up
-    style: str = "painted"
+    content: str = "everything"  # a name in `CONTENTS`
+    style: str = "painted"  # a name in `STYLES`
     side: int = 256
 
     @property
@@ -54,61 +52,60 @@ class DrawnScene:
     def scene(self) -> Scene:
         return sample_scene(self.seed, CONTENTS[self.content], self.combinations)
 
-    def picture(self) -> Picture:
+    def image(self) -> DrawnImage:
         return _drawn(self)
 
     def view(self) -> View:
-        picture = self.picture()
-        return look(self.scene(), picture.masks, picture.visible)
+        image = self.image()
+        return make_view(self.scene(), image.masks, image.visible)
 
     @property
     def num_frames(self) -> int:
         return 1
 
     def read(self, frames: Sequence[int] | None = None) -> UInt8[np.ndarray, "t h w 3"]:
-        return still(self.picture().pixels, frames)
+        return still(self.image().pixels, frames)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Toyland:
-    """A Reader of `num_scenes` scenes; `scene(position)` gives all Samples of one scene for one drawing.
+    """A Reader of `num_scenes` scenes; `scene(position)` returns all Samples of one scene and draws it once.
 
-    `ids`, `len` and access by sample look at every scene, and so draw each once; `scene` draws only its own.
-    Domains' names are those of `domains.STYLES` and `domains.CONTENTS`.
+    `ids`, `len` and access by position draw every scene once; `scene` draws only its own.
     """
 
     split: str = "train"
-    register: str = "toyland"
+    subset: str = "toyland"
     num_scenes: int = 1000
     style: str = "painted"
     content: str = "everything"
     size: int = 256
     sentences_per_object: int = 3
-    objects_per_scene: int | None = None  # None: every thing that can be seen well
+    objects_per_scene: int | None = None  # None: every clearly visible thing
     paraphrases: str = "training"  # or "held-out"
-    extras: Extras = field(default_factory=Extras)
+    expression_options: ExpressionOptions = field(default_factory=ExpressionOptions)
     first_seed: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("split", self.split, tuple(FIRST_SEEDS)),
-            ("register", self.register, REGISTERS),
+            ("subset", self.subset, SUBSETS),
             ("paraphrases", self.paraphrases, PARAPHRASES),
             ("style", self.style, tuple(STYLES)),
             ("content", self.content, tuple(CONTENTS)),
         ):
             if value not in known:
-                raise InputError(f"Toyland knows no {name} {value!r}. {did_you_mean(value, known)}")
-        if min(self.num_scenes, self.sentences_per_object, self.size) < 1:
-            raise InputError("Toyland needs at least one scene, one sentence an object and one pixel.")
+                raise InputError(f"Toyland has no {name} {value!r}. {did_you_mean(value, known)}")
+        for name in ("num_scenes", "sentences_per_object", "size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"Toyland's {name} is {getattr(self, name)}; expected 1 or more.")
 
     @property
-    def speech(self) -> Speech:
-        shows_colours = STYLES[self.style].paper != "blue"
-        return Speech(
-            register=cast(Register, self.register),
+    def wording(self) -> Wording:
+        return Wording(
+            subset=cast(SubsetName, self.subset),
             paraphrases=cast(Paraphrases, self.paraphrases),
-            colours=shows_colours,
+            colours=STYLES[self.style].paper != "blue",
         )
 
     @cached_property
@@ -130,21 +127,21 @@ class Toyland:
         return _samples(self, self.drawn(position))
 
     def drawn(self, position: int) -> DrawnScene:
-        """The scene in a place, as something to read."""
+        """The image of the scene at this position."""
         if not 0 <= position < self.num_scenes:
-            raise IndexError(f"Scene {position} was asked for, but there are {self.num_scenes}.")
+            raise IndexError(f"Scene {position} does not exist; Toyland has {self.num_scenes} scenes.")
         if self.split not in ("testA", "held-out"):
             return self._scene_of(self._first_seed + position)
-        # Most scenes hold nobody, or no held-out pair: their seeds are passed over.
+        # Most scenes have no people, or no held-out pair: these seeds are skipped.
         while len(self._accepted) <= position:
             seed = self._accepted[-1] + 1 if self._accepted else self._first_seed
-            while not any(map(self.speaks_about, self._scene_of(seed).scene().things)):
+            while not any(map(self.describes, self._scene_of(seed).scene().things)):
                 seed += 1
             self._accepted.append(seed)
         return self._scene_of(self._accepted[position])
 
-    def speaks_about(self, thing: Thing) -> bool:
-        """testA is about people, testB about everything else, held-out about pairs that training never shows."""
+    def describes(self, thing: Thing) -> bool:
+        """Whether a thing may be a referent: people in testA, other things in testB, held-out pairs in held-out."""
         if self.split == "held-out":
             return is_held_out(thing.kind, thing.colour)
         is_person = FAMILY_OF[thing.kind] == "people"
@@ -176,7 +173,7 @@ class Toyland:
 
 
 @lru_cache(maxsize=8)
-def _drawn(scene: DrawnScene) -> Picture:
+def _drawn(scene: DrawnScene) -> DrawnImage:
     return draw(scene.scene(), STYLES[scene.style], scene.side)
 
 
@@ -188,39 +185,41 @@ def _view(scene: DrawnScene) -> View:
 @lru_cache(maxsize=16)
 def _samples(world: Toyland, drawn: DrawnScene) -> tuple[Sample, ...]:
     view = _view(drawn)
-    # Words are drawn by lot from a seed of their own, so that a register never changes what another one says.
-    chance = Random(f"{drawn.seed} {world.register} {world.paraphrases}")
-    referents = [index for index in sorted(view.sure) if world.speaks_about(view.things[index])]
+    # Each subset has its own seed, so that its expressions do not depend on the other subsets.
+    rng = Random(f"{drawn.seed} {world.subset} {world.paraphrases}")
+    referents = [index for index in sorted(view.certain) if world.describes(view.things[index])]
     if world.objects_per_scene is not None and world.objects_per_scene < len(referents):
-        referents = sorted(chance.sample(referents, k=world.objects_per_scene))
-    told = tuple(tell(view, referents, world.speech, world.extras, world.sentences_per_object, chance))
-    names = _names_of_objects(drawn.seed, told)
-    return tuple(_sample(world, drawn, view, number, one, names[number]) for number, one in enumerate(told))
+        referents = sorted(rng.sample(referents, k=world.objects_per_scene))
+    options, per_object = world.expression_options, world.sentences_per_object
+    expressions = tuple(generate(view, referents, world.wording, options, per_object, rng))
+    objects = _objects(drawn.seed, expressions)
+    return tuple(
+        _sample(world, drawn, view, number, expression, object_name)
+        for number, (expression, object_name) in enumerate(zip(expressions, objects, strict=True))
+    )
 
 
-def _names_of_objects(seed: int, told: tuple[Told, ...]) -> list[str]:
-    """Each sentence about nothing has an object of its own: an epoch of one sentence an object then meets them all."""
-    names, nothings = [], 0
-    for one in told:
-        nothings += not one.targets
-        nothing = NO_OBJECT if nothings < 2 else f"{NO_OBJECT}-{nothings}"
-        names.append(f"{seed}-{'+'.join(map(str, one.targets))}" if one.targets else nothing)
+def _objects(seed: int, expressions: tuple[Expression, ...]) -> list[str]:
+    """The object of each expression. Each one without a referent has its own, so that an epoch that draws one
+    expression per object draws them all."""
+    names, num_without = [], 0
+    for expression in expressions:
+        num_without += not expression.targets
+        without = NO_OBJECT if num_without < 2 else f"{NO_OBJECT}-{num_without}"
+        names.append(f"{seed}-{'+'.join(map(str, expression.targets))}" if expression.targets else without)
     return names
 
 
-def _sample(world: Toyland, drawn: DrawnScene, view: View, number: int, told: Told, name: str) -> Sample:
-    pixels = drawn.picture().masks
-    meant = np.asarray(pixels[list(told.targets)].any(axis=0))
+def _sample(
+    world: Toyland, drawn: DrawnScene, view: View, number: int, expression: Expression, object_name: str
+) -> Sample:
+    mask = np.asarray(drawn.image().masks[list(expression.targets)].any(axis=0))
     return Sample(
         visual=drawn,
-        expression=told.text,
-        mask=cast(RLE, masks.encode(meant)),
-        ids=Ids(
-            image=str(drawn.seed),
-            object=name,
-            sentence=f"{drawn.seed}-{world.register}-{number}",
-        ),
-        dataset=world.register,
+        expression=expression.text,
+        mask=cast(RLE, masks.encode(mask)),
+        ids=Ids(image=str(drawn.seed), object=object_name, sentence=f"{drawn.seed}-{world.subset}-{number}"),
+        dataset=world.subset,
         split=world.split,
-        traits=traits(told, view, world.speech),
+        traits=traits(expression, view, world.wording),
     )
