@@ -259,7 +259,7 @@ def test_where_no_photo_can_be_read_the_exit_code_is_two(
         (["photo.jpg", "red", "--text="], "A sentence is empty"),
         (["photo.jpg", "red", "--out"], "--out has no value"),
         (["photo.jpg", "red", "--explane"], "no option '--explane'. Did you mean '--explain'?"),
-        (["photo.jpg", "red", "--model", "embeded"], "no model 'embeded'. Did you mean 'embedded'?"),
+        (["photo.jpg", "red", "--model", "bundeld"], "no model 'bundeld'. Did you mean 'bundled'?"),
         (["photo.jpg", "red", "--model", "folder"], "holds no model.safetensors"),
         (["photo.jpg", "red", "--model", "photo.jpg"], "not a safetensors file"),
         (["photo.jpg", "red", "--device", "gpu"], "The device 'gpu' cannot be used"),

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from deixis.training.progress import Display
 from safetensors.torch import load_file
 from torch import Tensor
 

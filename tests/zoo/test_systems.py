@@ -105,6 +105,8 @@ def test_a_system_of_ones_own_trains_evaluates_and_segments(plugin: type[Any], t
     options += [
         "--data.root",
         str(tmp_path / "data"),
+        "--data.dataset",
+        "refcoco",
     ]
     options += ["--workers", "0", "--schedule.steps", "2", "--schedule.batch-size", "2"]
     options += ["--preprocess.image-size", "48", "--preprocess.max-tokens", "12", "--quiet", "--out", "run"]

@@ -88,8 +88,10 @@ def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool) -> Result:
     if is_new:
         _write(out / CHAIN_FILE, to_dict(chain))
     earlier: dict[str, Path] = {}
-    for name, run in chain.runs.items():
+    for number, (name, run) in enumerate(chain.runs.items(), start=1):
         folder = out / name
+        if processes().is_main_process and not quiet:
+            _print(f"{name}, run {number} of {len(chain.runs)}, in {folder}")
         begins = not (folder / RUN_FILE).exists()
         processes().wait_for_everyone()  # no process writes before all have looked
         try:
@@ -117,7 +119,7 @@ def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier) -> Re
     training, validation = open_data(run.data)
     if processes().is_main_process:
         for sentence in leaks(training, validation):
-            Console(stderr=True).print(f"warning: {sentence}", highlight=False, soft_wrap=True)
+            _print(f"warning: {sentence}")
     tokenizer = tokenizer_of(run, training, out, is_new, earlier)
     config: Any = run.objective
     result = train(
@@ -224,6 +226,10 @@ def _is_new(job: Run | Chain, out: Path, resume: bool) -> bool:
 def _own_configs(job: Run | Chain) -> list[type[Config]]:
     runs = [job] if isinstance(job, Run) else job.runs.values()
     return [type(config) for run in runs for config in (run.system, run.objective)]
+
+
+def _print(sentence: str) -> None:
+    Console(stderr=True).print(sentence, highlight=False, soft_wrap=True, markup=False)
 
 
 def _write(path: Path, plain: Mapping[str, Any]) -> None:
