@@ -73,8 +73,8 @@ def check_labels(batch: Batch, takes_unlabelled: bool) -> None:
     if LABELLED in batch.targets and not takes_unlabelled:
         ids = batch.ids[int(batch.targets[LABELLED].int().argmin())]
         raise InputError(
-            f"A batch mixes samples with and without masks: {ids} has none, others have one. Remove the samples without "
-            'masks, set labels="none", or choose an objective that takes both.'
+            f"A batch mixes samples with and without masks: {ids} has none, others have one. Remove the samples "
+            'without masks, set labels="none", or choose an objective that takes both.'
         )
 
 
