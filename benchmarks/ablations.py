@@ -109,7 +109,8 @@ def score(run: Path, count: int) -> dict[str, dict[str, float]]:
     """Each register's measures in percent on `count` packed sentences of val, at the size the model sees."""
     import torch
 
-    from deixis.data.batches import InOrder
+    from deixis.data.batches import EvalBatches
+    from deixis.objectives.supervised import Supervised
     from deixis.toyland.packed import PackedToyland
     from deixis.training.validation import validate
     from deixis.zoo.loading import load
@@ -118,17 +119,15 @@ def score(run: Path, count: int) -> dict[str, dict[str, float]]:
     model = load(str(run / "last"))
     found = {}
     for register in REGISTERS:
-        held = InOrder(
+        held = EvalBatches(
             reader=PackedToyland("runs/packed/val", (register,)),
             tokenizer=model.tokenizer,
             preprocess=model.preprocess,
             batch_size=16,
             limit=count,
         )
-        scores = validate(
-            model.system, held.share(), torch.device("cpu"), add_up=lambda total: total, show=lambda batch, output: None
-        )
-        found[register] = {"mIoU": 100 * scores.miou, "oIoU": 100 * scores.oiou, "P@0.5": 100 * scores.p50}
+        scores = validate(Supervised(model.system), held.share(), torch.device("cpu"))
+        found[register] = {name: 100 * scores[name] for name in ("mIoU", "oIoU", "P@0.5")}
     return found
 
 

@@ -1,4 +1,4 @@
-"""Losses against numbers worked out by hand."""
+"""Losses against numbers computed by hand, and against loops."""
 
 import math
 
@@ -13,46 +13,46 @@ def log_sigmoid(value: float) -> float:
     return -math.log1p(math.exp(-value))
 
 
-def test_bce_is_the_mean_surprise() -> None:
+def test_bce_is_the_mean_negative_log_likelihood() -> None:
     logits = torch.tensor([[[2.0, -1.0], [0.5, 3.0]]])
     masks = torch.tensor([[[True, False], [False, True]]])
     expected = -(log_sigmoid(2) + log_sigmoid(1) + log_sigmoid(-0.5) + log_sigmoid(3)) / 4
     assert bce(logits, masks).item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_bce_survives_logits_of_half_precision() -> None:
+def test_bce_of_half_precision_logits_is_finite() -> None:
     loss = bce(torch.full((1, 2, 2), -200.0, dtype=torch.float16), torch.ones(1, 2, 2, dtype=torch.bool))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(200)
 
 
-def test_dice_is_zero_for_certain_truth_and_counts_each_mask_alike() -> None:
+def test_dice_is_zero_for_a_certain_correct_mask_and_weights_masks_equally() -> None:
     masks = torch.zeros(2, 4, 4, dtype=torch.bool)
     masks[0, :2] = True  # 8 pixels; the second mask is empty
     certain = torch.where(masks, 50.0, -50.0)
     assert dice(certain, masks).item() == pytest.approx(0, abs=1e-6)
-    half = torch.zeros(2, 4, 4)  # chance 1/2 everywhere: overlap 4, sums 8 + 8; then 0, 8 + 0
+    half = torch.zeros(2, 4, 4)  # probability 1/2 everywhere: overlap 4, sums 8 + 8; then 0, 8 + 0
     expected = ((1 - 9 / 17) + (1 - 1 / 9)) / 2
     assert dice(half, masks).item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_bce_and_dice_are_their_loops() -> None:
+def test_bce_and_dice_equal_loops() -> None:
     draw = np.random.default_rng(0)
     logits, masks = draw.normal(size=(3, 4, 5)) * 3, draw.random((3, 4, 5)) > 0.6
-    surprise, unlike = [], []
+    nlls, dices = [], []
     for scores, mask in zip(logits, masks, strict=True):
-        overlap = chances = inside = 0.0
+        overlap = total = inside = 0.0
         for score, is_target in zip(scores.ravel(), mask.ravel(), strict=True):
-            chance = 1 / (1 + math.exp(-score))
-            surprise.append(-math.log(chance if is_target else 1 - chance))
-            overlap, chances, inside = overlap + chance * is_target, chances + chance, inside + is_target
-        unlike.append(1 - (2 * overlap + 1) / (chances + inside + 1))
+            probability = 1 / (1 + math.exp(-score))
+            nlls.append(-math.log(probability if is_target else 1 - probability))
+            overlap, total, inside = overlap + probability * is_target, total + probability, inside + is_target
+        dices.append(1 - (2 * overlap + 1) / (total + inside + 1))
     given = torch.from_numpy(logits).float(), torch.from_numpy(masks)
-    assert bce(*given).item() == pytest.approx(np.mean(surprise), abs=1e-5)
-    assert dice(*given).item() == pytest.approx(np.mean(unlike), abs=1e-5)
+    assert bce(*given).item() == pytest.approx(np.mean(nlls), abs=1e-5)
+    assert dice(*given).item() == pytest.approx(np.mean(dices), abs=1e-5)
 
 
-def test_weighted_cross_entropy_weighs_pixels_by_class_and_divides_by_their_weights() -> None:
+def test_weighted_cross_entropy_is_the_weighted_mean_over_pixels() -> None:
     logits = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])  # background, target; two pixels
     masks = torch.tensor([[[False, True]]])
     expected = -(0.9 * log_sigmoid(1) + 1.1 * log_sigmoid(2)) / (0.9 + 1.1)
@@ -76,7 +76,7 @@ def test_pixel_contrast_of_an_empty_target_pushes_every_pixel_away() -> None:
     assert (logits.grad > 0).all()
 
 
-def test_pixel_contrast_counts_a_cell_by_the_share_of_it_that_the_target_covers() -> None:
+def test_pixel_contrast_weights_a_cell_by_the_fraction_that_the_target_covers() -> None:
     masks = torch.zeros(1, 4, 8, dtype=torch.bool)
     masks[0, :, :2] = True  # half of the left cell
     logits = torch.tensor([[[2.0, -1.0]]])
@@ -98,7 +98,7 @@ def test_every_loss_has_a_gradient() -> None:
     assert (logits.grad != 0).all()
 
 
-def test_cross_modal_alignment_is_worked_out_by_hand_and_skips_empty_targets() -> None:
+def test_cross_modal_alignment_is_the_number_computed_by_hand_and_skips_empty_targets() -> None:
     pixels = (
         torch.tensor([[[[2.0, 0.0], [0.0, 3.0]]]]).repeat(2, 1, 1, 1).requires_grad_()
     )  # unit vectors: (1, 0), (0, 1)
@@ -115,7 +115,7 @@ def test_cross_modal_alignment_is_worked_out_by_hand_and_skips_empty_targets() -
 
 
 def alignment_by_loops(pixels: np.ndarray, sentence: np.ndarray, inside: np.ndarray) -> float:
-    """One image: every pixel of the target in turn, against all pixels that are none of it."""
+    """One image: each pixel of the target against all pixels outside."""
     pixels = pixels / np.linalg.norm(pixels, axis=-1, keepdims=True)
     sentence = sentence / np.linalg.norm(sentence)
     middle, others, total = pixels[inside].mean(0), pixels[~inside], 0.0
@@ -129,7 +129,7 @@ def alignment_by_loops(pixels: np.ndarray, sentence: np.ndarray, inside: np.ndar
     return total / int(inside.sum())
 
 
-def test_cross_modal_alignment_is_its_double_loop_over_pixels() -> None:
+def test_cross_modal_alignment_equals_a_double_loop_over_pixels() -> None:
     draw = torch.Generator().manual_seed(0)
     pixels, sentence = torch.randn(3, 4, 5, 6, generator=draw), torch.randn(3, 6, generator=draw)
     cells = torch.rand(3, 4, 5, generator=draw) > 0.7
@@ -138,7 +138,7 @@ def test_cross_modal_alignment_is_its_double_loop_over_pixels() -> None:
     assert cross_modal_alignment(pixels, sentence, masks).item() == pytest.approx(np.mean(expected), abs=1e-5)
 
 
-def test_a_target_that_vanishes_at_the_features_size_aligns_nothing_and_divides_nothing() -> None:
+def test_a_target_that_vanishes_at_the_size_of_the_features_is_not_counted() -> None:
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randn(2, 4, 4, 6, generator=draw).requires_grad_()
     sentence = torch.randn(2, 6, generator=draw).requires_grad_()
@@ -155,7 +155,7 @@ def test_a_target_that_vanishes_at_the_features_size_aligns_nothing_and_divides_
     assert not sentence.grad[1].any()
 
 
-def test_alignment_without_any_target_is_a_zero_that_can_be_differentiated() -> None:
+def test_alignment_without_any_target_is_zero_with_a_zero_gradient() -> None:
     pixels, sentence = torch.randn(2, 4, 4, 6, requires_grad=True), torch.randn(2, 6, requires_grad=True)
     loss = cross_modal_alignment(pixels, sentence, torch.zeros(2, 16, 16, dtype=torch.bool))
     loss.backward()
@@ -164,7 +164,7 @@ def test_alignment_without_any_target_is_a_zero_that_can_be_differentiated() -> 
     assert not sentence.grad.any()
 
 
-def test_alignment_draws_at_most_so_many_pixels_of_a_side_and_repeats_its_draw_from_a_seed() -> None:
+def test_alignment_draws_at_most_the_given_pixels_of_a_side_as_the_seed_determines() -> None:
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randn(1, 20, 20, 6, generator=draw).requires_grad_()
     sentence, masks = torch.randn(1, 6, generator=draw), torch.zeros(1, 20, 20, dtype=torch.bool)
@@ -175,7 +175,7 @@ def test_alignment_draws_at_most_so_many_pixels_of_a_side_and_repeats_its_draw_f
     assert cross_modal_alignment(pixels, sentence, masks, most=30) == drawn
     drawn.backward()
     touched = pixels.grad.abs().sum(-1) > 0
-    assert touched[:, 10:].sum() == 30  # each of the target's pixels has a part in its mean
+    assert touched[:, 10:].sum() == 30  # all pixels of the target are in its mean
     full = cross_modal_alignment(pixels, sentence, masks)
-    assert full == cross_modal_alignment(pixels, sentence, masks, most=200)  # nothing to draw from
+    assert full == cross_modal_alignment(pixels, sentence, masks, most=200)  # nothing is drawn
     assert full != drawn

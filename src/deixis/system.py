@@ -54,7 +54,10 @@ class Objective(Protocol[BatchT]):
     - `requires` names the features that the terms read
     - `needs_whole_batch`: the terms compare samples with each other, so a batch is not accumulated in parts, and
       features are gathered over processes
-    - `takes_unlabelled`: a batch may mix samples with and without masks
+    - `takes_unlabelled`: a batch may mix samples with and without masks; `Batch.targets["labelled"]` tells them apart
+
+    Optional: `scores(batch) -> dict[str, Tensor]`, means over a batch of validation, one of which may choose the best
+    weights.
     """
 
     system: nn.Module
@@ -71,7 +74,11 @@ class Objective(Protocol[BatchT]):
         ...
 
     def prepare(self, batches: Iterable[BatchT]) -> None:
-        """Called once before the first step; computes, and trains nothing."""
+        """Called once before the first step of a run that is not resumed; computes, and trains nothing.
+
+        What it assigns to buffers that `__init__` registered, as `torch.empty(0)` or in their shape, is stored with the
+        state of the run.
+        """
         ...
 
 

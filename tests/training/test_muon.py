@@ -1,4 +1,4 @@
-"""Muon against the decomposition it approximates, against PyTorch's own, and beside AdamW."""
+"""Muon against the decomposition that it approximates, against PyTorch's own, and beside AdamW."""
 
 import pytest
 import torch
@@ -19,20 +19,20 @@ class Network(nn.Module):
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 24), (24, 4), (1, 6)])
-def test_orthogonalising_keeps_the_directions_and_levels_the_lengths(shape: tuple[int, int]) -> None:
+def test_orthogonalising_keeps_singular_vectors_and_brings_singular_values_near_one(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    (turned,) = orthogonalise((left @ torch.diag(torch.linspace(1.0, 0.1, min(shape))) @ right)[None])
-    along = torch.diag(left.T @ turned @ right.T)
+    (orthogonal,) = orthogonalise((left @ torch.diag(torch.linspace(1.0, 0.1, min(shape))) @ right)[None])
+    along = torch.diag(left.T @ orthogonal @ right.T)
     assert ((along > 0.6) & (along < 1.3)).all()
-    torch.testing.assert_close(left @ torch.diag(along) @ right, turned, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(left @ torch.diag(along) @ right, orthogonal, atol=1e-4, rtol=1e-4)
 
 
-def test_a_matrix_of_zeros_stays_where_it_is() -> None:
+def test_a_matrix_of_zeros_stays_zero() -> None:
     assert torch.equal(orthogonalise(torch.zeros(2, 3, 5)), torch.zeros(2, 3, 5))
 
 
-def test_matrices_that_are_turned_together_know_nothing_of_each_other() -> None:
+def test_matrices_that_are_orthogonalised_together_do_not_depend_on_each_other() -> None:
     matrices = (
         torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(1)) * torch.tensor([1.0, 1e-3, 0.0])[:, None, None]
     )
@@ -40,7 +40,7 @@ def test_matrices_that_are_turned_together_know_nothing_of_each_other() -> None:
     torch.testing.assert_close(orthogonalise(matrices), apart)
 
 
-def test_a_matrix_without_a_gradient_stays_while_its_like_is_turned() -> None:
+def test_a_matrix_without_a_gradient_stays_while_another_of_its_shape_is_updated() -> None:
     torch.manual_seed(0)
     pair = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
     before = [parameter.detach().clone() for parameter in pair.parameters()]
@@ -48,24 +48,24 @@ def test_a_matrix_without_a_gradient_stays_while_its_like_is_turned() -> None:
     set_rate(optimiser, 1.0)
     pair[1].weight.grad = torch.randn(4, 4)
     optimiser.step()
-    still, turned = pair.parameters()
+    still, orthogonal = pair.parameters()
     assert torch.equal(still, before[0])
-    assert not torch.equal(turned, before[1])
+    assert not torch.equal(orthogonal, before[1])
 
 
-def test_only_linear_layers_and_convolutions_with_several_outputs_are_turned() -> None:
+def test_only_linear_layers_and_convolutions_with_several_outputs_are_trained_by_muon() -> None:
     network = Network()
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     groups = parameter_groups(network, Optimiser(lr=0.1, muon_lr=0.5, weight_decay=0.0))
-    turned = {names[id(p)]: group["base_lr"] for group in groups if group["orthogonal"] for p in group["params"]}  # type: ignore[attr-defined]
+    orthogonal = {names[id(p)]: group["base_lr"] for group in groups if group["orthogonal"] for p in group["params"]}  # type: ignore[attr-defined]
     rest = {names[id(p)]: group["base_lr"] for group in groups if not group["orthogonal"] for p in group["params"]}  # type: ignore[attr-defined]
-    assert turned == {"deep.weight": 0.5, "filter.weight": 0.5}
+    assert orthogonal == {"deep.weight": 0.5, "filter.weight": 0.5}
     assert set(rest.values()) == {0.1}
-    assert turned.keys() | rest.keys() == set(names.values())
+    assert orthogonal.keys() | rest.keys() == set(names.values())
 
 
-@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon to compare with")
-def test_it_takes_the_steps_of_pytorchs_own() -> None:
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
+def test_its_steps_are_those_of_pytorchs_own() -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Linear(6, 9, bias=False), nn.Linear(6, 9, bias=False)
     theirs.load_state_dict(ours.state_dict())
@@ -80,7 +80,7 @@ def test_it_takes_the_steps_of_pytorchs_own() -> None:
     torch.testing.assert_close(ours.weight, theirs.weight, atol=2e-4, rtol=0)
 
 
-def test_the_other_parameters_take_adamws_steps() -> None:
+def test_the_steps_of_other_parameters_are_those_of_adamw() -> None:
     torch.manual_seed(0)
     network, twin = Network(), Network()
     twin.load_state_dict(network.state_dict())
@@ -97,7 +97,7 @@ def test_the_other_parameters_take_adamws_steps() -> None:
     assert not torch.allclose(network.deep.weight, twin.deep.weight)
 
 
-def test_a_state_that_is_saved_and_loaded_goes_on_to_the_same_bits() -> None:
+def test_a_state_that_is_saved_and_loaded_continues_to_the_same_bits() -> None:
     def run(interrupted: bool) -> list[torch.Tensor]:
         torch.manual_seed(0)
         network = Network()

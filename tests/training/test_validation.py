@@ -16,7 +16,7 @@ from deixis.batch import Batch, Output
 from deixis.data.transforms import Preprocess
 from deixis.errors import InputError
 from deixis.objectives.supervised import Supervised
-from deixis.records import MaskRule
+from deixis.records import Ids, MaskRule
 from deixis.training import validation
 from deixis.training.validation import SampleGrid, predicted_masks, tally, validate
 
@@ -122,9 +122,13 @@ def test_without_masks_there_is_a_loss_alone() -> None:
 
 
 def test_of_a_mixed_batch_the_labelled_samples_are_scored() -> None:
-    mixed = replace(batch(2), targets={"labelled": torch.tensor([True, False])})
+    mixed = replace(batch(2), ids=(Ids("a", "b", "c"),) * 2, targets={"labelled": torch.tensor([True, False])})
     mixed.masks[1] = False  # type: ignore[index]
-    assert validate(Supervised(Echo()), [mixed], CPU)["mIoU"] == 1.0
+    objective = Supervised(Echo())
+    with pytest.raises(InputError, match="mixes samples with and without masks"):
+        validate(objective, [mixed], CPU)
+    objective.takes_unlabelled = True
+    assert validate(objective, [mixed], CPU)["mIoU"] == 1.0
 
 
 def test_the_scores_of_an_objective_are_means_over_expressions() -> None:

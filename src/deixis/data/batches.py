@@ -86,9 +86,9 @@ class PairedBatches:
 
     def stream(self, start: int, stop: int, *, rank: int = 0, ranks: int = 1, parts: int = 1) -> Iterator[Pair]:
         """As `TrainBatches.stream`, of both."""
-        streams = (each.stream(start, stop, rank=rank, ranks=ranks, parts=parts) for each in (self.source, self.target))
-        for source, target in zip(*streams, strict=True):
-            yield Pair(source=source, target=target)
+        sources = self.source.stream(start, stop, rank=rank, ranks=ranks, parts=parts)
+        targets = self.target.stream(start, stop, rank=rank, ranks=ranks, parts=parts)
+        return (Pair(source=source, target=target) for source, target in zip(sources, targets, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)

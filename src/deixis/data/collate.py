@@ -68,6 +68,16 @@ def collate(
     )
 
 
+def check_labels(batch: Batch, takes_unlabelled: bool) -> None:
+    """Raises `InputError` for a batch with and without masks, unless that is expected."""
+    if LABELLED in batch.targets and not takes_unlabelled:
+        ids = batch.ids[int(batch.targets[LABELLED].int().argmin())]
+        raise InputError(
+            f"A batch mixes samples with and without masks: {ids} has none, others have one. Remove the samples "
+            'without masks, set labels="none", or choose an objective that takes both.'
+        )
+
+
 def window(frame: int, available: int, num_frames: int) -> list[int]:
     """The positions of `num_frames` frames around `frame`, which is at `num_frames // 2`; edge frames are repeated.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..batch import Batch, Pair
 from ..compiling import compile_once
-from ..data.collate import LABELLED
+from ..data.collate import check_labels
 from ..errors import InputError, ModelError
 from ..layers.moving_average import MovingAverage, warmed_decay
 from .optim import INSIDE, Optimiser, build, set_rate
@@ -71,7 +71,8 @@ class Engine:
         set_rate(self.plain_optimiser, factor)
         terms: dict[str, Tensor] = {}
         for position, batch in enumerate(batches):
-            _check_labels(batch, self.objective)
+            for domain in (batch.source, batch.target) if isinstance(batch, Pair) else (batch,):
+                check_labels(domain, self.objective.takes_unlabelled)
             waiting = position + 1 < len(batches)  # only the last part's backward synchronises the processes
             with self.accelerator.no_sync(self.wrapped) if waiting else nullcontext():
                 parts = self.wrapped(batch.to(self.accelerator.device), step)
@@ -156,16 +157,6 @@ def sync_batch_norms(module: nn.Module, num_processes: int, device: torch.device
     if num_processes > 1 and device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
     return module
-
-
-def _check_labels(batch: Batch | Pair, objective: Any) -> None:
-    for part in (batch.source, batch.target) if isinstance(batch, Pair) else (batch,):
-        if LABELLED in part.targets and not objective.takes_unlabelled:
-            ids = part.ids[int(part.targets[LABELLED].int().argmin())]
-            raise InputError(
-                f"A batch mixes samples with and without masks: {ids} has none, others have one. Remove the samples "
-                'without masks, set labels="none", or choose an objective that takes both.'
-            )
 
 
 def _fit_buffers(module: nn.Module, stored: Mapping[str, Tensor]) -> None:

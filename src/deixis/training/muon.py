@@ -33,16 +33,16 @@ class Muon(torch.optim.AdamW):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         for group in self.param_groups:
             if group.get("orthogonal"):
-                for alike in _by_shape(group["params"]):
-                    self._turn(alike, group["lr"], group["weight_decay"])
+                for parameters in _by_shape(group["params"]):
+                    self._update(parameters, group["lr"], group["weight_decay"])
         return super().step(closure)
 
-    def _turn(self, alike: list[nn.Parameter], lr: float, weight_decay: float) -> None:
+    def _update(self, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> None:
         """One step of matrices of one shape; AdamW skips them, because their gradients are removed."""
-        directions = torch.stack([self._direction(parameter) for parameter in alike])
+        directions = torch.stack([self._direction(parameter) for parameter in parameters])
         rows, columns = directions.shape[1:]
         length = lr * max(1, rows / columns) ** 0.5
-        for parameter, update in zip(alike, orthogonalise(directions), strict=True):
+        for parameter, update in zip(parameters, orthogonalise(directions), strict=True):
             parameter.mul_(1 - lr * weight_decay)
             parameter.add_(update.to(parameter.dtype).view_as(parameter), alpha=-length)
             parameter.grad = None
@@ -63,18 +63,18 @@ def orthogonalise(matrices: Float[Tensor, "count m n"]) -> Float[Tensor, "count 
     """U Vᵀ of each matrix's singular value decomposition U S Vᵀ, approximately: five Newton-Schulz iterations."""
     a, b, c = QUINTIC
     tall = matrices.shape[1] > matrices.shape[2]
-    turned = matrices.mT if tall else matrices
-    turned = turned / turned.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    wide = matrices.mT if tall else matrices
+    result = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(ROUNDS):
-        gram = turned @ turned.mT
-        turned = torch.baddbmm(turned, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), turned, beta=a)
-    return turned.mT if tall else turned
+        gram = result @ result.mT
+        result = torch.baddbmm(result, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), result, beta=a)
+    return result.mT if tall else result
 
 
 def _by_shape(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
     """The parameters with a gradient; small matrices of one shape are orthogonalised together, at half the cost."""
-    alike: dict[torch.Size, list[nn.Parameter]] = {}
+    by_shape: dict[torch.Size, list[nn.Parameter]] = {}
     for parameter in parameters:
         if parameter.grad is not None:
-            alike.setdefault(parameter.shape, []).append(parameter)
-    return list(alike.values())
+            by_shape.setdefault(parameter.shape, []).append(parameter)
+    return list(by_shape.values())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import masks, viz
 from ..batch import Batch, Output
-from ..data.collate import LABELLED
+from ..data.collate import LABELLED, check_labels
 from ..data.transforms import Preprocess
 from ..errors import InputError
 from ..metrics.iou import iou, reaches
@@ -62,6 +62,7 @@ def _of_batch(
     """Sums over the expressions of a batch."""
     with _outputs(objective.system) as outputs:
         if with_loss:
+            check_labels(batch, objective.takes_unlabelled)
             loss = torch.stack(list(objective.terms(batch, step).values())).sum()
             yield "mean/loss", float(loss) * len(batch)
         if hasattr(objective, "scores"):
