@@ -1,4 +1,4 @@
-"""The cross-modal alignment module against its plain order: attend, enlarge, concatenate, mix."""
+"""The cross-modal alignment module against its textbook order: attend, enlarge, concatenate, mix."""
 
 import torch
 from torch import Tensor
@@ -11,20 +11,20 @@ MASK = torch.arange(5) < torch.tensor([[5], [3]])
 
 def literal_attention(layer: NormalisedPixelWordAttention, cells: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
     """Cell by cell and head by head over the real words alone."""
-    answers, looks = [], []
+    fused, attention = [], []
     for pixels, tokens, real in zip(cells, words, MASK, strict=True):
         query, key, value = layer.query_norm(layer.query(pixels)), layer.key(tokens[real]), layer.value(tokens[real])
         width = query.shape[1] // layer.heads
-        gathered, looked = [], []
+        gathered, weights = [], []
         for head in range(layer.heads):
             part = slice(head * width, (head + 1) * width)
-            shares = (query[:, part] @ key[:, part].T * query.shape[1] ** -0.5).softmax(-1)
-            gathered.append(shares @ value[:, part])
-            looked.append(F.pad(shares, (0, len(real) - int(real.sum()))))
+            fractions = (query[:, part] @ key[:, part].T * query.shape[1] ** -0.5).softmax(-1)
+            gathered.append(fractions @ value[:, part])
+            weights.append(F.pad(fractions, (0, len(real) - int(real.sum()))))
         output = layer.output_norm(layer.output(torch.cat(gathered, 1)))
-        answers.append(F.gelu(layer.fuse(F.gelu(layer.vision(pixels)) * output)))
-        looks.append(torch.stack(looked).mean(0))
-    return torch.stack(answers), torch.stack(looks)
+        fused.append(F.gelu(layer.fuse(F.gelu(layer.vision(pixels)) * output)))
+        attention.append(torch.stack(weights).mean(0))
+    return torch.stack(fused), torch.stack(attention)
 
 
 def literal_scale(scale: PooledScale, features: Tensor, words: Tensor) -> Tensor:
@@ -32,9 +32,9 @@ def literal_scale(scale: PooledScale, features: Tensor, words: Tensor) -> Tensor
     height, width = features.shape[1:3]
     pooled = F.adaptive_avg_pool2d(features.permute(0, 3, 1, 2), scale.side).permute(0, 2, 3, 1)
     pooled = scale.quarter(F.gelu(scale.narrow(scale.norm(scale.widen(pooled)))))
-    told = literal_attention(scale.fusion, pooled.flatten(1, 2), words)[0].unflatten(1, (scale.side, scale.side))
-    told = F.interpolate(told.permute(0, 3, 1, 2), size=(height, width), mode="bilinear", align_corners=True)
-    return told.permute(0, 2, 3, 1)
+    fused = literal_attention(scale.fusion, pooled.flatten(1, 2), words)[0].unflatten(1, (scale.side, scale.side))
+    fused = F.interpolate(fused.permute(0, 3, 1, 2), size=(height, width), mode="bilinear", align_corners=True)
+    return fused.permute(0, 2, 3, 1)
 
 
 def test_cells_gather_words_as_a_literal_attention_does() -> None:

@@ -19,12 +19,12 @@ def literal(module: PixelWordAttention, features: Tensor, words: Tensor, token_m
 
     query = F.instance_norm(convolve(module.query, pixels), eps=1e-5)
     key, value = convolve(module.key, words) * mask, convolve(module.value, words) * mask
-    answers = []
+    attended = []
     for q, k, v in zip(*(tensor.chunk(module.heads, dim=1) for tensor in (query, key, value)), strict=True):
         scores = q.transpose(1, 2) @ k * dim**-0.5 + (1e4 * mask - 1e4)
-        answers.append(v @ scores.softmax(-1).transpose(1, 2))
-    attended = F.instance_norm(convolve(module.output, torch.cat(answers, dim=1)), eps=1e-5)
-    fused = F.gelu(convolve(module.fuse, F.gelu(convolve(module.vision, pixels)) * attended))
+        attended.append(v @ scores.softmax(-1).transpose(1, 2))
+    joined = F.instance_norm(convolve(module.output, torch.cat(attended, dim=1)), eps=1e-5)
+    fused = F.gelu(convolve(module.fuse, F.gelu(convolve(module.vision, pixels)) * joined))
     return fused.transpose(1, 2).reshape(features.shape)
 
 

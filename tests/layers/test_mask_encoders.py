@@ -1,4 +1,4 @@
-"""Centres, boxes and shapes of masks, against numbers that are counted by hand."""
+"""Centres, boxes and shapes of masks, against numbers computed by hand."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from deixis.layers.mask_encoders import boxes, centres, mask_encoder
 
 
 def drawn() -> torch.Tensor:
-    """4 rows and 8 columns: two rows by three columns, one pixel, everything, nothing."""
+    """Masks of 4 rows and 8 columns: two rows by three columns, one pixel, full, empty."""
     masks = torch.zeros(4, 4, 8, dtype=torch.bool)
     masks[0, 1:3, 2:5] = True
     masks[1, 3, 7] = True
@@ -27,7 +27,7 @@ def test_a_centre_stays_exact_under_autocast(dtype: torch.dtype) -> None:
         torch.testing.assert_close(centres(whole), torch.tensor([[0.5, 0.5]]))
 
 
-def test_the_centre_of_a_thing_in_two_parts_weighs_them_by_their_area() -> None:
+def test_the_centre_of_two_parts_weights_them_by_area() -> None:
     masks = torch.zeros(1, 4, 4, dtype=torch.bool)
     masks[0, 0, 0:3] = True
     masks[0, 3, 3] = True
@@ -53,7 +53,7 @@ def test_a_centre_token_is_a_two_layer_perceptron_of_the_centre() -> None:
 
 @pytest.mark.parametrize("description", ["centre", "box", "shape"])
 @pytest.mark.parametrize("size", [(40, 64), (12, 20)])
-def test_every_encoder_makes_a_finite_token_of_any_mask_and_learns(description: str, size: tuple[int, int]) -> None:
+def test_every_encoder_gives_finite_tokens_and_has_gradients(description: str, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     encoder = mask_encoder(description, 16)  # type: ignore[arg-type]
     masks = torch.zeros(3, *size, dtype=torch.bool)
@@ -67,7 +67,7 @@ def test_every_encoder_makes_a_finite_token_of_any_mask_and_learns(description: 
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in encoder.parameters())
 
 
-def test_a_shape_token_tells_things_of_one_box_apart() -> None:
+def test_shape_tokens_differ_for_shapes_with_the_same_box() -> None:
     torch.manual_seed(0)
     masks = torch.zeros(2, 32, 32, dtype=torch.bool)
     masks[0, 4:28, 4:28] = True
