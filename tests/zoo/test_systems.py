@@ -110,7 +110,8 @@ def test_a_system_of_ones_own_trains_evaluates_and_segments(plugin: type[Any], t
     ]
     options += ["--workers", "0", "--schedule.steps", "2", "--schedule.batch-size", "2"]
     options += ["--preprocess.image-size", "48", "--preprocess.max-tokens", "12", "--quiet", "--out", "run"]
-    from deixis.toyland.export.trees import Tree, write_refcoco
+    from deixis.toyland.export.refcoco import write_refcoco
+    from deixis.toyland.export.trees import Tree
 
     write_refcoco(tmp_path / "data", Tree(scenes={"train": 2, "val": 1}, size=48, objects_per_scene=2))
     assert main(["train", "vega-small", *options]) == 0
