@@ -1,7 +1,7 @@
 """What each part is worth on Toyland: `python -m benchmarks.ablations`, then `--table`.
 
-Every variant is trained three times with equal seeds, data and steps through `deixis train`, and scored on held-out
-sentences as the training loop scores. Finished runs are kept, a stopped one goes on: call it again after a kill.
+Every variant is trained three times with equal seeds, data and steps from the same encoders, and scored on held-out
+sentences as the training loop scores. Finished runs are kept and a stopped one is resumed: call it again after a kill.
 """
 
 import argparse
@@ -10,7 +10,6 @@ import json
 import math
 import os
 import statistics
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from .measure import RESULTS, machine
 
 FILE = RESULTS / "ablations.json"
 SEEDS = (0, 1, 2)
-REGISTERS = ("toyland", "toyland+", "toyland-g")
+SUBSETS = ("toyland", "toyland+", "toyland-g")
 START = "runs/late-fusion-toyland/late-fusion/best"  # `deixis train late-fusion-toyland` makes it
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile with one degree of freedom less than runs
 
@@ -69,7 +68,7 @@ VARIANTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What all variants have in common; twenty words, for that is what the published language fusion reads."""
+    """What all variants share; 20 tokens, because the published language fusion reads as many."""
 
     steps: int
     start: str  # the checkpoint whose encoders all start from
@@ -87,26 +86,31 @@ class Budget:
             *("--schedule.steps", str(self.steps), "--schedule.warm-up", "30", "--schedule.save-every", "100"),
             *("--schedule.validate-every", str(self.steps), "--data.validation-limit", "64"),
             *("--data.no-target", "0", "--data.packed", "runs/packed"),
+            *("--schedule.batch-size", "16", "--optimiser.lr", "8e-4", "--optimiser.muon-lr", "0.005"),
             *("--optimiser.average", "0.99", "--start-from.checkpoint", self.start),
             *("--vocabulary", f"{self.start}/vocab.txt"),
-            *("--precision", "bf16", "--workers", "0", "--seed", str(seed), "--quiet"),
+            *("--precision", "bf16", "--workers", "0", "--seed", str(seed)),
         ]
 
 
 def train(name: str, seed: int, budget: Budget) -> Path:
-    """The folder of the finished run."""
+    """The folder of the finished run: of the recipe's chain the last Run alone, from the budget's encoders."""
+    from deixis.cli.train_options import configured
+    from deixis.recipes.catalogue import recipe_named
+    from deixis.runs.execute import execute, holds_job
+
     variant = VARIANTS[name]
     out = budget.folder / f"{name.replace(' ', '-')}-{seed}"
-    if not (out / "finished").exists():
-        command = [sys.executable, "-m", "deixis.cli", "train", variant.recipe, "--out", str(out)]
-        command += ["--resume"] if (out / "run.json").exists() else []
-        subprocess.run([*command, *budget.options(seed), *variant.options], check=True)
-        (out / "finished").touch()
+    recipe: Any = list(recipe_named(variant.recipe).runs.values())[-1]  # type: ignore[union-attr]
+    run = configured(recipe, [*budget.options(seed), *variant.options], None, "benchmarks.ablations")
+    assert run is not None
+    if not execute(run, out, resume=holds_job(out), quiet=True).finished:
+        sys.exit("stopped and saved; call it again to resume")
     return out
 
 
 def score(run: Path, count: int) -> dict[str, dict[str, float]]:
-    """Each register's measures in percent on `count` packed sentences of val, at the size the model sees."""
+    """Each subset's measures in percent on `count` packed sentences of val, at the size that the model reads."""
     import torch
 
     from deixis.data.batches import EvalBatches
@@ -116,18 +120,18 @@ def score(run: Path, count: int) -> dict[str, dict[str, float]]:
     from deixis.zoo.loading import load
 
     torch.set_num_threads(1)
-    model = load(str(run / "last"))
+    model = load(run / "last", device="cpu")
     found = {}
-    for register in REGISTERS:
-        held = EvalBatches(
-            reader=PackedToyland("runs/packed/val", (register,)),
+    for subset in SUBSETS:
+        batches = EvalBatches(
+            reader=PackedToyland("runs/packed/val", (subset,)),
             tokenizer=model.tokenizer,
             preprocess=model.preprocess,
             batch_size=16,
             limit=count,
         )
-        scores = validate(Supervised(model.system), held.share(), torch.device("cpu"))
-        found[register] = {name: 100 * scores[name] for name in ("mIoU", "oIoU", "P@0.5")}
+        scores = validate(Supervised(model.system), batches.share(), torch.device("cpu"))
+        found[subset] = {name: 100 * scores[name] for name in ("mIoU", "oIoU", "P@0.5")}
     return found
 
 
@@ -155,12 +159,12 @@ def interval(values: list[float]) -> tuple[float, float]:
 def table() -> str:
     """Markdown: mIoU in percent, its mean over seeds with interval, and the difference of equal seeds."""
     runs = read()["runs"]
-    lines = [f"| variant | runs | {' | '.join(f'`{one}` mIoU' for one in REGISTERS)} | all three | against |"]
-    lines.append("|---" * (4 + len(REGISTERS)) + "|")
+    lines = [f"| variant | runs | {' | '.join(f'`{one}` mIoU' for one in SUBSETS)} | all three | against |"]
+    lines.append("|---" * (4 + len(SUBSETS)) + "|")
     for name, variant in VARIANTS.items():
         if not (mine := runs.get(name)):
             continue
-        cells = [_show([scores[one]["mIoU"] for scores in mine.values()]) for one in REGISTERS]
+        cells = [_show([scores[one]["mIoU"] for scores in mine.values()]) for one in SUBSETS]
         overall = {seed: _overall(scores) for seed, scores in mine.items()}
         theirs = runs.get(variant.against, {}) if variant.against else {}
         gaps = [value - _overall(theirs[seed]) for seed, value in overall.items() if seed in theirs]
@@ -170,7 +174,7 @@ def table() -> str:
 
 
 def _overall(scores: dict[str, dict[str, float]]) -> float:
-    return statistics.mean(scores[register]["mIoU"] for register in REGISTERS)
+    return statistics.mean(scores[subset]["mIoU"] for subset in SUBSETS)
 
 
 def _show(values: list[float], *, sign: bool = False) -> str:

@@ -19,7 +19,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_ablations_of_two_budgets_never_share_a_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    budget = {"steps": 300, "sentences": 300, "start": ablations.POINTING}
+    budget = {"steps": 300, "sentences": 300, "start": ablations.START}
     results.write_text(json.dumps({"budget": budget, "runs": {}}))
     before = results.read_text()
     monkeypatch.setattr(ablations, "train", lambda *_: pytest.fail("trained on another budget"))
@@ -40,7 +40,7 @@ def test_an_interval_is_students() -> None:
 def test_the_ablations_table_compares_equal_seeds(results: Path) -> None:
     def runs(*scores: float) -> dict[str, dict[str, dict[str, float]]]:
         return {
-            str(seed): {register: {"mIoU": score} for register in ablations.REGISTERS}
+            str(seed): {register: {"mIoU": score} for register in ablations.SUBSETS}
             for seed, score in enumerate(scores)
         }
 

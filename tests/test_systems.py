@@ -18,7 +18,7 @@ from torch.profiler import profile
 from deixis.batch import Batch, Output
 from deixis.checkpoints import native
 from deixis.checkpoints.configs import from_dict, to_dict
-from deixis.compiling import LEAST, compile_once
+from deixis.compiling import OLDEST, compile_once
 from deixis.data.transforms import Preprocess
 from deixis.errors import InputError, ModelError
 from deixis.models.late_fusion import LateFusionConfig
@@ -418,7 +418,7 @@ def test_saved_and_loaded_it_gives_the_same_numbers(system: Any, tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(torch.__version__ < LEAST, reason="older compilers are refused")
+@pytest.mark.skipif(torch.__version__ < OLDEST, reason="older compilers are refused")
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_compiled_once_it_gives_the_same_losses_and_gradients(name: str) -> None:
     call_alone("compare_compiled", name)
@@ -458,7 +458,7 @@ def compare_compiled(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(torch.__version__ < LEAST, reason="older compilers are refused")
+@pytest.mark.skipif(torch.__version__ < OLDEST, reason="older compilers are refused")
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_compiled_for_prediction_it_compiles_once_and_gives_equally_exact_logits(name: str) -> None:
     call_alone("compare_predictions", name)
