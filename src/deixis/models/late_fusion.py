@@ -86,8 +86,9 @@ class LateFusion(nn.Module):
         return {"query": self.text.width, "embeddings": self.text.width}
 
     def forward(self, batch: Batch, *, features: Iterable[str] = (), explain: bool = False) -> Output:
-        encoded = self.encode_images(batch.target_frames()[:, None])
-        return self.decode_expressions(encoded, batch, features=features, explain=explain)
+        words = self.text(batch.token_ids, batch.token_mask)
+        pixels = batch.expand(self.encode_images(batch.target_frames()[:, None]))
+        return self._score(words, pixels, batch, features, explain)
 
     def encode_images(self, images: Float[Tensor, "i 1 3 h w"]) -> Float[Tensor, "i y x d"]:
         return self.fusion(rearrange(images, "i 1 c h w -> i c h w"))
@@ -102,8 +103,17 @@ class LateFusion(nn.Module):
     ) -> Output:
         """The output of `batch`, whose images are those that `encoded` was made from."""
         words = self.text(batch.token_ids, batch.token_mask)
+        return self._score(words, batch.expand(encoded), batch, features, explain)
+
+    def _score(
+        self,
+        words: Float[Tensor, "b l d"],
+        pixels: Float[Tensor, "b y x e"],
+        batch: Batch,
+        features: Iterable[str],
+        explain: bool,
+    ) -> Output:
         word_scores = self.vote(words) * batch.token_mask[..., None]
-        pixels = batch.expand(encoded)
         # The sum over words comes first: one product per expression, whatever its length.
         summed = word_scores.sum(1)
         scores = einsum(pixels, summed[:, :-1], "b y x d, b d -> b y x") * self.config.width**-0.5

@@ -1,0 +1,1 @@
+"""Run: what to train, and executing it."""
