@@ -9,7 +9,7 @@ from torch.torch_version import TorchVersion
 from deixis.cli import main
 from deixis.compiling import check_compiler, compile_once
 from deixis.errors import ModelError
-from deixis.vision import windows
+from deixis.kernels import windows
 
 
 @pytest.mark.parametrize("version", ["2.6.0+cu124", "2.10.1", "2.9.0a0+git"])

@@ -171,7 +171,7 @@ def test_segment_and_evaluate_download_with_the_option(
     evaluate = ["evaluate", "magnet-refcoco-plus", "--data", "toyland:val", "--scenes", "1", "--limit", "1"]
     evaluate += ["--draws", "20", "--quiet", "--out", str(tmp_path / "val.json")]
     assert main(evaluate) == 2
-    assert "nothing is downloaded unasked" in capsys.readouterr().err
+    assert "nothing is downloaded without permission" in capsys.readouterr().err
     assert main([*evaluate, "--download"]) == 0
     assert json.loads((tmp_path / "val.json").read_text())["model"] == "magnet-refcoco-plus"
     asked = len(hub)

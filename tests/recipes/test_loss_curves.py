@@ -1,0 +1,120 @@
+"""Twenty steps of every Toyland recipe at a tiny size, against stored losses: a change of training is seen at once.
+
+The losses are compared exactly on one thread where the processor's capability and the version of PyTorch are those that
+they were stored with; elsewhere to 1e-3 over the first five steps. `python tests/recipes/test_loss_curves.py` stores
+them anew, which only a deliberate change of training justifies.
+"""
+
+import csv
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deixis.recipes.catalogue import RECIPES
+from deixis.runs.execute import execute
+from deixis.runs.run import LEARNED, Chain, Run, StartFrom
+from deixis.vision.swin import SwinConfig
+
+STORED = Path(__file__).with_name("loss_curves.json")
+NAMES = sorted(name for name in RECIPES if name.endswith("_toyland") or "_toyland_" in name)
+STEPS, CLOSE_STEPS, CLOSE = 20, 5, 1e-3
+VISION = SwinConfig(embed_dim=16, depths=(1, 1, 2, 1), heads=(1, 2, 2, 4), window=4, drop_path=0.05, coordinates=True)
+SMALL: dict[str, dict[str, Any]] = {
+    "LateFusionConfig": {"width": 32},
+    "LAVTConfig": {"decoder_width": 16},
+    "MagNetConfig": {
+        "width": 32,
+        "mask_width": 32,
+        "heads": 2,
+        "pixel_layers": 1,
+        "pixel_feed_forward": 32,
+        "query_layers": 2,
+        "query_feed_forward": 32,
+    },
+    "SceneParsingConfig": {"width": 16},
+    "VEGAConfig": {"width": 32, "heads": 2, "decoder_widths": (16, 16, 32)},
+}
+
+
+def tiny(name: str, packed: Path) -> Run:
+    """The recipe's last Run, small enough for a second; encoders start from random weights."""
+    recipe = RECIPES[name]()
+    run: Any = list(recipe.runs.values())[-1] if isinstance(recipe, Chain) else recipe
+    system = replace(run.system, vision=VISION, **SMALL[type(run.system).__name__])
+    if hasattr(system, "text"):
+        layers = 4 if type(system).__name__ == "MagNetConfig" else 2
+        text = replace(system.text, layers=layers, width=32, heads=2, feed_forward=64)
+        system = replace(system, text=text)
+    return replace(
+        run,
+        data=replace(
+            run.data,
+            num_scenes=24,
+            validation_scenes=2,
+            validation_limit=2,
+            size=64,
+            packed=str(packed / f"{run.data.no_target:g}"),
+            packers=1,
+        ),
+        system=system,
+        preprocess=replace(run.preprocess, image_size=64),
+        schedule=replace(
+            run.schedule, steps=STEPS, batch_size=8, warm_up=4, log_every=1, validate_every=STEPS, save_every=STEPS
+        ),
+        vocabulary=LEARNED if hasattr(system, "text") else run.vocabulary,
+        start_from=StartFrom(),
+        workers=0,
+    )
+
+
+def losses(name: str, packed: Path, out: Path) -> list[float]:
+    execute(tiny(name, packed), out, quiet=True)
+    with (out / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("packed")
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[str, Any]:
+    return json.loads(STORED.read_text(encoding="utf-8"))
+
+
+def test_every_toyland_recipe_has_a_curve(stored: dict[str, Any]) -> None:
+    assert sorted(stored["losses"]) == NAMES
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_trains_as_it_did(name: str, stored: dict[str, Any], packed: Path, tmp_path: Path) -> None:
+    found, expected = losses(name, packed, tmp_path), stored["losses"][name]
+    assert len(found) == len(expected) == STEPS
+    if stored["made_with"] == made_with():
+        assert found == expected
+    else:
+        assert found[:CLOSE_STEPS] == pytest.approx(expected[:CLOSE_STEPS], rel=CLOSE)
+
+
+def made_with() -> dict[str, str]:
+    """What the last bits depend on."""
+    return {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        curves = {name: losses(name, place / "packed", place / name) for name in NAMES}
+    STORED.write_text(json.dumps({"made_with": made_with(), "losses": curves}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
