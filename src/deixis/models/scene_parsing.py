@@ -25,7 +25,7 @@ from ..vision.swin import Swin, SwinConfig
 class SceneParsingConfig(Config):
     """The encoder, the width that its stages are summed in, and each attribute with its number of values."""
 
-    publishes: ClassVar[tuple[str, ...]] = ("vision.*",)
+    publishes: ClassVar[tuple[str, ...]] = ("vision.*",)  # the weights that a run saves
 
     vision: SwinConfig
     attributes: tuple[tuple[str, int], ...]
@@ -46,8 +46,6 @@ class SceneParsingConfig(Config):
 
 class SceneParsing(nn.Module):
     """Swin, its four stages summed at stride 4, and one linear head per attribute (class 0 is background)."""
-
-    publishes = SceneParsingConfig.publishes
 
     def __init__(self, config: SceneParsingConfig) -> None:
         super().__init__()
