@@ -53,7 +53,7 @@ def test_a_failed_write_leaves_the_earlier_sheet(
 def test_a_sheet_too_large_for_its_format_names_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deixis.toyland.export.sheet.contact_sheet", lambda *_: Image.new("RGB", (70_000, 1)))
+    monkeypatch.setattr("deixis.data.tools.contact_sheet.contact_sheet", lambda *_: Image.new("RGB", (70_000, 1)))
     out = tmp_path / "sheet.jpg"
     assert main(["toyland", "draw", "--out", str(out), "--side", "48", "--count", "1"]) == 2
     output = capsys.readouterr().err

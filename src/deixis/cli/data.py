@@ -208,16 +208,14 @@ def _read_options(source: Source) -> "ReadOptions":
 
 
 def _write_sheet(readers: "Mapping[str, Reader]", out: Path, count: int, issues: "Issues") -> None:
-    from PIL import Image
-
-    from ..data.tools.contact_sheet import contact_sheet, examples
+    from ..data.tools.contact_sheet import contact_sheet, examples, panel_of
     from ..predict.prediction import write_picture
 
     if out.suffix.lower() != ".png":
         raise InputError(f"The sheet {out} is not a PNG; give a name that ends in .png.")
     share = max(1, -(-count // max(1, len(readers))))
     shown = [sample for reader in readers.values() for sample in examples(reader, share, issues)]
-    write_picture(out, Image.fromarray(contact_sheet(shown[:count])))
+    write_picture(out, contact_sheet([panel_of(sample) for sample in shown[:count]]))
 
 
 def _print_json(content: dict[str, Any], issues: "Issues") -> None:

@@ -98,8 +98,8 @@ def _check_least(options: DrawOptions | WriteOptions, least: dict[str, int]) -> 
 
 def _draw(options: DrawOptions) -> None:
     from .. import masks
+    from ..data.tools.contact_sheet import Panel, contact_sheet
     from ..progress import ProgressBar
-    from ..toyland.export.sheet import Panel, contact_sheet
     from ..toyland.world import Toyland
 
     image_format = _image_format(options.out)
@@ -119,7 +119,8 @@ def _draw(options: DrawOptions) -> None:
     with ProgressBar("drawing", options.count) as bar:
         for samples in world.scenes():
             for sample in samples[:1]:
-                panels.append(Panel(sample.visual.read()[0], sample.expression, masks.decode(sample.mask)))
+                mask = masks.decode(sample.mask)
+                panels.append(Panel(sample.visual.read()[0], sample.expression, mask, outlined=True))
                 bar.advance()
             if len(panels) == options.count:
                 break
