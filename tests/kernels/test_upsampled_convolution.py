@@ -30,9 +30,8 @@ def test_values_and_gradients_are_those_of_the_textbook(small: Size, large: Size
         torch.testing.assert_close(gradient, right, rtol=1e-4, atol=1e-5)
 
 
-def test_it_pays_in_bfloat16_without_gradients_only() -> None:
+def test_it_pays_on_a_cpu_without_gradients_only() -> None:
     coarse = torch.zeros(1, 2, 3, 3)
-    assert upsampled_convolution_pays(coarse.bfloat16())
-    assert not upsampled_convolution_pays(coarse)
-    assert not upsampled_convolution_pays(coarse.bfloat16().requires_grad_())
-    assert not upsampled_convolution_pays(coarse.bfloat16().to("meta"))
+    assert upsampled_convolution_pays(coarse)
+    assert not upsampled_convolution_pays(coarse.to("meta"))
+    assert not upsampled_convolution_pays(coarse.requires_grad_())

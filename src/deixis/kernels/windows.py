@@ -64,7 +64,7 @@ def window_attention(
     bias = rearrange(bias, "(qy qx) (ky kx) h -> h qy qx ky kx", qy=window, ky=window).contiguous()
     count = len(windows.groups)
     mixed = [_attend_group(group, bias, *rows[number::count]) for number, group in enumerate(windows.groups)]
-    return torch.cat(mixed).index_select(0, windows.restore).unflatten(0, (batch, height, width))
+    return _join(mixed).index_select(0, windows.restore).unflatten(0, (batch, height, width))
 
 
 @constant_when_compiled  # the compiler does not use the cache and would trace the computation
@@ -182,4 +182,9 @@ def attend(
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None])
     query = query * query.shape[-1] ** -0.5
     pieces = zip(*(each.split(max(1, SCORES // bias.numel())) for each in (query, key, value)), strict=True)
-    return torch.cat([(query @ key.mT).add_(bias).softmax(-1) @ value for query, key, value in pieces])
+    return _join([(query @ key.mT).add_(bias).softmax(-1) @ value for query, key, value in pieces])
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    """The concatenated parts; a single part is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
