@@ -1,6 +1,6 @@
-"""`python -m benchmarks`: every measurement in turn, on an idle machine, each into `results/`; then the table.
+"""`python -m benchmarks`: every measurement in turn, on an idle machine, each into `results/`; then the tables.
 
-`python -m benchmarks --table` prints the table from what was measured before.
+`python -m benchmarks --table` prints the tables from existing results.
 """
 
 import argparse
@@ -14,7 +14,7 @@ MODULES = ("startup", "visual_expression", "models", "training", "toyland_speed"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--table", action="store_true", help="print the table of what was measured before")
+    parser.add_argument("--table", action="store_true", help="print the tables from existing results")
     if not parser.parse_args().table:
         for name in MODULES:
             print(f"benchmarks.{name}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""What each part is worth on Toyland: `python -m benchmarks.ablations`, then `--table`.
+"""The effect of each part of MagNet on Toyland: `python -m benchmarks.ablations`, then `--table`.
 
-Every variant is trained three times with equal seeds, data and steps from the same encoders, and scored on held-out
-sentences as the training loop scores. Finished runs are kept and a stopped one is resumed: call it again after a kill.
+Every variant is trained with the same three seeds, data, steps and encoders, and scored on held-out sentences as the
+training loop scores. Finished runs are kept and a stopped run is resumed: after a kill, start it again.
 """
 
 import argparse

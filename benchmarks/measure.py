@@ -1,4 +1,4 @@
-"""How every number here is taken: warm-ups, several runs, median with spread, peak memory of a fresh process."""
+"""How the benchmarks measure: warm-ups, several runs, median with range, peak memory of a fresh process."""
 
 import json
 import os
@@ -28,12 +28,12 @@ def seconds(run: Callable[[], object], *, repeats: int = 7, warm_ups: int = 2) -
 
 
 def peak_megabytes() -> float:
-    """The most memory this process ever had resident."""
+    """Peak resident memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def fresh(module: str, *arguments: str, limit: float = 900) -> dict[str, Any]:
-    """What `python -m module arguments` prints as JSON, in a process of its own; says so where it outran the limit."""
+    """The JSON that `python -m module arguments` prints, in a new process; after `limit` seconds it has failed."""
     command = [sys.executable, "-m", module, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
@@ -45,7 +45,7 @@ def fresh(module: str, *arguments: str, limit: float = 900) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What a reader needs to compare: processor, its vector instructions, cores, versions."""
+    """Processor, vector instructions, cores and versions: what a comparison must state."""
     import torch
 
     model, flags = platform.processor() or platform.machine(), ""
@@ -65,13 +65,13 @@ def machine() -> dict[str, Any]:
 
 
 def called(module: str) -> str:
-    """The command line that this process was started with, and the threads that it was given."""
+    """The command line of this process, with the number of threads if it was set."""
     threads = os.environ.get("OMP_NUM_THREADS")
     return " ".join([*([f"OMP_NUM_THREADS={threads}"] if threads else []), f"python -m {module}", *sys.argv[1:]])
 
 
 def write(name: str, result: dict[str, Any]) -> Path:
-    """Put a result into `benchmarks/results`, with the machine it was taken on and the command that takes it."""
+    """Write a result to `benchmarks/results`, with the machine that measured it."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
@@ -79,6 +79,6 @@ def write(name: str, result: dict[str, Any]) -> Path:
 
 
 def result(name: str) -> dict[str, Any] | None:
-    """What was written under that name before, if anything was."""
+    """The existing result of that name, or None."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,7 +1,7 @@
-"""Held-out scores of a toyland model: `python -m benchmarks.scores embedded --name vega`.
+"""Held-out scores of a toyland model: `python -m benchmarks.scores bundled --name vega`.
 
-Nine splits (val, testA, testB of three registers) through `deixis evaluate`, as anybody would run it. Results go to
-`results/scores/`; `python -m benchmarks.scores --table` prints the README's table from them.
+Nine splits (val, testA, testB of three subsets) through `deixis evaluate`, as a user would run it. Results go to
+`results/scores/`; `python -m benchmarks.scores --table` prints the table of docs/toyland.md from them.
 """
 
 import argparse
@@ -16,46 +16,46 @@ from typing import Any
 
 from .measure import RESULTS
 
-REGISTERS = ("toyland", "toyland+", "toyland-g")
+SUBSETS = ("toyland", "toyland+", "toyland-g")
 SPLITS = ("val", "testA", "testB")
 SCORES = RESULTS / "scores"
 SCENES = 60
 
 
-def place(name: str, register: str, split: str) -> Path:
-    return SCORES / f"{name}-{register}-{split}.json"
+def place(name: str, subset: str, split: str) -> Path:
+    return SCORES / f"{name}-{subset}-{split}.json"
 
 
 def score(model: str, name: str, scenes: int) -> None:
-    """Evaluate the model on every split; what is there already is kept, so an interrupted call goes on."""
+    """Evaluate the model on every split; existing results are kept, so an interrupted call continues."""
     from deixis.cli import main as deixis
 
     SCORES.mkdir(parents=True, exist_ok=True)
-    for register, split in itertools.product(REGISTERS, SPLITS):
-        if place(name, register, split).exists():
+    for subset, split in itertools.product(SUBSETS, SPLITS):
+        if place(name, subset, split).exists():
             continue
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "result.json"
             code = deixis(
-                ["evaluate", model, "--data", f"{register}:{split}", "--scenes", str(scenes), "--out", str(out)]
+                ["evaluate", model, "--data", f"{subset}:{split}", "--scenes", str(scenes), "--out", str(out)]
             )
             if code:
                 sys.exit(code)
-            beside = place(name, register, split).with_suffix(".part")
+            beside = place(name, subset, split).with_suffix(".part")
             shutil.copy(out, beside)  # another file system, perhaps
-            os.replace(beside, place(name, register, split))
+            os.replace(beside, place(name, subset, split))
 
 
 def table() -> str:
-    """Markdown: a row a register and split; mean IoU with its interval, overall IoU and precision of every model."""
+    """Markdown: a row a subset and split; mean IoU with its interval, overall IoU and precision of every model."""
     names = sorted({path.name.split("-")[0] for path in SCORES.glob("*.json")}, reverse=True)
     heads = [f"{name.upper()} {what}" for name in names for what in ("mIoU", "oIoU", "P@0.5")]
     lines = ["| data, split | expressions | " + " | ".join(heads) + " |", "|---" * (2 + len(heads)) + "|"]
-    for register, split in itertools.product(REGISTERS, SPLITS):
-        results = [_read(place(name, register, split)) for name in names]
+    for subset, split in itertools.product(SUBSETS, SPLITS):
+        results = [_read(place(name, subset, split)) for name in names]
         if all(results):
             cells = [cell for result in results for cell in _cells(result)]
-            lines.append(f"| `{register}:{split}` | {results[0]['num_expressions']:,} | " + " | ".join(cells) + " |")
+            lines.append(f"| `{subset}:{split}` | {results[0]['num_expressions']:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

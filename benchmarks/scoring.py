@@ -1,9 +1,9 @@
-"""Masks scored a second on one core, and the memory it takes: `python -m benchmarks.scoring [--data TREE]`.
+"""Masks scored per second on one core, and peak memory: `python -m benchmarks.scoring [--data TREE]`.
 
 Predicted 640x480 masks with rough outlines (about 670 bytes of run lengths each) from a file of JSON lines, through
 all of `deixis evaluate --predictions`: parsing, checking, matching by id, comparing, records on disk, totals. The
 targets are polygons drawn for this, or those of any tree in RefCOCO's layout whose images are 640x480. Each number
-of masks has a fresh process; CPU seconds are given beside wall seconds, for machines that others use too.
+of masks has a new process; CPU seconds are reported beside wall seconds, because other programs affect the latter.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How long a user waits before the first result: `python -m benchmarks.startup`.
+"""The time until the first result: `python -m benchmarks.startup`.
 
 Measures `deixis --help`, the second `make demo`, and what `deixis segment` on the example costs beside `import torch`.
 """

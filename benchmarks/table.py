@@ -1,4 +1,4 @@
-"""The README's tables of measurements, made from `results/*.json` and nothing else."""
+"""The tables of docs/speed.md, made from `results/*.json` and nothing else."""
 
 import itertools
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ Row = tuple[str, str, str]
 
 
 def table() -> str:
-    """Markdown: the full-size networks, then everything else; a measurement that was not taken has no cell."""
+    """Markdown: the full-size networks, then everything else; cells without a measurement are empty."""
     rows = [*_startup(), *_visual_expression(), *_training(), *_toyland(), *_scoring()]
     lines = ["| what | measured | command |", "|---|---|---|"]
     lines += [f"| {what} | {measured} | `{command}` |" for what, measured, command in rows]
@@ -18,7 +18,7 @@ def table() -> str:
 
 
 def _models() -> Iterator[str]:
-    """A row a system and number of sentences; columns of widths, each eager and compiled."""
+    """One row per system and number of sentences; columns: dtype, eager and compiled."""
     if not (result := result_of("models")):
         return
     columns = list(itertools.product(("fp32", "bf16"), ("eager", "compiled")))

@@ -1,4 +1,4 @@
-"""Why this answer: words and pixels, and VEGA's Figure 5: `python examples/3_evidence.py PICTURE SENTENCE [MODEL]`."""
+"""The evidence for a prediction, and VEGA's Figure 5: `python examples/3_evidence.py PICTURE SENTENCE [MODEL]`."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import deixis
 from deixis import masks, viz
 
 
-def main(picture: str, sentence: str, model: str = "embedded") -> None:
+def main(picture: str, sentence: str, model: str = "bundled") -> None:
     segmenter = deixis.load(model)
     found = segmenter(picture, sentence, explain=True)
     out = Path("out")

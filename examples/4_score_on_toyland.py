@@ -7,7 +7,7 @@ from deixis import masks
 from deixis.toyland.world import Toyland
 
 
-def main(scenes: str = "20", model: str = "embedded") -> None:
+def main(scenes: str = "20", model: str = "bundled") -> None:
     segmenter, world = deixis.load(model), Toyland(split="val", num_scenes=int(scenes))
     ious = []
     for samples in world.scenes():

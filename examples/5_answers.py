@@ -1,6 +1,6 @@
-"""Several sentences about one picture as one strip: `python examples/5_answers.py OUT.png PICTURE SENTENCE …`.
+"""Several expressions about one image in one strip: `python examples/5_answers.py OUT.png PICTURE SENTENCE …`.
 
-README's picture is `python examples/5_answers.py docs/answers.png examples/toyland.png "the person in green"
+The README's image is made by `python examples/5_answers.py docs/answers.png examples/toyland.png "the person in green"
 "the child in blue" "the yellow turtle"`.
 """
 

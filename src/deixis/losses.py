@@ -19,15 +19,6 @@ def dice(logits: Float[Tensor, "b *size"], masks: Bool[Tensor, "b *size"]) -> Fl
     return (1 - (2 * overlap + 1) / (probability.sum(1) + target.sum(1) + 1)).mean()
 
 
-def weighted_cross_entropy(
-    logits: Float[Tensor, "b 2 *size"],
-    masks: Bool[Tensor, "b *size"],
-    weights: tuple[float, float] = (0.9, 1.1),
-) -> Float[Tensor, ""]:
-    """Cross-entropy of (background, target), each pixel weighted by its class."""
-    return F.cross_entropy(logits.float(), masks.long(), weight=logits.new_tensor(weights).float())
-
-
 def pixel_contrast(logits: Float[Tensor, "b y x"], masks: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
     """VEGA's Eq. 5 on `logits` = similarity / temperature: -log σ inside the target, -log(1 - σ) outside it.
 
