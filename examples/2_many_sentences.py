@@ -1,4 +1,4 @@
-"""Many expressions about one image, which is encoded once: `python examples/2_many_sentences.py PICTURE SENTENCE SENTENCE …`."""
+"""Many expressions about one image: `python examples/2_many_sentences.py PICTURE SENTENCE SENTENCE …`."""
 
 import sys
 import time

@@ -78,6 +78,14 @@ def test_pixel_contrast_weights_a_cell_by_the_fraction_that_the_target_covers() 
     assert pixel_contrast(logits, smallest) != pixel_contrast(logits, torch.zeros_like(smallest))
 
 
+def test_every_loss_has_a_gradient() -> None:
+    masks = torch.rand(2, 6, 6) > 0.5
+    for loss in (bce, dice, pixel_contrast):
+        logits = torch.randn(2, 6, 6, requires_grad=True)
+        loss(logits, masks).backward()
+        assert (logits.grad != 0).all()
+
+
 def test_cross_modal_alignment_is_the_number_computed_by_hand_and_skips_empty_targets() -> None:
     pixels = (
         torch.tensor([[[[2.0, 0.0], [0.0, 3.0]]]]).repeat(2, 1, 1, 1).requires_grad_()

@@ -94,7 +94,7 @@ def _clipped(line: str, font: Font, width: int) -> str:
 
 
 def _marked(panel: Panel, side: int) -> UInt8[np.ndarray, "height width 3"]:
-    """The image fitted into the square and then marked, so that outlines of large and small images are equally thick."""
+    """The image fitted into the square, then marked: outlines are equally thick whatever the size of the image."""
     height, width = panel.pixels.shape[:2]
     scale = side / max(height, width)
     fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
