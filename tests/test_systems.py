@@ -1,6 +1,7 @@
 """The promises that every system keeps."""
 
 import copy
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,12 @@ def one_thread() -> Iterator[None]:
 
 def test_every_listed_system_is_tested_here() -> None:
     assert set(SYSTEMS) == set(TINY) == set(BATCH_TOLERANCE)
+
+
+def test_the_page_of_numerical_guarantees_has_this_table() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "numerics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\w ]+) \| 1e-6 \| ([\de-]+) \|$", page, flags=re.MULTILINE)
+    assert {name.lower().replace(" ", "_"): float(bound) for name, bound in rows} == BATCH_TOLERANCE
 
 
 def test_it_is_a_system_whose_logits_have_the_images_size(system: Any) -> None:

@@ -1,10 +1,10 @@
 """Streams of Batches for training and scoring; a step's batch is a function of the seed and the step alone."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader, Dataset
 from ..batch import Batch, Pair
 from ..errors import DeixisError, InputError
 from ..records import Reader, Sample
-from .collate import Labels, Tokenizer
-from .collate import collate as collate
+from .collate import Labels, Tokenizer, collate
 from .order import Draw, EpochOrder
 from .transforms import Preprocess
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,9 @@ class TrainBatches:
                 f"A batch of {self.batch_size} cannot be shared equally by {ranks} processes with {parts} parts each; "
                 f"choose a multiple of {ranks * parts}."
             )
-        return _read(_loader(self, _Plan(self.order, start, stop, rank, ranks, parts), labels=self.labels))
+        plan = _Plan(self.order, start, stop, rank, ranks, parts)
+        make = _Collate(self.tokenizer, self.preprocess, self.labels, self.num_frames)
+        return load_samples(self.reader, plan, make, self.workers)
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ class EvalBatches:
         if self.limit is not None and self.limit < len(positions):
             positions = positions[np.linspace(0, len(positions) - 1, self.limit).round().astype(int)]
         cuts = [positions[at : at + self.batch_size].tolist() for at in range(0, len(positions), self.batch_size)]
-        return _read(_loader(self, cuts[rank::ranks]))
+        make = _Collate(self.tokenizer, self.preprocess, "masks", self.num_frames)
+        return load_samples(self.reader, cuts[rank::ranks], make, self.workers)
 
 
 def check_limit(limit: int | None) -> None:
@@ -167,31 +171,32 @@ class _Collate:
         return collate(samples, self.tokenizer, self.preprocess, labels=self.labels, num_frames=self.num_frames)
 
 
-def _loader(
-    batches: TrainBatches | EvalBatches, plan: _Plan | list[list[int]], labels: Labels = "masks"
-) -> DataLoader[Sample]:
-    return DataLoader(
-        _Positions(batches.reader),
+def load_samples(
+    reader: Reader, plan: Iterable[list[int]], make: Callable[[list[Sample]], Made], workers: int
+) -> Iterator[Made]:
+    """The result of `make` for the samples at each list of positions, read and made in worker processes.
+
+    An error has one sentence, also where a worker raised it.
+    """
+    loader: DataLoader[Sample] = DataLoader(
+        _Positions(reader),
         batch_sampler=plan,
-        num_workers=batches.workers,
-        collate_fn=_Collate(batches.tokenizer, batches.preprocess, labels, batches.num_frames),
-        worker_init_fn=leave_interrupts_to_the_main_process,
+        num_workers=workers,
+        collate_fn=make,
+        worker_init_fn=_leave_interrupts_to_the_main_process,
     )
-
-
-def _read(loader: DataLoader[Sample]) -> Iterator[Batch]:
     try:
-        yield from cast(Iterator[Batch], iter(loader))
+        yield from cast(Iterator[Made], iter(loader))
     except DeixisError as error:
-        raise one_sentence(error) from error
+        raise _one_sentence(error) from error
 
 
-def one_sentence(error: DeixisError) -> DeixisError:
+def _one_sentence(error: DeixisError) -> DeixisError:
     """The error without the worker's traceback that a DataLoader puts in front of it: its last line."""
     kind: Any = type(error)
     return kind(str(error).strip().splitlines()[-1].removeprefix(f"{kind.__module__}.{kind.__qualname__}: "))
 
 
-def leave_interrupts_to_the_main_process(_: int) -> None:
+def _leave_interrupts_to_the_main_process(_: int) -> None:
     """Ctrl-C reaches every process of the terminal; the main one still needs its workers to finish the step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch.utils.data import DataLoader, Dataset
 
 from .. import masks
 from ..batch import Batch, Output
-from ..data.batches import Tokenizer, collate, leave_interrupts_to_the_main_process, one_sentence
+from ..data.batches import load_samples
+from ..data.collate import Tokenizer, collate
 from ..data.subsets import Subset
 from ..data.transforms import Preprocess
-from ..errors import DeixisError, InputError, ModelError
+from ..errors import InputError, ModelError
 from ..metrics.protocols import ScoringProtocol
 from ..metrics.scored import Scored, label_of, score_expression
 from ..predict.outputs import is_finite, mask_probabilities, presence_probabilities
@@ -93,22 +93,9 @@ def _predicted(
         [position for position in positions if reader.ids[position].sentence not in done]
         for positions in grouped_batches(reader.ids, scoring.batch_size)[scoring.rank :: scoring.ranks]
     ]
-    work = _Batches(reader, [positions for positions in plan if positions], segmenter.tokenizer, segmenter.preprocess)
-    loader: DataLoader[tuple[Batch, list[Sample]]] = DataLoader(
-        work,
-        batch_size=None,
-        num_workers=scoring.workers,
-        worker_init_fn=leave_interrupts_to_the_main_process,
-    )
-    for batch, samples in _read(loader):
+    make = _Unlabelled(segmenter.tokenizer, segmenter.preprocess)
+    for batch, samples in load_samples(reader, [each for each in plan if each], make, scoring.workers):
         yield samples, batch, _output(segmenter, batch, samples)
-
-
-def _read(loader: DataLoader[tuple[Batch, list[Sample]]]) -> Iterator[tuple[Batch, list[Sample]]]:
-    try:
-        yield from loader
-    except DeixisError as error:
-        raise one_sentence(error) from error
 
 
 def grouped_batches(ids: Sequence[Ids], batch_size: int) -> list[list[int]]:
@@ -127,21 +114,14 @@ def grouped_batches(ids: Sequence[Ids], batch_size: int) -> list[list[int]]:
 
 
 @dataclass(frozen=True)
-class _Batches(Dataset[tuple[Batch, list[Sample]]]):
-    """Reading, resizing and tokenizing, which workers do."""
+class _Unlabelled:
+    """A Batch without masks, and its samples: targets are compared at their own size."""
 
-    reader: Reader
-    plan: list[list[int]]
     tokenizer: Tokenizer
     preprocess: Preprocess
 
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __getitem__(self, number: int) -> tuple[Batch, list[Sample]]:
-        samples = [self.reader[position] for position in self.plan[number]]
-        unlabelled = [replace(sample, mask=None) for sample in samples]  # targets are compared at their own size
-        return collate(unlabelled, self.tokenizer, self.preprocess), samples
+    def __call__(self, samples: list[Sample]) -> tuple[Batch, list[Sample]]:
+        return collate(samples, self.tokenizer, self.preprocess, labels="none"), samples
 
 
 def _output(segmenter: Segmenter, batch: Batch, samples: list[Sample]) -> Output:
