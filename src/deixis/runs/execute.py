@@ -43,7 +43,11 @@ def execute(job: Run | Chain, out: Path, *, resume: bool = False, quiet: bool = 
     Raises `InputError` where the folder holds another job, or this one and `resume` is not given.
     """
     is_new = _is_new(job, out, resume)
-    return _run(job, out, is_new, quiet, {}) if isinstance(job, Run) else _chain(job, out, is_new, quiet)
+    if isinstance(job, Chain):
+        return _chain(job, out, is_new, quiet)
+    if job.compiled:
+        check_compiler()
+    return _run(job, out, is_new, quiet, {})
 
 
 def execute_seeds(
@@ -109,8 +113,6 @@ def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool) -> Result:
 def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier) -> Result:
     if not is_new and (result := _finished(out)) is not None:
         return result
-    if run.compiled:
-        check_compiler()
     check_length(run)
     torch.manual_seed(run.seed)
     system = _build(run.system)
@@ -192,6 +194,8 @@ def _build(config: Any) -> nn.Module:
 
 def _check(run: Run) -> None:
     """Raises `InputError` for what a Run would refuse only when its turn comes, hours later."""
+    if run.compiled:
+        check_compiler()
     check_length(run)
     config: Any = run.objective
     with without_memory():
