@@ -264,10 +264,45 @@ def test_two_results_are_compared_draw_by_draw(tmp_path: Path, capsys: pytest.Ca
     difference = json.loads(capsys.readouterr().out)["mIoU"]
     longer = result_of(tmp_path / "longer.json").measures["mIoU"].value
     assert longer is not None
-    assert difference["difference"] == longer - 100.0
-    assert difference["low"] <= difference["difference"] <= difference["high"] < 0
+    assert difference["difference"] == 100.0 - longer
+    assert 0 < difference["low"] <= difference["difference"] <= difference["high"]
     assert main(["compare", *pair, "--draws", "50"]) == 0
-    assert "longer minus perfect" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "perfect minus longer" in printed
+    assert f"mIoU: perfect is better than longer by {100 - longer:.2f} points." in printed
+    assert main(["compare", *reversed(pair), "--draws", "50"]) == 0
+    assert f"mIoU: perfect is better than longer by {100 - longer:.2f} points." in capsys.readouterr().out
+
+
+def test_the_default_result_has_the_models_name_and_is_not_overwritten_by_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ours", "theirs"):
+        write(tmp_path / f"{name}.jsonl")
+        for _ in range(2):  # the same masks may be scored again
+            assert main(["evaluate", "--predictions", f"{name}.jsonl", *DATA]) == 0
+        assert result_of(tmp_path / f"{name}-toyland-val-full.json").model == f"{name}.jsonl"
+    kept = Path("ours-toyland-val-full.json").read_bytes()
+    capsys.readouterr()
+    assert main(["evaluate", "--predictions", "theirs.jsonl", *DATA, "--out", "ours-toyland-val-full.json"]) == 2
+    assert "is the result of the model 'ours.jsonl'; give this one of 'theirs.jsonl'" in capsys.readouterr().err
+    assert Path("ours-toyland-val-full.json").read_bytes() == kept
+
+
+def test_a_text_key_and_exif_reach_the_reader(tmp_path: Path) -> None:
+    photo = Image.new("RGB", (8, 6))
+    exif = photo.getexif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "a.jpg", exif=exif)
+    mask = masks.encode(np.ones((6, 8), dtype=bool))  # of the unturned photo
+    (tmp_path / "val.jsonl").write_text(json.dumps({"image": "a.jpg", "said": "it", "mask": mask}))
+    (tmp_path / "masks.jsonl").write_text(json.dumps({"id": "val:1", "rle": mask}))
+    arguments = ["--predictions", str(tmp_path / "masks.jsonl"), "--data", str(tmp_path / "val.jsonl"), "--quiet"]
+    arguments += ["--out", str(out := tmp_path / "r.json"), "--text-key", "said"]
+    assert main(["evaluate", *arguments]) == 2
+    assert main(["evaluate", *arguments, "--exif", "ignore"]) == 0
+    assert result_of(out).measures["mIoU"].value == 100.0
 
 
 def test_results_of_other_protocols_or_expressions_are_not_compared(
@@ -295,7 +330,7 @@ def test_names_in_the_data_choose_no_folder_for_the_result(tmp_path: Path, monke
     (tmp_path / "masks.jsonl").write_text(json.dumps({"id": "val:1", "rle": mask}))
     predictions = ["--predictions", str(tmp_path / "masks.jsonl"), "--data", str(tmp_path / "val.jsonl")]
     assert main(["evaluate", *predictions, "--quiet"]) == 0
-    assert (here / "..-a-b-refcoco+-val-full.json").is_file()
+    assert (here / "masks-..-a-b-refcoco+-val-full.json").is_file()
 
 
 def test_places_that_cannot_be_read_or_written_are_one_sentence(

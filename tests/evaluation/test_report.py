@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from deixis.errors import DeixisError
-from deixis.evaluation.comparison import compare_totals
+from deixis.cli.results import verdict
+from deixis.evaluation.comparison import Difference, compare_totals
 from deixis.evaluation.report import Result, hash_of_ids, measure
 from deixis.metrics.accumulators import Totals
 from deixis.metrics.average_precision import NAMES
@@ -123,15 +124,15 @@ def test_a_result_differs_from_itself_by_nothing(protocol: str) -> None:
         assert (one.difference, one.low, one.high, one.p) == nothing, name
 
 
-def test_every_difference_is_the_seconds_gain_and_lies_in_its_interval() -> None:
+def test_every_difference_is_the_firsts_gain_and_lies_in_its_interval() -> None:
     first, rules = made(80), PROTOCOLS["a2d-best"]
     totals, better = Totals(rules).add_all(first), Totals(rules).add_all(nearer(first, 0.5))
-    gains, losses = compare_totals(totals, better, draws=100), compare_totals(better, totals, draws=100)
+    gains, losses = compare_totals(better, totals, draws=100), compare_totals(totals, better, draws=100)
     assert set(NAMES) <= set(gains)
     for name, gain in gains.items():
         if name == "mAP[.5:.95] L":  # no target here is large
             continue
-        assert gain.difference == pytest.approx(gain.second - gain.first), name
+        assert gain.difference == pytest.approx(gain.first - gain.second), name
         assert gain.difference > 0, name
         assert 0 <= gain.low <= gain.difference <= gain.high, name
         loss = losses[name]
@@ -141,7 +142,7 @@ def test_every_difference_is_the_seconds_gain_and_lies_in_its_interval() -> None
 def test_a_paired_difference_is_surer_than_two_results_apart() -> None:
     first, rules = made(80), PROTOCOLS["full"]
     better = nearer(first, 0.1)
-    differences = compare_totals(Totals(rules).add_all(first), Totals(rules).add_all(better), draws=500)
+    differences = compare_totals(Totals(rules).add_all(better), Totals(rules).add_all(first), draws=500)
     one = differences["mIoU"]
     alone = measure(Totals(rules).add_all(first), draws=500)[0]["mIoU"]
     assert (one.low or 0.0) > 0
@@ -154,3 +155,14 @@ def test_other_images_or_protocols_are_not_compared() -> None:
         compare_totals(totals("full"), Totals(PROTOCOLS["full"]).add_all(made(20)))
     with pytest.raises(DeixisError, match="differ in protocol or images"):
         compare_totals(totals("full"), totals("weak"))
+
+
+def test_a_verdict_names_the_better_one_and_claims_nothing_where_the_interval_contains_zero() -> None:
+    def found(difference: float, low: float, high: float) -> Difference:
+        return Difference(first=50.0 + difference, second=50.0, difference=difference, low=low, high=high, p=0.1, draws=9)
+
+    assert verdict("a", "b", "mIoU", found(2.0, 1.0, 3.0)) == "mIoU: a is better than b by 2.00 points."
+    assert verdict("a", "b", "mIoU", found(-2.0, -3.0, -1.0)) == "mIoU: b is better than a by 2.00 points."
+    unsure = verdict("a", "b", "mIoU", found(-2.0, -5.0, 1.0))
+    assert unsure.startswith("mIoU: b is 2.00 points above a, but the interval contains 0")
+    assert verdict("a", "b", "oIoU", found(0.0, 0.0, 0.0)) == "oIoU: a and b are equal."

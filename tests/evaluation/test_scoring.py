@@ -251,8 +251,8 @@ def test_unfinished_work_has_no_result(tmp_path: Path) -> None:
 def test_evaluate_scores_a_reader_and_keeps_files_only_where_they_are_requested(tmp_path: Path) -> None:
     kept = evaluate(segmenter(), Noise(), split="val", out=tmp_path, draws=50)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "noise-val-full.json",
-        "noise-val-full.records.jsonl",
+        "bright-noise-val-full.json",
+        "bright-noise-val-full.records.jsonl",
     ]
     assert Result.read(tmp_path / "noise-val-full.json") == kept
     assert (kept.num_expressions, kept.mask_rule, kept.threshold) == (12, "probability", 0.5)
@@ -292,7 +292,7 @@ def test_evaluate_refuses_impossible_options(wrong: dict[str, Any]) -> None:
 
 
 def test_a_results_file_is_named_after_data_and_protocol(tmp_path: Path) -> None:
-    assert result_file(tmp_path, "../a b/refcoco+", "val", "full") == tmp_path / "..-a-b-refcoco+-val-full.json"
-    assert result_file(tmp_path / "r.json", "a", "val", "full") == tmp_path / "r.json"
+    assert result_file(tmp_path, "runs/m/best", "../a b/r+", "val", "full") == tmp_path / "m-best-..-a-b-r+-val-full.json"
+    assert result_file(tmp_path / "r.json", "m", "a", "val", "full") == tmp_path / "r.json"
     with pytest.raises(InputError, match=r"ends in \.json"):
-        result_file("result.txt", "a", "val", "full")
+        result_file("result.txt", "m", "a", "val", "full")

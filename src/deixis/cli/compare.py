@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions(BootstrapOptions):
-    """Compare two results of `deixis evaluate` by a paired bootstrap over images.
+    """Compare two results of `deixis evaluate` by a paired bootstrap over images: A minus B.
 
     Both must have one protocol and the same expressions; the records beside them are read.
     """

@@ -42,7 +42,7 @@ class EvaluateOptions(BootstrapOptions, ModelOptions, SplitOptions):
     protocol: str = "full"
     """full, lavt-480, weak, a2d-best, a2d-all or grefcoco."""
     out: Annotated[Path, tyro.conf.arg(metavar="PATH")] = Path()
-    """A folder, or FILE.json; in a folder the file is named DATASET-SPLIT-PROTOCOL.json."""
+    """A folder, or FILE.json; in a folder the file is named MODEL-DATASET-SPLIT-PROTOCOL.json."""
     batch_size: int = 8
     """Expressions at a time."""
     workers: int = 0
@@ -114,7 +114,8 @@ def _show(result: "Result", options: EvaluateOptions) -> None:
     from ..evaluation.evaluator import result_file
     from .results import show_result
 
-    place = result_file(options.out, result.dataset, result.split, result.protocol)
+    model = result.model if options.predictions is None else options.predictions.stem
+    place = result_file(options.out, model, result.dataset, result.split, result.protocol)
     if options.json:
         print(place.read_text(encoding="utf-8"), end="")
     else:

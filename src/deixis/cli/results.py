@@ -31,7 +31,7 @@ def show_result(result: Result, console: Console, *, breakdowns: bool = True) ->
 
 def show_differences(first: str, second: str, differences: dict[str, Difference], console: Console) -> None:
     """Print the difference of every measure with its interval."""
-    table = Table(title=f"{second} minus {first}", caption="paired bootstrap over images")
+    table = Table(title=f"{first} minus {second}", caption="paired bootstrap over images")
     for heading in ("measure", first, second, "difference", "95% interval", "p"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
     for name, one in differences.items():
@@ -40,6 +40,23 @@ def show_differences(first: str, second: str, differences: dict[str, Difference]
         p = "-" if one.p is None else f"{one.p:.4f}"
         table.add_row(name, _number(one.first), _number(one.second), signed, span, p)
     console.print(table)
+    for name in [name for name in ("mIoU", "oIoU") if name in differences] or list(differences)[:1]:
+        console.print(verdict(first, second, name, differences[name]), highlight=False, soft_wrap=True)
+
+
+def verdict(first: str, second: str, measure: str, found: Difference) -> str:
+    """Which of two results is better by a measure, in words; a difference whose interval contains 0 is not a proof."""
+    if found.difference is None:
+        return f"{measure}: nothing to compare, since one of the two has no value."
+    if found.difference == 0:
+        return f"{measure}: {first} and {second} are equal."
+    better, worse = (first, second) if found.difference > 0 else (second, first)
+    if found.low is None or found.high is None or found.low <= 0 <= found.high:
+        return (
+            f"{measure}: {better} is {abs(found.difference):.2f} points above {worse}, but the interval contains 0: "
+            "these data do not show which is better."
+        )
+    return f"{measure}: {better} is better than {worse} by {abs(found.difference):.2f} points."
 
 
 def _presence_table(presence: PresenceScores) -> Table:

@@ -14,7 +14,7 @@ from .report import ratios_of_draws
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Second minus first, in points; `p` is two-sided: twice the fraction of draws of images with the other sign."""
+    """First minus second, in points; `p` is two-sided: twice the fraction of draws of images with the other sign."""
 
     first: float | None
     second: float | None
@@ -35,7 +35,7 @@ def compare_totals(first: Totals, second: Totals, *, draws: int = DRAWS, seed: i
     sums = resampled_sums(tables, draws=draws, seed=seed)
     one, other = (ratios_of_draws(first.rules, columns, part) for part in (sums[:, :width], sums[:, width:]))
     values = first.overall.values(), second.overall.values()
-    differences = {name: _difference(values[0][name], values[1][name], other[name] - one[name]) for name in values[0]}
+    differences = {name: _difference(values[0][name], values[1][name], one[name] - other[name]) for name in values[0]}
     if first.detections is not None and second.detections is not None:
         rankings = first.detections.ranked(images), second.detections.ranked(images)
         fewest = min(ranking.affordable_draws(draws) for ranking in rankings)
@@ -44,13 +44,13 @@ def compare_totals(first: Totals, second: Totals, *, draws: int = DRAWS, seed: i
         drawn, redrawn = (100 * ranking.resampled(len(images), draws=fewest, seed=seed) for ranking in rankings)
         for place, name in enumerate(NAMES):
             known = [None if np.isnan(side[place]) else float(side[place]) for side in (before, after)]
-            differences[name] = _difference(known[0], known[1], redrawn[:, place] - drawn[:, place])
+            differences[name] = _difference(known[0], known[1], drawn[:, place] - redrawn[:, place])
     return differences
 
 
 def _difference(first: float | None, second: float | None, drawn: Float[np.ndarray, " draws"]) -> Difference:
     low, high = interval(drawn) or (None, None)
-    apart = None if first is None or second is None else second - first
+    apart = None if first is None or second is None else first - second
     return Difference(
         first=first, second=second, difference=apart, low=low, high=high, p=two_sided_p(drawn), draws=len(drawn)
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
 from ..data.validation import Issues, validate
@@ -66,7 +66,9 @@ def evaluate(
         checkpoint = None if segmenter.weights is None else _hash(segmenter.weights)
         decision = presence_decision(segmenter, presence_threshold)
         rule = segmenter.mask_rule(threshold)
+        job = _named(job, place, segmenter.name)
         header = job.header(segmenter.name, checkpoint, rule, segmenter.computed, decision)
+        job.check_result(header)
         done = job.done(header, resume=resume)
         wait()  # no process writes before all have read what is done
         with ProgressBar("expressions", len(job.reader), done=len(done), quiet=hidden) as bar:
@@ -98,21 +100,27 @@ def evaluate_predictions(
     started, path = time.perf_counter(), Path(predictions)
     with _folder(out) as place:
         job = _job(data, split, protocol, place, skip_broken, draws, seed, quiet=quiet, look_at_images=False)
+        job = _named(job, place, path.stem)
         header = job.header(path.name, None, None)
+        job.check_result(header)
         with ProgressBar("expressions", len(job.reader), quiet=quiet) as bar:
             missing = replace(job, advance=bar.advance).score_predictions(path, header, allow_missing=allow_missing)
         return job.finish(header, run=None, started=started, num_missing=missing)
 
 
-def result_file(out: str | Path, dataset: str, split: str, protocol: str) -> Path:
-    """`out` where it names a JSON file, else a file in that folder named after the data and the protocol."""
+def result_file(out: str | Path, model: str, dataset: str, split: str, protocol: str) -> Path:
+    """`out` where it names a JSON file, else a file in that folder named after the model, the data and the protocol.
+
+    Of a model's path the last two names count.
+    """
     place = Path(out)
     if place.suffix == ".json":
         return place
     if place.suffix and not place.is_dir():
         raise InputError(f"The result {place} is JSON; give --out a folder, or a name that ends in .json.")
     # Data sets name themselves, and a name must not choose another folder.
-    return place / (re.sub(r"[^\w+.-]+", "-", f"{dataset}-{split}-{protocol}") + ".json")
+    short = "-".join(PurePath(model).parts[-2:])
+    return place / (re.sub(r"[^\w+.-]+", "-", f"{short}-{dataset}-{split}-{protocol}").lstrip("-") + ".json")
 
 
 def this_process(device: str | None) -> tuple[int, int, Callable[[], None]]:
@@ -160,7 +168,7 @@ def _job(
         raise InputError(f"The split has no expressions to score; {reason}")
     first = reader[0]
     named = (options.split if isinstance(options, SplitOptions) else split) or first.split
-    file = result_file(out, first.dataset, named, rules.name)
+    file = result_file(out, "model", first.dataset, named, rules.name)
     _make(file.parent)
     return Evaluation(
         reader=reader,
@@ -173,6 +181,11 @@ def _job(
         issues=issues,
         left_out=frozenset(left_out),
     )
+
+
+def _named(job: Evaluation, out: Path, model: str) -> Evaluation:
+    """The same evaluation with the model's name in its result's."""
+    return replace(job, out=result_file(out, model, job.dataset, job.split, job.rules.name))
 
 
 @contextmanager

@@ -101,6 +101,20 @@ class Evaluation:
             "presence": presence,
         }
 
+    def check_result(self, header: dict[str, Any]) -> None:
+        """Raises `InputError` where the result's file exists and is another model's, or no result at all."""
+        if not self.out.exists():
+            return
+        found = Result.read(self.out)
+        written, ours = (found.model, found.checkpoint_hash), (header["model"], header["checkpoint_hash"])
+        same = written[1] == ours[1] if written[1] and ours[1] else written[0] == ours[0]
+        if not same:
+            retrained = ", with other weights" if written[0] == ours[0] else ""
+            raise InputError(
+                f"{self.out} is the result of the model {found.model!r}{retrained}; give this one of "
+                f"{header['model']!r} another --out, or remove the old one."
+            )
+
     def done(self, header: dict[str, Any], *, resume: bool) -> frozenset[str]:
         """The sentences that an interrupted evaluation has scored already."""
         if self.parts and not resume:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import InputError, did_you_mean
 
@@ -32,6 +32,10 @@ class SplitOptions:
     """Sentences a scene of Toyland that refer to nothing in it, on average."""
     limit: int | None = None
     """Score this many expressions, evenly spread over the split."""
+    text_key: str | None = None
+    """The key of the sentences in your own data, where it is not a usual one."""
+    exif: Literal["turn", "ignore"] = "turn"
+    """ignore: photos of your own data are read as stored, without turning them as EXIF says."""
 
     @property
     def is_generated(self) -> bool:
@@ -62,13 +66,15 @@ def open_split(options: SplitOptions, issues: "Issues", overlaps: "Overlaps" = "
         )
 
     from ..data.readers.formats import open_data
+    from ..data.readers.options import ReadOptions
 
-    return open_data(options.data, options.split, options.dataset, options.split_by, issues, overlaps)
+    read = ReadOptions(text_key=options.text_key, exif=options.exif)
+    return open_data(options.data, options.split, options.dataset, options.split_by, issues, overlaps, read)
 
 
 def _check_generated(options: SplitOptions, split: str) -> None:
     """Raises `InputError` for options that Toyland does not have: they would name the score wrongly."""
-    for name, value in (("--dataset", options.dataset), ("--split-by", options.split_by)):
+    for name, value in (("--dataset", options.dataset), ("--split-by", options.split_by), ("--text-key", options.text_key)):
         if value is not None:
             raise InputError(f"{options.data} is generated and has no {name}; omit it.")
     if split and options.split not in (None, split):
