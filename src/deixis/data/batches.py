@@ -17,6 +17,9 @@ from .collate import collate as collate
 from .order import Draw, EpochOrder
 from .transforms import Preprocess
 
+# Ctrl-C, and what a scheduler, a shell or a closing terminal sends to all processes of a group; Windows has no SIGHUP.
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBatches:
@@ -175,7 +178,7 @@ def _loader(
         batch_sampler=plan,
         num_workers=batches.workers,
         collate_fn=_Collate(batches.tokenizer, batches.preprocess, labels, batches.num_frames),
-        worker_init_fn=leave_interrupts_to_the_main_process,
+        worker_init_fn=leave_signals_to_the_main_process,
     )
 
 
@@ -192,6 +195,7 @@ def one_sentence(error: DeixisError) -> DeixisError:
     return kind(str(error).strip().splitlines()[-1].removeprefix(f"{kind.__module__}.{kind.__qualname__}: "))
 
 
-def leave_interrupts_to_the_main_process(_: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the main one still needs its workers to finish the step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def leave_signals_to_the_main_process(_: int) -> None:
+    """Ctrl-C, SIGTERM and SIGHUP may reach the whole group; the main process still needs its workers for the step."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import masks
 from ..batch import Batch, Output
-from ..data.batches import Tokenizer, collate, leave_interrupts_to_the_main_process, one_sentence
+from ..data.batches import Tokenizer, collate, leave_signals_to_the_main_process, one_sentence
 from ..data.subsets import Subset
 from ..data.transforms import Preprocess
 from ..errors import DeixisError, InputError, ModelError
@@ -98,7 +98,7 @@ def _predicted(
         work,
         batch_size=None,
         num_workers=scoring.workers,
-        worker_init_fn=leave_interrupts_to_the_main_process,
+        worker_init_fn=leave_signals_to_the_main_process,
     )
     for batch, samples in _read(loader):
         yield samples, batch, _output(segmenter, batch, samples)
