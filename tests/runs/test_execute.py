@@ -230,7 +230,7 @@ def test_mask_grounding_publishes_the_system_alone_and_keeps_its_predictor_to_re
     published = native.read(tmp_path / "last")
     assert published.card.run["objective"]["type"] == "MaskGroundingConfig"
     assert published.weights.keys() == RUN.system.build().state_dict().keys()
-    state = State.load(tmp_path / "last/state.pt")
+    state = State.load(tmp_path / "last/state.safetensors")
     assert any(name.startswith("predictor.") for name in state.objective)
     with pytest.raises(InputError, match=r"another run \(objective\."):
         execute(RUN, tmp_path, resume=True, quiet=True)

@@ -221,3 +221,53 @@ def test_sentences_without_masks_are_training_data_where_no_masks_are_asked_for(
     root = own(tmp_path / "mine", train=[line(0, mask=None), line(1, mask=None)], val=[line(2, mask=None)])
     training, _ = open_data(StoredData(root=str(root), labels="none"))
     assert [sample.mask for sample in (training[0], training[1])] == [None, None]
+
+
+def square_elsewhere(folder: Path, outside: Path, key: str = "expression") -> None:
+    """Two splits of a record, whose photo is in another folder."""
+    folder.mkdir()
+    outside.mkdir()
+    Image.new("RGB", (8, 6)).save(outside / "photo.png")
+    for split in ("train", "val"):
+        record = {"image": "photo.png", key: "the block", "mask": [[1, 1, 5, 1, 5, 4, 1, 4]]}
+        (folder / f"{split}.jsonl").write_text(json.dumps(record) + "\n")
+
+
+def test_photos_are_read_from_a_folder_of_their_own_and_sentences_from_a_key_of_ones_own(tmp_path: Path) -> None:
+    square_elsewhere(tmp_path / "mine", tmp_path / "photos", key="phrase")
+    data = StoredData(root=str(tmp_path / "mine"), text_key="phrase", images=str(tmp_path / "photos"))
+    training, validation = open_data(data)
+    for reader in (training, validation):
+        assert reader[0].expression == "the block"
+        assert reader[0].visual.size == (6, 8)
+    with pytest.raises(InputError, match="expression"):
+        open_data(replace(data, text_key=None))
+
+
+def test_links_that_leave_the_folder_are_read_where_that_is_allowed_and_the_refusal_says_how(tmp_path: Path) -> None:
+    square_elsewhere(tmp_path / "mine", tmp_path / "photos")
+    (tmp_path / "mine/photo.png").symlink_to(tmp_path / "photos/photo.png")
+    data = StoredData(root=str(tmp_path / "mine"))
+    with pytest.raises(InputError, match=r"a link that leaves .*--data\.allow-outside True"):
+        open_data(data)
+    assert open_data(replace(data, allow_outside=True))[0][0].visual.read().shape == (1, 6, 8, 3)
+
+
+def test_absolute_paths_are_read_where_that_is_allowed(tmp_path: Path) -> None:
+    square_elsewhere(tmp_path / "mine", tmp_path / "photos")
+    for file in (tmp_path / "mine").iterdir():
+        file.write_text(file.read_text().replace("photo.png", str(tmp_path / "photos/photo.png")))
+    data = StoredData(root=str(tmp_path / "mine"))
+    with pytest.raises(InputError, match=r"which leaves .*--data\.allow-outside True"):
+        open_data(data)
+    assert open_data(replace(data, allow_outside=True))[0][0].visual.size == (6, 8)
+
+
+def test_photos_are_read_as_stored_where_exif_is_ignored(tmp_path: Path) -> None:
+    square_elsewhere(tmp_path / "mine", tmp_path / "photos")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (8, 6)).save(tmp_path / "mine/photo.png", exif=turned)
+    data = StoredData(root=str(tmp_path / "mine"))
+    assert open_data(replace(data, exif="ignore"))[0][0].visual.size == (6, 8)
+    assert open_data(data)[0][0].visual.size == (8, 6)

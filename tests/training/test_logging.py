@@ -1,12 +1,16 @@
 """The table of a run: new columns, resuming, lines that a kill cut short; means of losses, and the speed."""
 
 import csv
+import io
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from deixis.errors import ModelError
 from deixis.training import logging
@@ -90,3 +94,33 @@ def test_a_quiet_run_prints_nothing_and_another_its_numbers_and_notes(
             log.note("The smallest loss chooses.")
         printed = capsys.readouterr().err
         assert ("step 5/10" in printed, "The smallest loss chooses." in printed) == (not quiet, not quiet)
+
+
+def test_a_resumed_run_is_marked_in_the_table_and_in_tensorboard(tmp_path: Path) -> None:
+    for start in (0, 4):
+        with MetricLogger(tmp_path, start, 8, quiet=True) as log:
+            log.add(start + 4, {"mask": torch.tensor(0.5)})
+            log.write_losses(start + 4, epoch=1.0, rate=0.1, batch_size=1)
+    assert [(row["step"], row["loss"], row.get("resumed", "")) for row in rows(tmp_path)] == [
+        ("4", "0.5", ""),
+        ("4", "", "1"),
+        ("8", "0.5", ""),
+    ]
+    assert [event.step for event in events_of(tmp_path).Scalars("resumed")] == [4]
+
+
+def test_pictures_are_in_tensorboard_with_their_pixels(tmp_path: Path) -> None:
+    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    with MetricLogger(tmp_path, 0, 8, quiet=True) as log:
+        log.write_picture(3, "samples", picture)
+    (event,) = events_of(tmp_path).Images("samples")
+    assert event.step == 3
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(event.encoded_image_string))), picture)
+
+
+def events_of(folder: Path) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return events

@@ -49,7 +49,7 @@ def test_a_system_learns_its_squares_and_leaves_its_folder(tmp_path: Path) -> No
     assert result.best_by == "mIoU"
     assert result.best == max(result.best, result.scores["mIoU"])
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert {"metrics.csv", "last/state.pt", "last/model.safetensors", "best/model.safetensors"} <= names
+    assert {"metrics.csv", "last/state.safetensors", "last/model.safetensors", "best/model.safetensors"} <= names
     assert "samples/step_0000060.png" in names
     assert any(name.startswith("tensorboard/events") for name in names)
     assert not [name for name in names if "writing" in name]

@@ -8,8 +8,12 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from deixis.errors import InputError, ModelError
+from deixis.training import state as storing
+from deixis.training.checkpointer import Checkpointer
+from deixis.training.engine import Engine
 from deixis.training.state import State, seed_step
 
 
@@ -26,15 +30,47 @@ def state(step: int) -> State:
 
 
 def test_a_state_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
-    state(7).save(tmp_path / "last/state.pt")
-    back = State.load(tmp_path / "last/state.pt")
+    state(7).save(tmp_path / "last/state.safetensors")
+    back = State.load(tmp_path / "last/state.safetensors")
     assert (back.step, back.best, back.optimiser, back.average) == (7, 0.5, {"state": {0: {"step": 3}}}, None)
     assert back.best_by == "mIoU"
     assert torch.equal(back.objective["system.weight"], torch.full((2,), 7.0))
 
 
+def test_containers_numbers_and_shared_tensors_are_loaded_as_they_were_saved(tmp_path: Path) -> None:
+    """What optimisers store: keys that are numbers, tuples, every kind of number, and tensors in any layout."""
+    shared = torch.arange(6.0).reshape(2, 3)
+    optimiser = {
+        "state": {0: {"step": torch.tensor(3.0), "empty": torch.empty(0)}, 1: {"momentum": shared.T}},
+        "param_groups": [{"betas": (0.9, 0.999), "lr": 0.1 + 0.2, "params": [0, 1], "fused": None, "amsgrad": False}],
+    }
+    wide = {"one": shared, "two": shared, "half": torch.tensor([1.5], dtype=torch.bfloat16), "count": torch.tensor(2)}
+    State(step=1, objective=wide, optimiser=optimiser, average={}, scaler=None, best=None, best_by="loss").save(
+        tmp_path / "s"
+    )
+    back = State.load(tmp_path / "s")
+    assert back.optimiser["param_groups"] == optimiser["param_groups"]
+    assert {type(key) for key in back.optimiser["state"]} == {int}
+    for name, tensor in wide.items():
+        assert back.objective[name].dtype == tensor.dtype
+        assert torch.equal(back.objective[name], tensor)
+    assert torch.equal(back.optimiser["state"][1]["momentum"], shared.T)
+    assert back.optimiser["state"][0]["empty"].shape == (0,)
+    assert (back.average, back.scaler, back.best) == ({}, None, None)
+
+
+def test_a_pickled_state_of_an_older_version_is_refused_and_not_read(tmp_path: Path) -> None:
+    (tmp_path / "last").mkdir()
+    (tmp_path / "last/state.pt").write_bytes(b"a pickle")
+    engine = Engine.__new__(Engine)
+    engine.accelerator = Mock()
+    checkpointer = Checkpointer(engine, tmp_path, Mock(), "mIoU")
+    with pytest.raises(InputError, match=r"last/state\.pt is the state of an older version .* another --out"):
+        checkpointer.resume()
+
+
 def test_a_kill_before_the_rename_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "state.pt"
+    path = tmp_path / "state.safetensors"
     state(1).save(path)
 
     def killed(source: Path, target: Path) -> None:
@@ -48,7 +84,7 @@ def test_a_kill_before_the_rename_leaves_the_old_state(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("keep", [0, 10, 400])
 def test_a_broken_state_is_one_sentence(tmp_path: Path, keep: int) -> None:
-    path = tmp_path / "state.pt"
+    path = tmp_path / "state.safetensors"
     state(1).save(path)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match="not the state of a run, or broken"):
@@ -56,7 +92,7 @@ def test_a_broken_state_is_one_sentence(tmp_path: Path, keep: int) -> None:
 
 
 def test_a_state_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "state.pt"
+    path = tmp_path / "state.safetensors"
     with monkeypatch.context() as before:
         before.setattr("deixis.training.state._FORMAT", 0)
         state(1).save(path)
@@ -87,10 +123,10 @@ def test_torch_draws_from_sixty_four_bits_of_seed() -> None:
 
 
 def test_a_full_disk_is_reported_and_the_old_state_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "state.pt"
+    path = tmp_path / "state.safetensors"
     path.write_bytes(b"old")
-    monkeypatch.setattr(torch, "save", Mock(side_effect=RuntimeError("unexpected pos 6273984 vs 6273872")))
-    with pytest.raises(ModelError, match=r"cannot be written \(unexpected pos .*\); is the disk full"):
+    monkeypatch.setattr(storing, "save_file", Mock(side_effect=SafetensorError("No space left on device")))
+    with pytest.raises(ModelError, match=r"cannot be written \(No space left on device\); is the disk full"):
         state(1).save(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

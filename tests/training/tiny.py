@@ -349,7 +349,7 @@ def die_at_rename(number: int) -> None:
     rename, count = os.replace, itertools.count(1)
 
     def dying(source: Path, target: Path) -> None:
-        if Path(target).name == "state.pt" and next(count) == number:
+        if Path(target).name == "state.safetensors" and next(count) == number:
             os.kill(os.getpid(), signal.SIGKILL)
         rename(source, target)
 

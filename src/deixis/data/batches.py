@@ -17,6 +17,8 @@ from .order import Draw, EpochOrder
 from .transforms import Preprocess
 
 Made = TypeVar("Made")
+# Ctrl-C, and what a scheduler, a shell or a closing terminal sends to all processes of a group; Windows has no SIGHUP.
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +185,7 @@ def load_samples(
         batch_sampler=plan,
         num_workers=workers,
         collate_fn=make,
-        worker_init_fn=_leave_interrupts_to_the_main_process,
+        worker_init_fn=_leave_signals_to_the_main_process,
     )
     try:
         yield from cast(Iterator[Made], iter(loader))
@@ -197,6 +199,7 @@ def _one_sentence(error: DeixisError) -> DeixisError:
     return kind(str(error).strip().splitlines()[-1].removeprefix(f"{kind.__module__}.{kind.__qualname__}: "))
 
 
-def _leave_interrupts_to_the_main_process(_: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the main one still needs its workers to finish the step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals_to_the_main_process(_: int) -> None:
+    """Ctrl-C, SIGTERM and SIGHUP may reach the whole group; the main process still needs its workers for the step."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

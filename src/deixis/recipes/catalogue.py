@@ -57,8 +57,8 @@ def recipe_named(name: str) -> Run | Chain:
 def train(job: Run | Chain | str, out: str | Path, *, resume: bool = False, quiet: bool = False) -> "Result":
     """Train a Run, a Chain, or the recipe of that name in the folder `out`, or resume it there.
 
-    The Result of a chain is its last Run's. SIGTERM and Ctrl-C finish the step and save. Raises `InputError` where the
-    folder holds another job, or this one and `resume` is not given.
+    The Result of a chain is its last Run's. SIGTERM, SIGHUP and Ctrl-C finish the step and save. Raises `InputError`
+    where the folder holds another job, or this one and `resume` is not given.
     """
     from ..runs.execute import execute  # accelerate takes a second to import, and a list of recipes does not need it
 

@@ -20,6 +20,10 @@ class StoredData:
     detect it. Your own records are checked before the first step. With `skip_broken` all images are decoded too, and
     broken records are listed and left out. With `labels="none"` no masks are read for training.
 
+    Of your own data `text_key` is the key of the sentences, where it is not a usual one, and `images` the folder of the
+    photos, where it is not `root`. `exif="ignore"` reads photos as stored. With `allow_outside` records may name files
+    outside of the folder, by absolute paths and links.
+
     An epoch draws one sentence of each object (as published), every `sentence`, or one sentence of each `image`.
     """
 
@@ -35,6 +39,10 @@ class StoredData:
     overlaps: Literal["published", "union"] = "published"  # parts of one object that overlap cancel out, as published
     validation_limit: int | None = None
     skip_broken: bool = False
+    text_key: str | None = None
+    exif: Literal["turn", "ignore"] = "turn"
+    images: str | None = None
+    allow_outside: bool = False
 
     def __post_init__(self) -> None:
         check_limit(self.validation_limit)

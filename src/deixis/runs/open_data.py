@@ -8,6 +8,7 @@ from rich.console import Console
 from ..data.readers.captions import CaptionedInstances
 from ..data.readers.formats import choose, open_splits
 from ..data.readers.jsonl import JsonlDataset
+from ..data.readers.options import ReadOptions
 from ..data.subsets import Concat
 from ..data.validation import Issues, validate
 from ..errors import InputError
@@ -29,7 +30,13 @@ def open_data(data: Data) -> tuple[Reader, Reader]:
 
 def _stored(data: StoredData) -> tuple[Reader, Reader]:
     issues = Issues(skip=data.skip_broken)
-    splits = open_splits(data.root, data.dataset, data.split_by, issues, data.overlaps)
+    options = ReadOptions(
+        text_key=data.text_key,
+        exif=data.exif,
+        images=None if data.images is None else Path(data.images),
+        allow_outside=data.allow_outside,
+    )
+    splits = open_splits(data.root, data.dataset, data.split_by, issues, data.overlaps, options)
     if len(splits) == 1 and {data.train_split, data.validation_split} - {*splits}:
         raise InputError(
             f"{data.root} has only the split {next(iter(splits))!r}; training needs one split to learn from and "

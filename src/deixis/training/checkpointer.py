@@ -8,7 +8,7 @@ from torch import Tensor
 from ..errors import InputError, ModelError, did_you_mean
 from .engine import Engine
 from .logging import ADVICE
-from .state import STATE, State
+from .state import STATE, State, refuse_pickled
 
 Publish = Callable[[Path, dict[str, Tensor], dict[str, float]], None]
 """Writes a checkpoint for users: its folder, the weights of the system, their scores."""
@@ -27,6 +27,7 @@ class Checkpointer:
 
     def resume(self) -> int:
         """Continue from the stored state, if there is one; returns its step, or 0."""
+        refuse_pickled(self.out)
         if not (self.out / STATE).exists():
             return 0
         state = State.load(self.out / STATE)

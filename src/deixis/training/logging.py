@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+from jaxtyping import UInt8
 from torch import Tensor
 
 from ..errors import ModelError
@@ -20,12 +22,15 @@ ADVICE = "the stored weights are of an earlier step: try a lower learning rate, 
 class MetricLogger:
     """Collects losses, and writes their means and the scores of validation; only the main process writes.
 
-    `metrics.csv` and TensorBoard lose the rows after step `start`, because a resumed run computes them again.
+    `metrics.csv` and TensorBoard lose the rows after step `start`, because a resumed run computes them again. A row
+    with 1 in the column `resumed` marks each step that the run was resumed after.
     """
 
     def __init__(self, out: Path, start: int, total: int, *, quiet: bool) -> None:
         self.is_main = processes().is_main_process
         self.table = Table(out, start) if self.is_main else None
+        if self.table is not None and start:
+            self.table.write(start, {"resumed": 1.0})
         self.progress = ProgressBar("training", total, done=start, quiet=quiet or not self.is_main)
         self.pending: list[tuple[int, Mapping[str, Tensor]]] = []  # still on the device
         self.sums: dict[str, float] = {}
@@ -77,6 +82,10 @@ class MetricLogger:
         self._write(step, {f"val/{name}": value for name, value in scores.items()})
         self.since = time.monotonic()  # the time of validation does not count
 
+    def write_picture(self, step: int, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+        if self.table is not None:
+            self.table.show(step, name, picture)
+
     def note(self, sentence: str) -> None:
         """Print one line beside the progress bar."""
         if self.is_main:
@@ -112,6 +121,10 @@ class Table:
             csv.DictWriter(file, self.columns).writerow(row)
         for name, value in numbers.items():
             self.board.add_scalar(name, value, step)
+
+    def show(self, step: int, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+        """A picture in TensorBoard."""
+        self.board.add_image(name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
         self.board.close()

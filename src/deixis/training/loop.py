@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import nn
 
 from ..batch import Batch
-from ..data.batches import PairedBatches
+from ..data.batches import STOP_SIGNALS, PairedBatches
 from ..data.transforms import Preprocess
 from ..errors import InputError, did_you_mean
 from ..records import MaskRule
@@ -81,11 +81,11 @@ def train(
     choose_best: str = "mIoU",
     on_start: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Train to the end of the schedule, from `out/last/state.pt` where it exists.
+    """Train to the end of the schedule, from the state in `out/last` where it exists.
 
-    SIGTERM and Ctrl-C finish the step, save and return. `choose_best` names the score of validation by which the best
-    weights are chosen. `on_start` is called before anything is written, when all else has been checked. Raises
-    `ModelError` when a loss or a weight is not finite, with the step.
+    SIGTERM, SIGHUP and Ctrl-C finish the step, save and return. `choose_best` names the score of validation by which
+    the best weights are chosen. `on_start` is called before anything is written, when all else has been checked.
+    Raises `ModelError` when a loss or a weight is not finite, with the step.
     """
     _check(objective, schedule, choose_best)
     engine = Engine(objective, optimiser, precision, seed, compiled, parts=schedule.accumulate)
@@ -117,7 +117,9 @@ def train(
                 log.write_scores(step, scores)
                 _choose(checkpointer, scores, log)
                 if checkpointer.is_main:
-                    grid.save(out / "samples" / f"step_{step:07}.png")
+                    picture = grid.save(out / "samples" / f"step_{step:07}.png")
+                    if picture is not None:
+                        log.write_picture(step, "samples", picture)
             if step % save_every == 0 or last:
                 log.read()
                 checkpointer.save(step, fresh)
@@ -183,7 +185,10 @@ def _choose(checkpointer: Checkpointer, scores: dict[str, float], log: MetricLog
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set; a second Ctrl-C interrupts at once. Only the main thread gets signals."""
+    """An event that SIGTERM, SIGHUP and Ctrl-C set; a second Ctrl-C interrupts at once.
+
+    Only the main thread gets signals. A signal that is ignored stays so: `nohup` ignores SIGHUP.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -194,7 +199,8 @@ def _stop_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield stop
     finally:

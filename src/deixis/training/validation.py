@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from .. import masks, viz
@@ -145,8 +145,11 @@ class SampleGrid:
             pair = [masks.paint(pixels, target, (64, 160, 255)), masks.paint(pixels, found)]
             self.panels.append((np.concatenate(pair, axis=1), expression))
 
-    def save(self, path: Path) -> None:
-        """Write the picture; nothing where there are no masks."""
-        if self.panels:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            viz.strip(self.panels, columns=2).save(path)
+    def save(self, path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
+        """Write the picture and return its pixels; None, and no file, where there are no masks."""
+        if not self.panels:
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = viz.strip(self.panels, columns=2)
+        picture.save(path)
+        return np.asarray(picture.convert("RGB"))

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from ...errors import InputError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+ALLOW = "allow it with --data.allow-outside True in training, allow_outside=True in Python"
 _COMPARED = 5000  # names of a folder that a missing one is compared with
 
 
@@ -37,7 +38,7 @@ class SearchFolders:
         if not inside:
             raise InputError(
                 f"{record} names {name[:200]!r}, which leaves {self.root}; only files under it are read. Put the file "
-                "there and name it from there."
+                f"there and name it from there, or {ALLOW}."
             )
         for candidate in self._candidates(inside):
             try:
@@ -49,7 +50,8 @@ class SearchFolders:
                 raise InputError(f"{record} names {name[:200]!a}, which cannot be a file ({reason}).") from error
             if not self.allow_outside and not resolved.is_relative_to(root):
                 raise InputError(
-                    f"{record} names {name[:200]!r}, a link that leaves {self.root}; put the file itself there."
+                    f"{record} names {name[:200]!r}, a link that leaves {self.root}; put the file itself there, or "
+                    f"{ALLOW}."
                 )
             return candidate
         raise InputError(
