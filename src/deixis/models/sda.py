@@ -12,7 +12,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -57,8 +57,6 @@ class SDAConfig(Config):
                 f"SDA's width is {self.width}, its decoder_width {self.decoder_width}, its regions {self.regions} and "
                 f"its compactness {self.compactness}; expected positive numbers."
             )
-        if self.flow not in (known := get_args(Flow)):
-            raise InputError(f"SDA's flow is {self.flow!r}; expected {' or '.join(map(repr, known))}.")
 
     def build(self) -> "SDA":
         return SDA(self)
@@ -223,9 +221,9 @@ class Interaction(nn.Module):
             maps.append(rearrange(enhanced, "b (y x) c -> b c y x", y=height))
             attention.append(weights)
         for index in reversed(range(len(self.down))):
-            coarse = self.down[index](maps[index + 1])  # before it is upsampled: both are linear, and this is cheaper
-            size = maps[index].shape[-2:]
-            maps[index] = maps[index] + F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
+            # In the other order, cheaper and with the same numbers, PyTorch 2.13 compiles to wrong gradients.
+            coarse = F.interpolate(maps[index + 1], size=maps[index].shape[-2:], mode="bilinear", align_corners=False)
+            maps[index] = maps[index] + self.down[index](coarse)
         return maps, attention
 
 

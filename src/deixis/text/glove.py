@@ -123,7 +123,7 @@ def _key(source: Path, words: Sequence[str], width: int) -> str:
 def _kept(file: Path) -> Glove | None:
     """What was kept; None where there is nothing or the rest of a damaged file, which is then written again."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             return Glove(stored["vectors"], tuple(str(word) for word in stored["unknown"]))
-    except (OSError, ValueError, KeyError, BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
         return None

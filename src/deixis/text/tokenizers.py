@@ -30,6 +30,7 @@ class AnyTokenizer(Protocol):
     def __len__(self) -> int: ...
 
 
+@runtime_checkable
 class TokenizerKind(Protocol):
     """A class of tokenizers: made from a vocabulary, from a file, or from sentences."""
 

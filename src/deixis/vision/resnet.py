@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -37,8 +37,6 @@ class ResNetConfig:
                 f"The ResNet's depths are {self.depths} and its width is {self.width}; expected four positive numbers "
                 "of blocks and a positive width."
             )
-        if self.norms not in (known := get_args(Norms)):
-            raise InputError(f"The ResNet's norms are {self.norms!r}; expected {' or '.join(map(repr, known))}.")
 
 
 class ResNet(nn.Module):
@@ -60,6 +58,7 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.train()  # a new module is in training mode without a call of `train`, which freezes the norms
 
     @property
     def widths(self) -> tuple[int, ...]:
