@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deixis.losses import bce, cross_modal_alignment, dice, pixel_contrast
+from deixis.losses import bce, cell_masks, cross_modal_alignment, dice, multilevel_bce, pixel_contrast
 
 
 def log_sigmoid(value: float) -> float:
@@ -167,3 +167,24 @@ def test_alignment_draws_at_most_the_given_pixels_of_a_side_as_the_seed_determin
     full = cross_modal_alignment(pixels, sentence, masks)
     assert full == cross_modal_alignment(pixels, sentence, masks, most=200)  # nothing is drawn
     assert full != drawn
+
+
+def test_masks_on_a_grid_are_the_half_covered_cells_and_at_least_the_most_covered_one() -> None:
+    masks = torch.zeros(3, 4, 6, dtype=torch.bool)
+    masks[0, :2, :3] = True  # the first cell, and half of the second
+    masks[1, 3, 5] = True  # a quarter of the last cell
+    expected = torch.zeros(3, 2, 3, dtype=torch.bool)
+    expected[0, 0, :2] = expected[1, 1, 2] = True
+    assert torch.equal(cell_masks(masks, (2, 3)), expected)
+
+
+def test_multilevel_bce_sums_the_means_of_the_levels() -> None:
+    draw = torch.Generator().manual_seed(0)
+    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
+    masks[0, :2] = masks[1, 2:, :2] = True
+    fine, coarse = torch.randn(2, 4, 4, generator=draw), torch.randn(2, 2, 2, generator=draw)
+    total = 0.0
+    for response, target in ((fine, masks.numpy()), (coarse, masks[:, ::2, ::2].numpy())):
+        s, a = 1 / (1 + np.exp(-response.double().numpy())), target.astype(float)
+        total += (-a * np.log(s) - (1 - a) * np.log(1 - s)).mean()
+    assert multilevel_bce([fine, coarse], masks).item() == pytest.approx(total, rel=1e-6)

@@ -4,7 +4,7 @@ import copy
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ from deixis.errors import InputError, ModelError
 from deixis.models.late_fusion import LateFusionConfig
 from deixis.models.lavt import LAVTConfig
 from deixis.models.magnet import MagNetConfig
+from deixis.models.sda import SDAConfig
 from deixis.models.vega import VEGAConfig
 from deixis.predict.compiled import Compiled
 from deixis.system import Adaptable, EncodesImages, System
 from deixis.text.bert import BertConfig
+from deixis.text.gru import GRUConfig
+from deixis.vision.resnet import ResNetConfig
 from deixis.vision.swin import SwinConfig
 from deixis.zoo.systems import SYSTEMS, name_of
 
@@ -48,14 +51,23 @@ TINY: dict[str, Any] = {
         query_feed_forward=32,
     ),
     "late_fusion": LateFusionConfig(vision=VISION, text=TEXT, width=16),
+    "sda": SDAConfig(
+        vision=ResNetConfig(depths=(1, 1, 2, 1), width=4),
+        text=GRUConfig(vocabulary=40, embedding=12, width=16),
+        width=16,
+        decoder_width=8,
+        regions=20,
+        compactness=100.0,  # in noise, whose colours form no regions, a smaller one gives a single region
+    ),
     "vega": VEGAConfig(vision=VISION, text=TEXT, width=32, heads=2, decoder_widths=(16, 16, 24)),
 }
 
 
+WORD_PIECES = "text.bert.embeddings.word_embeddings.weight"
 # The largest difference between a logit in a batch and the same logit alone, in standard deviations of the logits: in
 # float32, on one thread. No system is bitwise equal, because matrix products add in another order for another number of
 # rows; the systems that select pixels or mask their attention amplify the difference.
-BATCH_TOLERANCE = {"late_fusion": 5e-5, "lavt": 5e-5, "magnet": 3e-4, "vega": 3e-4}
+BATCH_TOLERANCE = {"late_fusion": 5e-5, "lavt": 5e-5, "magnet": 3e-4, "sda": 5e-5, "vega": 3e-4}
 
 
 def batch(count: int = 3, tokens: int = 7, height: int = 72, width: int = 88) -> Batch:
@@ -91,6 +103,12 @@ def promised(system: Any) -> tuple[str, ...]:
         *(("attention",) if "visual" in system.feature_widths else ()),
         *system.loss_features,
     )
+
+
+def named_tensors(features: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of the features, some of which are lists."""
+    for name, value in features.items():
+        yield from ((name, each) for each in (value if isinstance(value, list) else [value]))
 
 
 @pytest.fixture(params=sorted(TINY))
@@ -180,9 +198,9 @@ def test_every_feature_has_its_promised_shape(system: Any) -> None:
 def test_every_feature_but_the_fixed_embeddings_has_a_gradient(system: Any) -> None:
     features = system(batch(), features=promised(system)).features
     draw = torch.Generator().manual_seed(3)
-    for name, feature in features.items():
+    assert not features["embeddings"].requires_grad
+    for name, feature in named_tensors(features):
         if name == "embeddings":
-            assert not feature.requires_grad
             continue
         pull = torch.randn(feature.shape, generator=draw)  # a plain sum is constant after a norm or a softmax
         slopes = torch.autograd.grad(feature, tuple(system.parameters()), pull, retain_graph=True, allow_unused=True)
@@ -190,7 +208,8 @@ def test_every_feature_but_the_fixed_embeddings_has_a_gradient(system: Any) -> N
 
 
 def test_embeddings_are_the_rows_of_the_text_encoders_input_table(system: Any) -> None:
-    table = system.state_dict()["text.bert.embeddings.word_embeddings.weight"]
+    name = "text.words.weight" if system.config.tokenizer == "words" else WORD_PIECES
+    table = system.state_dict()[name]
     assert torch.equal(system(batch(), features=("embeddings",)).features["embeddings"], table[batch().token_ids])
 
 
@@ -201,8 +220,9 @@ def test_attention_is_that_of_the_last_stage_without_special_tokens_and_sums_to_
     output = system(given, features=("attention",), explain=True)
     every = rearrange(evidence_of_last_stage(system, output), "b l y x -> b (y x) l")
     inner = given.token_mask.clone()
-    inner[:, 0] = False  # [CLS]
-    inner[torch.arange(3), given.token_mask.sum(1) - 1] = False  # [SEP]
+    if system.config.tokenizer == "wordpiece":
+        inner[:, 0] = False  # [CLS]
+        inner[torch.arange(3), given.token_mask.sum(1) - 1] = False  # [SEP]
     expected = every * inner[:, None] / (every * inner[:, None]).sum(-1, keepdim=True)
     torch.testing.assert_close(output.features["attention"], expected)
     torch.testing.assert_close(output.features["attention"].sum(-1), torch.ones(3, 9))
@@ -254,10 +274,12 @@ def test_decoding_what_was_fused_is_the_whole_system_and_the_decoder_can_be_repl
     with torch.no_grad():
         for weight in copied.parameters():
             weight += 0.1
-    output = system.decode(fused, copied)
+    responses = [name for name in system.loss_features if name == "responses"]  # the maps of other resolutions
+    output = system.decode(fused, copied, features=responses)
     assert not torch.equal(output.logits, expected)
     assert torch.equal(system.decode(fused).logits, expected)
-    output.logits.square().sum().backward()
+    maps = [output.logits, *(each for _, each in named_tensors(output.features))]
+    torch.stack([each.square().sum() for each in maps]).sum().backward()
     assert all(weight.grad is not None for weight in copied.parameters())
     assert all(weight.grad is None for weight in system.decoder.parameters())
     assert any(weight.grad is not None for weight in system.fusion.parameters())
@@ -272,7 +294,8 @@ def test_forty_expressions_on_one_image_run_the_vision_half_once(system: Any) ->
         expressions, images=expressions.images[:1], image_index=torch.zeros(40, dtype=torch.long), masks=None
     )
     calls: list[int] = []
-    system.fusion.register_forward_hook(lambda layer, images, made: calls.append(len(made)))
+    encoder = system.fusion if name_of(system.config) == "late_fusion" else system.vision
+    encoder.register_forward_hook(lambda layer, images, made: calls.append(len(images[0])))
     expected = system(one_image, features=("query",), explain=True)
     assert calls == [1]
     encoded = system.encode_images(one_image.images)
@@ -389,7 +412,7 @@ def test_weights_of_half_precision_give_nearly_the_same_logits(system: Any, dtyp
         output = system.to(dtype)(narrow, features=promised(system), explain=True)
     assert output.logits.dtype == dtype
     assert deviation(output.logits, exact) < 0.1
-    for values in (*output.evidence.values(), *output.features.values()):
+    for _, values in (*output.evidence.items(), *named_tensors(output.features)):
         assert not values.is_floating_point() or values.isfinite().all()
 
 

@@ -1,5 +1,7 @@
 """Pure loss functions that more than one system or objective uses."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -10,6 +12,22 @@ from torch import Tensor
 def bce(logits: Float[Tensor, "b *size"], masks: Bool[Tensor, "b *size"]) -> Float[Tensor, ""]:
     """Binary cross-entropy, the mean over all pixels."""
     return F.binary_cross_entropy_with_logits(logits.float(), masks.float())
+
+
+def cell_masks(masks: Bool[Tensor, "b h w"], size: tuple[int, int]) -> Bool[Tensor, "b y x"]:
+    """Masks on a grid of features: the cells that are at least half covered, and at least the one that is most covered.
+
+    An empty mask stays empty.
+    """
+    covered = F.interpolate(masks[:, None].float(), size=size, mode="area")[:, 0]
+    most = covered.flatten(1).amax(dim=1).clamp(max=0.5)[:, None, None]
+    return (covered >= most) & (covered > 0)
+
+
+def multilevel_bce(responses: Sequence[Tensor], masks: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """SDA's Eq. 10: binary cross-entropy of response maps `[b y x]`, the mean over each map, summed over the maps."""
+    levels = [bce(response, cell_masks(masks, (response.shape[-2], response.shape[-1]))) for response in responses]
+    return torch.stack(levels).sum()
 
 
 def dice(logits: Float[Tensor, "b *size"], masks: Bool[Tensor, "b *size"]) -> Float[Tensor, ""]:

@@ -22,18 +22,22 @@ from deixis.errors import InputError
 from deixis.models.late_fusion import LateFusion, LateFusionConfig
 from deixis.models.magnet import MagNet, MagNetConfig
 from deixis.models.scene_parsing import SceneParsing, SceneParsingConfig
+from deixis.models.sda import SDAConfig
 from deixis.models.vega import VEGA, VEGAConfig
 from deixis.objectives.dense_classes import DenseClassesConfig
 from deixis.objectives.mask_grounding import MaskGroundingConfig
-from deixis.records import Ids, Sample
+from deixis.records import Ids, MaskRule, Sample
 from deixis.runs import execute as executing
 from deixis.runs.data import ToylandData
 from deixis.runs.execute import execute, execute_seeds, read_job
 from deixis.runs.run import LEARNED, Chain, Run, StartFrom
 from deixis.text.bert import BertConfig
+from deixis.text.gru import GRUConfig
+from deixis.text.words import WordTokenizer
 from deixis.training.optim import Optimiser
 from deixis.training.schedule import Schedule
 from deixis.training.state import State
+from deixis.vision.resnet import ResNetConfig
 from deixis.vision.swin import SwinConfig
 from deixis.zoo.loading import load
 from deixis.zoo.objectives import known_configs
@@ -399,3 +403,38 @@ def test_several_seeds_differ_and_those_that_are_finished_are_skipped(tmp_path: 
     assert len(opened) == 1
     assert again[:2] == first
     assert read_job(tmp_path / "seed-2") == replace(RUN, seed=2)
+
+
+SDA_RUN = replace(
+    RUN,
+    system=SDAConfig(
+        vision=ResNetConfig(depths=(1, 1, 1, 1), width=4, norms="trained"),
+        text=GRUConfig(vocabulary=90, embedding=4, width=8),
+        width=8,
+        decoder_width=4,
+        regions=8,
+    ),
+    preprocess=Preprocess(image_size=64, max_tokens=8, fit="pad"),
+    mask_rule=MaskRule(kind="half-maximum"),
+    optimiser=Optimiser(lr=1e-3),
+)
+
+
+def test_a_system_of_whole_words_learns_its_vocabulary_and_segments_a_photo(tmp_path: Path) -> None:
+    execute(SDA_RUN, tmp_path / "run", quiet=True)
+    segmenter = load(tmp_path / "run")
+    assert isinstance(segmenter.tokenizer, WordTokenizer)
+    assert 2 < len(segmenter.tokenizer) <= 90
+    photo = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    prediction = segmenter(photo, "the red")
+    assert prediction.mask.shape == (40, 60)
+    assert np.array_equal(prediction.mask, prediction.probability > prediction.probability.max() / 2)
+    assert segmenter(photo, "zzz").notes == (
+        "The model " + repr(segmenter.name) + " does not know 1 of the words of 'zzz'.",
+    )
+
+
+def test_bert_pieces_are_not_a_vocabulary_of_whole_words(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"reads whole words, but .* consists of pieces; give --vocabulary learned"):
+        execute(replace(SDA_RUN, vocabulary="bert-base-uncased"), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run" / "run.json").exists()

@@ -9,9 +9,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from deixis.errors import InputError, ModelError
+from deixis.models.sda import SDA, SDAConfig
 from deixis.recipes.catalogue import RECIPES
-from deixis.runs.initialise import start
+from deixis.runs.initialise import start, start_words
 from deixis.runs.run import StartFrom
+from deixis.text.gru import GRUConfig
+from deixis.vision.resnet import ResNet, ResNetConfig
 
 
 def system() -> nn.Module:
@@ -107,3 +110,51 @@ def test_what_does_not_fit_is_named(origin: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
     with pytest.raises(ModelError, match="is not a safetensors file"):
         start(system(), StartFrom(checkpoint=str(tmp_path / "broken.safetensors")))
+
+
+WORDS = ("[PAD]", "[UNK]", "red", "cup")
+
+
+def sda(*, glove: bool) -> SDA:
+    torch.manual_seed(0)
+    vision = ResNetConfig(depths=(1, 1, 1, 1), width=4)
+    text = GRUConfig(vocabulary=6, embedding=2, width=4, glove=glove)
+    return SDA(SDAConfig(vision=vision, text=text, width=4, decoder_width=4, regions=4))
+
+
+@pytest.fixture
+def glove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("DEIXIS_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "glove.2d.txt"
+    file.write_text("red 1 2\ncup 3 4\n")
+    return str(file)
+
+
+def test_a_resnet_and_word_vectors_start_from_published_files(tmp_path: Path, glove: str) -> None:
+    torch.manual_seed(1)
+    published = ResNet(ResNetConfig(depths=(1, 1, 1, 1), width=4))
+    torch.save(published.state_dict(), tmp_path / "resnet.pth")
+    system, origin = sda(glove=True), StartFrom(resnet=str(tmp_path / "resnet.pth"), glove=glove)
+    start(system, origin)
+    start_words(system, origin, WORDS)
+    filled = system.vision.state_dict()
+    assert all(torch.equal(filled[name], tensor) for name, tensor in published.state_dict().items())
+    assert system.text.words.weight[:4].tolist() == [[0, 0], [2, 3], [1, 2], [3, 4]]
+    assert (tmp_path / "cache" / "glove").is_dir()
+
+
+def test_a_system_without_a_part_for_the_file_is_an_error(glove: str) -> None:
+    for origin in (StartFrom(resnet=glove), StartFrom(glove=glove)):
+        with pytest.raises(InputError, match=r"ModuleDict has no (ResNet|WordTable) that .* could fill"):
+            start(system(), origin)
+
+
+def test_without_a_glove_file_a_fixed_table_is_an_error_and_a_trained_one_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(InputError, match=r"none is given; add --start-from.glove FILE"):
+        start_words(sda(glove=True), StartFrom(), WORDS)
+    start_words(sda(glove=True), StartFrom(checkpoint="earlier"), WORDS)  # which has filled it
+    assert not caplog.records
+    start_words(sda(glove=False), StartFrom(), WORDS)
+    assert "No GloVe file is given" in caplog.text

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ..errors import InputError
-from ..text.tokenizer import Tokenizer
+from ..text.tokenizers import AnyTokenizer
 
 Expressions = list[str] | tuple[str, ...]
 
@@ -39,7 +39,7 @@ def listed(expressions: str | Expressions) -> list[Any]:
 
 
 def tokenize(
-    expressions: str | Expressions, tokenizer: Tokenizer, max_tokens: int, model: str, *, pad_to: int | None = None
+    expressions: str | Expressions, tokenizer: AnyTokenizer, max_tokens: int, model: str, *, pad_to: int | None = None
 ) -> TokenizedExpressions:
     """Token ids padded to the longest expression, or to `pad_to`; longer expressions are cut to `max_tokens`.
 
@@ -49,7 +49,7 @@ def tokenize(
     texts = [_checked(expression) for expression in listed(expressions)]
     tokens = [tuple(tokenizer.tokens(text, max_tokens)) for text in texts]
     for text, pieces in zip(texts, tokens, strict=True):
-        if len(pieces) <= 2:  # [CLS] and [SEP] alone: control characters, for example
+        if not set(pieces) - {"[CLS]", "[SEP]"}:  # control characters, for example
             raise InputError(f"The expression {_short(text)!r} has no word in it; describe an object in the image.")
     token_ids, token_mask = tokenizer.encode(texts, max_tokens, pad_to)
     return TokenizedExpressions(

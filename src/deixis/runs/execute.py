@@ -28,7 +28,7 @@ from ..weights import without_memory
 from ..zoo.loading import CHAIN_FILE
 from ..zoo.objectives import known_configs
 from ..zoo.systems import name_of
-from .initialise import Earlier, start
+from .initialise import Earlier, start, start_words
 from .open_data import open_data
 from .run import Chain, Run, with_seed
 from .vocabulary import check_length, tokenizer_of
@@ -116,13 +116,16 @@ def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier) -> Re
     check_length(run)
     torch.manual_seed(run.seed)
     system = _build(run.system)
-    if not (out / STATE).exists():  # it holds every weight, and what the run started from may have been removed
+    is_fresh = not (out / STATE).exists()  # it holds every weight, and what the run started from may have been removed
+    if is_fresh:
         start(system, run.start_from, earlier)
     training, validation = open_data(run.data)
     if processes().is_main_process:
         for sentence in leaks(training, validation):
             _print(f"warning: {sentence}")
     tokenizer = tokenizer_of(run, training, out, is_new, earlier)
+    if is_fresh:
+        start_words(system, run.start_from, tokenizer.vocabulary)
     config: Any = run.objective
     result = train(
         config.build(system, tokenizer.vocabulary),

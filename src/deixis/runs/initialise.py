@@ -1,6 +1,7 @@
 """The first weights of a run: published encoders', or some of another checkpoint's under new names."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
@@ -10,10 +11,14 @@ from torch import Tensor, nn
 from ..checkpoints.native import WEIGHTS
 from ..errors import InputError
 from ..text.bert import Bert
+from ..text.glove import WordTable, read_glove
 from ..text.pretrained import load_pretrained as load_bert
 from ..vision.pretrained import load_pretrained as load_swin
+from ..vision.resnet import ResNet
+from ..vision.resnet import load_pretrained as load_resnet
 from ..vision.swin import Swin
 from ..weights import check_finite, read_safetensors, tensors_in
+from ..zoo.conversion import cache_folder
 from ..zoo.loading import find
 from .run import StartFrom
 
@@ -22,6 +27,7 @@ Earlier = Mapping[str, Path]
 """The folders of the chain's earlier Runs, by their names."""
 
 Part = TypeVar("Part", bound=nn.Module)
+logger = logging.getLogger(__name__)
 
 
 def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) -> None:
@@ -36,11 +42,34 @@ def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) 
         load_swin(_part(system, Swin, origin.swin), origin.swin)
     if origin.bert is not None:
         load_bert(_part(system, Bert, origin.bert), origin.bert)
+    if origin.resnet is not None:
+        load_resnet(_part(system, ResNet, origin.resnet), origin.resnet)
+    if origin.glove is not None:
+        _part(system, WordTable, origin.glove)
     earlier = earlier or {}
     if origin.checkpoint is not None:
         _copy(system, origin.checkpoint, earlier, origin.patterns, origin.prefixes)
     if origin.encoders is not None:
         _copy(system, origin.encoders, earlier, ENCODERS, {})
+
+
+def start_words(system: nn.Module, origin: StartFrom, vocabulary: Sequence[str]) -> None:
+    """Fill the system's word table, if it has one, from the GloVe file of `origin`; without a file a warning says so.
+
+    Raises `InputError` where a fixed table, which nothing trains, gets neither a file nor a checkpoint.
+    """
+    for table in (module for module in system.modules() if isinstance(module, WordTable)):
+        if origin.glove is not None:
+            glove = read_glove(origin.glove, vocabulary, table.weight.shape[1], cache=cache_folder() / "glove")
+            table.fill(glove)
+            logger.info("%s lacks %d of %d words.", origin.glove, len(glove.unknown), len(vocabulary))
+        elif origin.checkpoint is None and not isinstance(table.weight, nn.Parameter):
+            raise InputError(
+                "The system's words have the fixed vectors of a GloVe file, but none is given; add --start-from.glove "
+                "FILE, or --system.text.glove False for vectors that are trained."
+            )
+        elif origin.checkpoint is None:
+            logger.warning("No GloVe file is given: the words' vectors start from random numbers and are trained.")
 
 
 def place_of(name: str, earlier: Earlier) -> Path:

@@ -8,6 +8,7 @@ from ..errors import InputError
 from ..files import replaced
 from ..records import Config, Reader
 from ..text.tokenizer import SPECIAL, Tokenizer
+from ..text.tokenizers import TOKENIZERS, AnyTokenizer, TokenizerKind
 from ..training.processes import processes
 from ..training.state import STATE
 from .initialise import Earlier, place_of
@@ -16,7 +17,7 @@ from .run import LEARNED, PUBLISHED, Run
 LEARNED_FROM = 20_000  # sentences at least, evenly spread, where there are as many; more of a grammar add no words
 
 
-def tokenizer_of(run: Run, training: Reader, out: Path, is_new: bool, earlier: Earlier) -> Tokenizer:
+def tokenizer_of(run: Run, training: Reader, out: Path, is_new: bool, earlier: Earlier) -> AnyTokenizer:
     """The run's tokenizer. Its vocabulary is kept in the folder: a resumed run must number words in the same way."""
     system: Any = run.system
     if not reads_words(system):
@@ -45,22 +46,31 @@ def check_length(run: Run) -> None:
         )
 
 
-def _tokenizer(run: Run, size: int, training: Reader, out: Path, is_new: bool, earlier: Earlier) -> Tokenizer:
+def _tokenizer(run: Run, size: int, training: Reader, out: Path, is_new: bool, earlier: Earlier) -> AnyTokenizer:
+    system: Any = run.system
+    kind = TOKENIZERS[system.tokenizer]
     beside_state = out / STATE.with_name(VOCABULARY)
     if not is_new and beside_state.exists():
-        return Tokenizer.from_file(beside_state)
+        return kind.from_file(beside_state)
     if run.vocabulary == LEARNED:
-        return _learned(training, out / VOCABULARY, size, is_new)
+        return _learned(kind, training, out / VOCABULARY, size, is_new)
     if run.vocabulary in earlier:
-        return Tokenizer.from_file(place_of(run.vocabulary, earlier) / VOCABULARY)
-    return Tokenizer.bert_base(None if run.vocabulary == PUBLISHED else run.vocabulary)
+        return kind.from_file(place_of(run.vocabulary, earlier) / VOCABULARY)
+    if kind is Tokenizer:
+        return Tokenizer.bert_base(None if run.vocabulary == PUBLISHED else run.vocabulary)
+    if run.vocabulary == PUBLISHED:
+        raise InputError(
+            f"The system reads whole words, but the vocabulary {PUBLISHED} consists of pieces; give --vocabulary "
+            f"{LEARNED}, or a vocab.txt of words."
+        )
+    return kind.from_file(run.vocabulary)
 
 
-def _learned(training: Reader, file: Path, size: int, is_new: bool) -> Tokenizer:
+def _learned(kind: TokenizerKind, training: Reader, file: Path, size: int, is_new: bool) -> AnyTokenizer:
     with processes().main_process_first():
         if processes().is_main_process and (is_new or not file.exists()):
             every = max(1, len(training) // LEARNED_FROM)
             sentences = (training[position].expression for position in range(0, len(training), every))
             with replaced(file) as beside:
-                Tokenizer.learn(sentences, size).save(beside)
-        return Tokenizer.from_file(file)
+                kind.learn(sentences, size).save(beside)
+        return kind.from_file(file)

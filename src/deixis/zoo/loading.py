@@ -16,7 +16,7 @@ from ..errors import InputError, did_you_mean
 from ..predict.prediction import Prediction
 from ..predict.segmenter import Expressions, Segmenter
 from ..records import Config
-from ..text.tokenizer import Tokenizer
+from ..text.tokenizers import TOKENIZERS
 from ..weights import without_memory
 from .conversion import kept, obtain
 from .systems import ENCODERS, system_of_card
@@ -52,10 +52,10 @@ def load(
     place = find(name_or_path, download=download)
     checkpoint = native.read(place)
     where = f"The checkpoint {place}"
-    config = _config(checkpoint, system, where)
+    config: Any = _config(checkpoint, system, where)
     return Segmenter(
         _filled(checkpoint, config, where),
-        Tokenizer(checkpoint.vocabulary),
+        TOKENIZERS[config.tokenizer](checkpoint.vocabulary),
         checkpoint.card.preprocess,
         checkpoint.card,
         chosen,

@@ -6,6 +6,7 @@ from ..models.late_fusion import LateFusionConfig
 from ..models.lavt import LAVTConfig
 from ..models.magnet import MagNetConfig
 from ..models.scene_parsing import SceneParsingConfig
+from ..models.sda import SDAConfig
 from ..models.vega import VEGAConfig
 from ..records import Config
 from .lookup import installed, named_by_user, plugins
@@ -15,6 +16,7 @@ SYSTEMS: dict[str, type[Config]] = {
     "late_fusion": LateFusionConfig,
     "lavt": LAVTConfig,
     "magnet": MagNetConfig,
+    "sda": SDAConfig,
     "vega": VEGAConfig,
 }
 # Networks that only pre-train: their checkpoints hold an encoder to start from, and segment nothing.

@@ -1,0 +1,1 @@
+"""Objectives over a pair of domains: one file, one method."""

@@ -1,0 +1,1 @@
+"""Semantic-conditioned dual adaptation, in its parts: contents, categories."""
