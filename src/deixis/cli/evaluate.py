@@ -65,6 +65,8 @@ def main(arguments: list[str]) -> int:
     options = parse(EvaluateOptions, arguments, "deixis evaluate", EPILOGUE)
     if (options.model is None) == (options.predictions is None):
         raise InputError("Give either a MODEL or --predictions FILE, and not both.")
+    if options.predictions is not None and options.refine is not None:
+        raise InputError("--refine needs the probability maps of a MODEL, and a file of masks has none; omit it.")
     if options.reliability is not None:
         _check_reliability(options, options.reliability)
     result = _scored(options)

@@ -23,6 +23,8 @@ class ModelOptions:
     download: bool = False
     """Download the model where it is a published one that is not on this machine."""
 
+    refine: Annotated[str | None, tyro.conf.arg(metavar="crf")] = None
+    """Move masks to the photo's edges with a DenseCRF; parameters as in crf:iterations=10,bilateral_sxy=80."""
     system: Annotated[str | None, tyro.conf.arg(metavar="MODULE:CONFIG")] = None
     """The config of the model's system, for a system of your own: my_package.my_file:MyConfig."""
 
@@ -37,6 +39,7 @@ class ModelOptions:
             dtype=self.dtype,
             download=self.download,
             compiled=self.compiled,
+            refine=self.refine,
         )
         if self.compiled and not quiet:  # minutes without a message would look like a fault
             print("deixis: the model is compiled for the first prediction; a large one takes minutes", file=sys.stderr)

@@ -94,7 +94,8 @@ def _computed(result: Result) -> str:
     if result.computed is None:
         return ""
     compiled = ", compiled" if result.computed["compiled"] else ""
-    return f" in {result.computed['dtype']} on {result.computed['device']}{compiled}"
+    refined = ", refined by a CRF" if "refine" in result.computed else ""
+    return f" in {result.computed['dtype']} on {result.computed['device']}{compiled}{refined}"
 
 
 def _number(value: float | None) -> str:

@@ -18,6 +18,7 @@ from ..metrics.protocols import ScoringProtocol
 from ..metrics.scored import Scored, label_of, score_expression
 from ..predict.outputs import is_finite, mask_probabilities, presence_probabilities
 from ..predict.presence import check_threshold, decide
+from ..predict.refine import resized
 from ..predict.segmenter import Segmenter
 from ..records import Ids, Reader, Sample
 
@@ -152,6 +153,12 @@ def _score(
         samples, mask_probabilities(output), batch.sizes, presences, strict=True
     ):
         # The map, not the mask, is resized to the compared size, and the rule comes last.
-        mask, score = decide(segmenter.preprocess.restore(probability, size, to=to), rule, presence)
+        if segmenter.refine is None:
+            values, used = segmenter.preprocess.restore(probability, size, to=to), rule
+        else:
+            photo = sample.visual.read([sample.frame])[0]
+            values, used = segmenter.refine.refine(photo, segmenter.preprocess.restore(probability, size), rule)
+            values = resized(values, to)
+        mask, score = decide(values, used, presence)
         scored.append(score_expression(sample, [(masks.encode(mask), score)], rules))  # type: ignore[list-item]
     return scored

@@ -1,7 +1,7 @@
 """From a photo and sentences to Predictions: reading, batching, and back to the photo's own size."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, overload
@@ -25,6 +25,7 @@ from .expressions import Expressions, TokenizedExpressions, tokenize
 from .outputs import evidence_arrays, is_finite, mask_probabilities, presence_probabilities
 from .prediction import Prediction, postprocess
 from .presence import THRESHOLD, Presence, check_threshold
+from .refine import DenseCRF
 
 LARGEST_BATCH = 8  # expressions that share one pass over the image; more only cost memory
 LARGEST_BATCH_OF_A_CPU = 4  # one batch of eight was measured to take longer than two of four
@@ -47,8 +48,10 @@ class Segmenter:
         name: str = "model",
         compiled: bool = False,
         weights: Path | None = None,
+        refine: DenseCRF | None = None,
     ) -> None:
-        """`weights` is the file that the system's weights were read from."""
+        """`weights` is the file that the system's weights were read from; `refine` moves every mask to the edges."""
+        self.refine = refine
         self.system = system.to(device=device, dtype=dtype).eval()
         self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
         self.device, self.dtype, self.weights = torch.device(device), dtype, weights
@@ -139,8 +142,9 @@ class Segmenter:
 
     @property
     def computed(self) -> dict[str, Any]:
-        """What rounding depends on: the kind of device, the dtype, and whether the system is compiled."""
-        return {
+        """What rounding depends on, and the parameters of the refinement where there is one."""
+        refined = {} if self.refine is None else {"refine": {"method": "crf", **asdict(self.refine)}}
+        return refined | {
             "device": self.device.type,
             "dtype": str(self.dtype).removeprefix("torch."),
             "compiled": self._compiled is not None,
@@ -297,11 +301,14 @@ class EncodedImage:
         padding = batch.token_ids.shape[1]
         for position, number in enumerate(range(start, start + len(batch))):
             tokens = read.tokens[number]
+            values, used = preprocess.restore(probabilities[position], self.size), rule
+            if self.segmenter.refine is not None:
+                values, used = self.segmenter.refine.refine(self.photo, values, rule)
             yield postprocess(
                 read.expressions[number],
                 self.photo,
-                preprocess.restore(probabilities[position], self.size),
-                rule=rule,
+                values,
+                rule=used,
                 presence=presences[position],
                 tokens=(*tokens, *["[PAD]"] * (padding - len(tokens))),
                 evidence={name: _over_photo(maps[position], preprocess, self.size) for name, maps in evidence.items()},

@@ -14,6 +14,7 @@ from ..checkpoints.official.published import PUBLISHED, published_name
 from ..data.images import Source
 from ..errors import InputError, did_you_mean
 from ..predict.prediction import Prediction
+from ..predict.refine import DenseCRF, refinement
 from ..predict.segmenter import Expressions, Segmenter
 from ..records import Config
 from ..text.tokenizers import TOKENIZERS
@@ -36,6 +37,7 @@ def load(
     dtype: torch.dtype | str = "float32",
     download: bool = False,
     compiled: bool = False,
+    refine: str | DenseCRF | None = None,
 ) -> Segmenter:
     """A model that is ready for photos.
 
@@ -45,10 +47,11 @@ def load(
 
     Without `device` the fastest one available is used. Only a published checkpoint is ever downloaded, once, and only
     if `download` allows it. A `compiled` model takes minutes for its first prediction and less time for the others; it
-    needs a C++ compiler. Raises `InputError` if there is no such model or its files are broken or do not fit the
-    system, and `ModelError` if its weights are not finite or this machine cannot compile it.
+    needs a C++ compiler. `refine` post-processes every mask: `crf`, with parameters as in `crf:iterations=10`. Raises
+    `InputError` if there is no such model or its files are broken or do not fit the system, and `ModelError` if its
+    weights are not finite or this machine cannot compile it.
     """
-    chosen, precision = _device(device), _dtype(dtype)
+    chosen, precision, refined = _device(device), _dtype(dtype), refinement(refine)
     place = find(name_or_path, download=download)
     checkpoint = native.read(place)
     where = f"The checkpoint {place}"
@@ -63,6 +66,7 @@ def load(
         name=str(name_or_path),
         compiled=compiled,
         weights=place / native.WEIGHTS if place.is_dir() else place,
+        refine=refined,
     )
 
 
