@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deixis.errors import DeixisError
 from deixis.cli.results import verdict
+from deixis.errors import DeixisError
 from deixis.evaluation.comparison import Difference, compare_totals
 from deixis.evaluation.report import Result, hash_of_ids, measure
 from deixis.metrics.accumulators import Totals
@@ -159,7 +159,9 @@ def test_other_images_or_protocols_are_not_compared() -> None:
 
 def test_a_verdict_names_the_better_one_and_claims_nothing_where_the_interval_contains_zero() -> None:
     def found(difference: float, low: float, high: float) -> Difference:
-        return Difference(first=50.0 + difference, second=50.0, difference=difference, low=low, high=high, p=0.1, draws=9)
+        return Difference(
+            first=50.0 + difference, second=50.0, difference=difference, low=low, high=high, p=0.1, draws=9
+        )
 
     assert verdict("a", "b", "mIoU", found(2.0, 1.0, 3.0)) == "mIoU: a is better than b by 2.00 points."
     assert verdict("a", "b", "mIoU", found(-2.0, -3.0, -1.0)) == "mIoU: b is better than a by 2.00 points."

@@ -292,7 +292,9 @@ def test_evaluate_refuses_impossible_options(wrong: dict[str, Any]) -> None:
 
 
 def test_a_results_file_is_named_after_data_and_protocol(tmp_path: Path) -> None:
-    assert result_file(tmp_path, "runs/m/best", "../a b/r+", "val", "full") == tmp_path / "m-best-..-a-b-r+-val-full.json"
+    assert (
+        result_file(tmp_path, "runs/m/best", "../a b/r+", "val", "full") == tmp_path / "m-best-..-a-b-r+-val-full.json"
+    )
     assert result_file(tmp_path / "r.json", "m", "a", "val", "full") == tmp_path / "r.json"
     with pytest.raises(InputError, match=r"ends in \.json"):
         result_file("result.txt", "m", "a", "val", "full")

@@ -74,7 +74,11 @@ def open_split(options: SplitOptions, issues: "Issues", overlaps: "Overlaps" = "
 
 def _check_generated(options: SplitOptions, split: str) -> None:
     """Raises `InputError` for options that Toyland does not have: they would name the score wrongly."""
-    for name, value in (("--dataset", options.dataset), ("--split-by", options.split_by), ("--text-key", options.text_key)):
+    for name, value in (
+        ("--dataset", options.dataset),
+        ("--split-by", options.split_by),
+        ("--text-key", options.text_key),
+    ):
         if value is not None:
             raise InputError(f"{options.data} is generated and has no {name}; omit it.")
     if split and options.split not in (None, split):
