@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+BAR_WIDTH = 16
 
 
 class ProgressBar:
@@ -20,13 +23,14 @@ class ProgressBar:
         self.console = Console(stderr=True, quiet=quiet)
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            BarColumn(bar_width=BAR_WIDTH),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True)),
         )
+        # What the columns before the numbers take, with one space after each and "-:--:--" for the time.
+        self._taken = len(what) + BAR_WIDTH + 2 * len(str(total)) + len("/left-:--:--") + len(columns) - 1
         self.is_live = not quiet and sys.stderr.isatty()
         self._progress = Progress(*columns, console=self.console, disable=not self.is_live)
         self._task = self._progress.add_task(what, total=total, completed=done, numbers="")
@@ -53,11 +57,26 @@ class ProgressBar:
         self._progress.update(self._task, completed=done)
 
     def report(self, numbers: Mapping[str, float]) -> None:
-        """Numbers beside the bar; without a terminal a line with the step and the time left."""
-        text = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        """Numbers beside the bar; without a terminal a line with the step and the time left.
+
+        The first is always shown, the others as far as the terminal, or 80 columns of a log, have room.
+        """
         if self.is_live:
-            self._progress.update(self._task, numbers=text)
+            self._progress.update(self._task, numbers=fitting(numbers, self.console.width - self._taken))
             return
         left = (time.monotonic() - self.began) / max(1, self.done - self.start) * (self.total - self.done)
         clock = f"{int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}"
-        self.console.print(f"step {self.done}/{self.total}  left {clock}  {text}", highlight=False, soft_wrap=True)
+        start = f"step {self.done}/{self.total}  left {clock}  "
+        text = fitting(numbers, self.console.width - len(start))
+        self.console.print(start + text, highlight=False, soft_wrap=True)
+
+
+def fitting(numbers: Mapping[str, float], room: int) -> str:
+    """The first number, and as many of the next as `room` characters hold."""
+    text = ""
+    for name, value in numbers.items():
+        longer = f"{text}  {name} {value:.4g}".strip()
+        if text and len(longer) > room:
+            break
+        text = longer
+    return text

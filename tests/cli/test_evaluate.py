@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -436,3 +437,76 @@ def test_each_mistake_is_one_sentence(
     complaint = capsys.readouterr().err
     assert sentence in complaint
     assert "Traceback" not in complaint
+
+
+def test_the_lines_of_segment_are_scored_as_the_model_is(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Photos of one name in two folders, one text for two objects, and pairs that the split does not have."""
+    noise = np.random.default_rng(3).integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
+    for name, pixels in zip(("one", "two"), noise, strict=True):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "mine" / name / "a.png")
+    half, whole = np.zeros((24, 32), dtype=bool), np.ones((24, 32), dtype=bool)
+    half[:, :16] = True
+    rows = (("one/a.png", "the left", half), ("two/a.png", "the left", whole), ("one/a.png", "the right", half))
+    rows += (("one/a.png", "the left", whole),)
+    lines = [{"image": image, "expression": text, "mask": masks.encode(mask)} for image, text, mask in rows]
+    (tmp_path / "mine" / "data.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    monkeypatch.chdir(tmp_path)
+    segment = ["segment", "./mine", "--recursive", "--text", "the left", "--text", "the right", "--model", str(model)]
+    assert main([*segment, "--json", "--device", "cpu"]) == 0
+    Path("masks.jsonl").write_text(printed := capsys.readouterr().out)
+    assert len(printed.splitlines()) == 4
+    data = ["--data", "mine", "--draws", "20", "--quiet"]
+    assert main(["evaluate", "--predictions", "masks.jsonl", *data, "--out", "file.json"]) == 0
+    assert main(["evaluate", str(model), *data, "--device", "cpu", "--out", "model.json"]) == 0
+    by_file, by_model = result_of(Path("file.json")), result_of(Path("model.json"))
+    assert by_file.num_expressions == by_model.num_expressions == 4
+    for name, one in by_model.measures.items():
+        assert by_file.measures[name].value == pytest.approx(one.value, abs=1e-9), name
+    other = printed.replace("mine/one/a.png", "elsewhere/b.png")
+    Path("masks.jsonl").write_text(other)
+    assert main(["evaluate", "--predictions", "masks.jsonl", *data, "--out", "file.json"]) == 2
+    assert "masks.jsonl, line 1: no 'id', and the photo 'elsewhere/b.png' is not one of this split" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_sweep_scores_each_threshold_as_an_evaluation_with_it_does_and_writes_the_card(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model, "model")
+    arguments = ["evaluate", "model", *DATA, "--device", "cpu", "--limit", "6"]
+    assert main([*arguments, "--sweep-threshold", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["scores"]) == 19
+    assert list(tmp_path.iterdir()) == [tmp_path / "model"]
+    for threshold in ("0.45", "0.5"):
+        assert main([*arguments, "--threshold", threshold, "--out", f"{threshold}.json"]) == 0
+        measures = result_of(Path(f"{threshold}.json")).measures
+        assert found["scores"][threshold] == {name: one.value for name, one in measures.items()}
+    assert found["by"] == "mIoU"
+    assert found["scores"][f"{found['best']:g}"]["mIoU"] == max(one["mIoU"] for one in found["scores"].values())
+    capsys.readouterr()
+    assert main([*arguments, "--sweep-threshold", "--write-threshold"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "A threshold that is chosen on a split is not a result for that split" in printed
+    assert native.read_card("model").mask_rule.threshold == found["best"]
+    assert native.read("model").card.run == {"seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--sweep-threshold", "--threshold", "0.4"], "does not go together with --threshold"),
+        (["--write-threshold"], "give both"),
+        (["--sweep-threshold", "--write-threshold"], "has no card of yours to write"),
+    ],
+)
+def test_a_sweep_that_would_say_something_else_is_refused(
+    more: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "bundled", *DATA, *more]) == 2
+    assert sentence in capsys.readouterr().err

@@ -254,7 +254,7 @@ def test_evaluate_scores_a_reader_and_keeps_files_only_where_they_are_requested(
         "bright-noise-val-full.json",
         "bright-noise-val-full.records.jsonl",
     ]
-    assert Result.read(tmp_path / "noise-val-full.json") == kept
+    assert Result.read(tmp_path / "bright-noise-val-full.json") == kept
     assert (kept.num_expressions, kept.mask_rule, kept.threshold) == (12, "probability", 0.5)
     found = scored()
     assert kept.measures["mIoU"].value == pytest.approx(100 * np.mean([one.iou(RULES) for one in found.values()]))

@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -51,6 +52,10 @@ class EvaluateOptions(BootstrapOptions, ModelOptions, SplitOptions):
     """Replaces the threshold of the model's mask rule, which usually is a probability of 0.5."""
     presence_threshold: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
     """The presence probability below which the mask is empty, for models with a presence head (0.5)."""
+    sweep_threshold: bool = False
+    """Print the scores for each threshold from 0.05 to 0.95 instead of writing a result."""
+    write_threshold: bool = False
+    """With --sweep-threshold: write the best threshold into the model's card."""
     reliability: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
     """Draw a reliability diagram of the score."""
     resume: bool = False
@@ -67,11 +72,35 @@ def main(arguments: list[str]) -> int:
         raise InputError("Give either a MODEL or --predictions FILE, and not both.")
     if options.predictions is not None and options.refine is not None:
         raise InputError("--refine needs the probability maps of a MODEL, and a file of masks has none; omit it.")
+    if options.write_threshold and not options.sweep_threshold:
+        raise InputError("--write-threshold writes what --sweep-threshold finds; give both.")
+    if options.sweep_threshold and options.refine is not None:
+        raise InputError("--sweep-threshold compares thresholds of the model's own maps; omit --refine.")
+    if options.sweep_threshold:
+        return _sweep(options)
     if options.reliability is not None:
         _check_reliability(options, options.reliability)
     result = _scored(options)
     if int(os.environ.get("RANK", "0")) == 0:
         _show(result, options)
+    return 0
+
+
+def _sweep(options: EvaluateOptions) -> int:
+    given = {
+        "--predictions": options.predictions is not None,
+        "--threshold": options.threshold is not None,
+        "--resume": options.resume,
+        "--reliability": options.reliability is not None,
+        "several processes": int(os.environ.get("WORLD_SIZE", "1")) > 1,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise InputError(f"--sweep-threshold does not go together with {name}; omit one of them.")
+    from .sweep import sweep
+
+    with TemporaryDirectory() as folder:
+        sweep(options, Path(folder))
     return 0
 
 

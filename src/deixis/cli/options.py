@@ -105,7 +105,7 @@ def _options_first(arguments: Sequence[str], options: dict[str, _Option], progra
             positional += rest
         elif argument in {"-h", "--help"}:
             return ["--help"]
-        elif not argument.startswith("-"):
+        elif not argument.startswith("-") or argument == "-":  # a single one stands for standard input
             positional.append(argument)
         elif name not in named:
             raise InputError(f"There is no option {written!r}. {did_you_mean(name, [*named, '--help'])}")

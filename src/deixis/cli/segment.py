@@ -11,25 +11,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from ..data.image_folders import IMAGE_SUFFIXES, find_images
 from ..errors import DeixisError, InputError
 from .model_options import ModelOptions
 from .options import parse
+from .segment_answers import DEFAULT, Answers, answer_name, printed
+from .segment_inputs import Photo, find_photos, read_texts, split_arguments
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..predict.prediction import Prediction
+    from ..predict.segmenter import Segmenter
 
-LONGEST_STEM = 255 - len("--99999-evidence.png")  # bytes for photo and sentence; file systems allow 255
 EPILOGUE = """
-An argument that names an existing file or folder, or ends like an image (.jpg, .png, .webp …), is an image; a folder
-stands for the images in it; every other argument is a sentence. Where that is wrong, use --image or --text. Every
-sentence is segmented in every image.
+An argument that names an existing file or folder, or is written as a path or an image's name (.jpg, .png, .webp …), is
+an image; a folder stands for the images in it, and - for an image on standard input. Every other argument is a
+sentence, if it can be nothing else; --image and --text leave no doubt. Every sentence is segmented in every image.
+The name of an answer depends on the image's path and the sentence only; a second run computes what is missing.
 
   deixis segment photo.jpg "the red cup"
-  deixis segment holiday/ "the dog" "the man on the left" --out masks
-  deixis segment photo.jpg "the red cup" --json | jq .score"""
+  deixis segment holiday/ --text "the dog" --text "the man on the left" --out masks
+  deixis segment holiday/ --recursive --texts sentences.txt --json > masks.jsonl
+  curl -s ADDRESS | deixis segment - "the red cup" --json | jq .score"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +45,18 @@ class SegmentOptions(ModelOptions):
     """An image, whatever its name."""
     text: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="SENTENCE")] = ()
     """A sentence, even if a file has that name."""
+    texts: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A text file with one sentence a line."""
+    recursive: bool = False
+    """Enter the folders in folders."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "embedded"
     """A model's name, or the folder of a checkpoint or of a run."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where pictures are written; by default here, and with --json nowhere."""
+    """Where answers are written; by default in deixis-out, and with --json nowhere."""
+    overwrite: bool = False
+    """Compute the answers again that the folder has already."""
     json: bool = False
-    """Print one JSON object a line for each image and sentence."""
+    """Print one JSON object a line for each image and sentence, as `evaluate --predictions` reads them."""
     explain: bool = False
     """Draw the evidence too: which words, which pixels."""
     threshold: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
@@ -66,136 +75,149 @@ class SegmentOptions(ModelOptions):
 def main(arguments: list[str]) -> int:
     """Exit code 0 when all is done, 1 when some of several images or their predictions failed, 2 when all did."""
     options = parse(SegmentOptions, arguments, "deixis segment", EPILOGUE)
-    images, sentences = _images_and_sentences(options)
-    used: set[str] = set()  # names of files in lower case, so that no file overwrites another
-    printed: set[str] = set()  # notes, each of which is printed once
-    failed: set[int] = set()  # positions of images
+    texts = [*options.text, *(read_texts(options.texts) if options.texts is not None else [])]
+    names, sentences = split_arguments(options.arguments, options.image, texts)
+    sentences = list(dict.fromkeys(sentences))
+    photos = find_photos(names, recursive=options.recursive)
+    folder = _folder(options, photos)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # messages of libraries do not help a user
     warnings.filterwarnings("ignore")
     segmenter = options.load(options.model)
-    for position, (path, picture) in enumerate(_pictures(images)):
-        if picture is None:
-            failed.add(position)
-            continue
-        predictions = segmenter.stream(
-            picture,
-            sentences,
-            threshold=options.threshold,
-            presence_threshold=options.presence_threshold,
-            explain=options.explain,
-        )
-        for prediction in predictions:
-            _print_notes(prediction, printed)
-            try:
-                files = _save(prediction, path, options, used)
-            except DeixisError as error:
-                print(f"deixis: {error}", file=sys.stderr)
-                failed.add(position)
-                continue
-            line = _as_json(path, prediction, segmenter.name, files) if options.json else None
-            print(line or _as_line(path, prediction, files), flush=True)
-    return (1 if len(failed) < len(images) else 2) if failed else 0
-
-
-def _images_and_sentences(options: SegmentOptions) -> tuple[list[Path], list[str]]:
-    """The rule of the epilogue, and the errors that are known before a model is loaded."""
-    sentences = [argument for argument in options.arguments if not _is_image(argument)] + [*options.text]
-    named = [Path(argument) for argument in options.arguments if _is_image(argument)] + [*map(Path, options.image)]
-    if not named:
-        raise InputError('There is no image; for example: deixis segment photo.jpg "the red cup".')
-    if not sentences:
-        raise InputError('There is no sentence; for example: deixis segment photo.jpg "the red cup".')
-    if not all(sentence.strip() for sentence in sentences):
-        raise InputError('A sentence is empty; describe an object: deixis segment photo.jpg "the red cup".')
-    images = [image for path in named for image in (_inside(path) if os.path.isdir(path) else [path])]
-    if not any(map(os.path.exists, images)):
-        raise InputError(f"There is no file {str(images[0])!r}; give the path of an image.")
-    return images, sentences
-
-
-def _is_image(argument: str) -> bool:
-    if Path(argument).suffix.lower() in IMAGE_SUFFIXES:
-        return True
-    return bool(argument.strip()) and os.path.exists(argument)  # unlike Path's, False for what is not a path
-
-
-def _inside(folder: Path) -> list[Path]:
-    found = find_images(folder)
-    if summary := found.summary():
-        print(f"deixis: {folder}: {summary}", file=sys.stderr)
-    if not found.images:
-        raise InputError(f"The folder {str(folder)!r} has no images; for a sentence of that name use --text.")
-    return list(found.images)
-
-
-def _pictures(images: list[Path]) -> Iterator[tuple[Path, "np.ndarray | None"]]:
-    """Each image's pixels; one that cannot be read is reported and is None, and raises where it is the only one."""
-    from ..data.images import open_image
-
-    for path in images:
+    job = _Job(segmenter, options, None if folder is None else Answers(folder, _settings(segmenter, options)))
+    num_kept, failed = 0, 0
+    for photo in photos:
+        kept = job.kept(photo, sentences)
+        num_kept += len(kept)
         try:
-            yield path, open_image(path)
+            failed += not job.segment(photo, sentences, kept)
         except DeixisError as error:
-            if len(images) == 1:
+            if len(photos) == 1:
                 raise
             print(f"deixis: {error}", file=sys.stderr)
-            yield path, None
-
-
-def _print_notes(prediction: "Prediction", printed: set[str]) -> None:
-    for note in prediction.notes:
-        if note not in printed:
-            print(f"deixis: {note}", file=sys.stderr)
-            printed.add(note)
-
-
-def _save(prediction: "Prediction", path: Path, options: SegmentOptions, used: set[str]) -> dict[str, Path]:
-    """Write the pictures that were requested, under a name that no other prediction of this command has."""
-    if options.json and options.out is None and not options.explain:
-        return {}
-    from ..predict.prediction import slug, write_picture
-
-    folder = options.out or Path()
-    sentence = slug(prediction.expression)
-    stem = first = f"{_cut(path.stem, LONGEST_STEM - len(sentence.encode()))}-{sentence}"
-    count = 1
-    while stem.lower() in used:  # macOS and Windows do not distinguish case
-        count += 1
-        stem = f"{first}-{count}"
-    used.add(stem.lower())
-    files = {"overlay": folder / f"{stem}-overlay.png", "mask": folder / f"{stem}-mask.png"}
-    prediction.save_pictures(files["overlay"], files["mask"])
-    if options.explain:
-        from ..viz import explanation
-
-        picture = explanation(
-            prediction.image,
-            prediction.mask,
-            prediction.probability,
-            prediction.expression,
-            prediction.tokens,
-            prediction.evidence,
+            failed += 1
+    if num_kept:
+        total = len(photos) * len(sentences)
+        print(
+            f"deixis: {num_kept:,} of {total:,} answers are in {folder} already; --overwrite computes them again",
+            file=sys.stderr,
         )
-        files["evidence"] = folder / f"{stem}-evidence.png"
-        write_picture(files["evidence"], picture)
-    return files
+    return (1 if failed < len(photos) else 2) if failed else 0
 
 
-def _cut(name: str, num_bytes: int) -> str:
-    """The start of a file's name, cut between letters."""
-    while len(os.fsencode(name)) > num_bytes:
-        name = name[:-1]
-    return name
+class _Job:
+    """One command: a loaded model and the folder of its answers, None where nothing is written."""
+
+    def __init__(self, segmenter: "Segmenter", options: SegmentOptions, answers: Answers | None) -> None:
+        self.segmenter, self.options, self.answers = segmenter, options, answers
+        self.notes: set[str] = set()  # each of which is printed once
+
+    def kept(self, photo: Photo, sentences: list[str]) -> dict[str, dict[str, Any]]:
+        """The records of the sentences that the folder has answers for."""
+        if self.answers is None or self.options.overwrite:
+            return {}
+        names = {sentence: answer_name(photo.identity, photo.stem, sentence) for sentence in sentences}
+        records = {
+            sentence: self.answers.kept(name, photo.stamp, explain=self.options.explain)
+            for sentence, name in names.items()
+        }
+        return {sentence: record for sentence, record in records.items() if record is not None}
+
+    def segment(self, photo: Photo, sentences: list[str], kept: dict[str, dict[str, Any]]) -> bool:
+        """Answer the sentences that are not kept, in order; returns whether all could be written."""
+        from ..data.images import open_image
+
+        missing = [sentence for sentence in sentences if sentence not in kept]
+        predictions = self._predictions(open_image(photo.source), missing) if missing else iter(())
+        stamp, is_done = photo.stamp, True
+        for sentence in sentences:
+            if sentence in kept:
+                if self.options.json:
+                    print(json.dumps(printed(kept[sentence])), flush=True)
+                continue
+            prediction = next(predictions)
+            self._print_notes(prediction)
+            try:
+                line = self._write(photo, prediction, stamp)
+            except DeixisError as error:
+                print(f"deixis: {error}", file=sys.stderr)
+                is_done = False
+                continue
+            print(line, flush=True)
+        return is_done
+
+    def _predictions(self, picture: "np.ndarray", sentences: list[str]) -> "Iterator[Prediction]":
+        return self.segmenter.stream(
+            picture,
+            sentences,
+            threshold=self.options.threshold,
+            presence_threshold=self.options.presence_threshold,
+            explain=self.options.explain,
+        )
+
+    def _print_notes(self, prediction: "Prediction") -> None:
+        for note in prediction.notes:
+            if note not in self.notes:
+                print(f"deixis: {note}", file=sys.stderr)
+                self.notes.add(note)
+
+    def _write(self, photo: Photo, prediction: "Prediction", stamp: list[int]) -> str:
+        """Write the answer's files, and return the line that is printed."""
+        name = answer_name(photo.identity, photo.stem, prediction.expression)
+        files = {} if self.answers is None else self.answers.files(name, explain=self.options.explain)
+        record = {
+            "image": photo.name,
+            **prediction.to_json(),
+            "model": self.segmenter.name,
+            "files": {kind: str(file) for kind, file in files.items()},
+        }
+        if self.answers is not None:
+            prediction.save_pictures(files["overlay"], files["mask"])
+            if self.options.explain:
+                _draw_evidence(prediction, files["evidence"])
+            self.answers.write(name, record, stamp)
+        return json.dumps(record) if self.options.json else _as_line(photo.name, prediction, files)
 
 
-def _as_json(path: Path, prediction: "Prediction", model: str, files: dict[str, Path]) -> str:
-    record: dict[str, Any] = {"image": str(path), **prediction.to_json(), "model": model}
-    return json.dumps({**record, "files": {name: str(file) for name, file in files.items()}})
+def _folder(options: SegmentOptions, photos: list[Photo]) -> Path | None:
+    """Where answers are written; raises `InputError` where photos are read from there."""
+    if options.json and options.out is None and not options.explain:
+        return None
+    folder = options.out or DEFAULT
+    read_from = {os.path.realpath(Path(photo.name).parent) for photo in photos if photo.content is None}
+    if os.path.realpath(folder) in read_from:
+        raise InputError(f"The folder {folder} has photos that are read; give another --out, into which answers go.")
+    return folder
 
 
-def _as_line(path: Path, prediction: "Prediction", files: dict[str, Path]) -> str:
+def _settings(segmenter: "Segmenter", options: SegmentOptions) -> dict[str, Any]:
+    """What an answer depends on beside the photo and the expression."""
+    weights = None if segmenter.weights is None else segmenter.weights.stat()
+    return {
+        "model": segmenter.name,
+        "weights": None if weights is None else [weights.st_size, weights.st_mtime_ns],
+        "threshold": options.threshold,
+        "presence threshold": options.presence_threshold,
+    }
+
+
+def _draw_evidence(prediction: "Prediction", file: Path) -> None:
+    from ..predict.prediction import write_picture
+    from ..viz import explanation
+
+    picture = explanation(
+        prediction.image,
+        prediction.mask,
+        prediction.probability,
+        prediction.expression,
+        prediction.tokens,
+        prediction.evidence,
+    )
+    write_picture(file, picture)
+
+
+def _as_line(photo: str, prediction: "Prediction", files: dict[str, Path]) -> str:
     found = f"nothing found (score {prediction.score:.2f})" if prediction.score else "nothing found"
     if prediction.box is not None:
         left, top, width, height = prediction.box
         found = f"score {prediction.score:.2f}  box {left},{top} {width}x{height}"
-    return f"{path}  {prediction.expression!r}  {found}  -> {', '.join(map(str, files.values()))}"
+    return f"{photo}  {prediction.expression!r}  {found}  -> {', '.join(map(str, files.values()))}"

@@ -53,7 +53,7 @@ def evaluate(
     rank, ranks, wait = this_process(model.device.type if isinstance(model, Segmenter) else None)
     hidden = quiet or rank > 0
     with _folder(out, ranks) as place:
-        job = _job(data, split, protocol, place, skip_broken, draws, seed, quiet=hidden)
+        job = open_evaluation(data, split, protocol, place, skip_broken, draws, seed, quiet=hidden)
         scoring = Scoring(
             batch_size=batch_size,
             workers=workers,
@@ -99,7 +99,7 @@ def evaluate_predictions(
     """
     started, path = time.perf_counter(), Path(predictions)
     with _folder(out) as place:
-        job = _job(data, split, protocol, place, skip_broken, draws, seed, quiet=quiet, look_at_images=False)
+        job = open_evaluation(data, split, protocol, place, skip_broken, draws, seed, quiet=quiet, look_at_images=False)
         job = _named(job, place, path.stem)
         header = job.header(path.name, None, None)
         job.check_result(header)
@@ -108,37 +108,7 @@ def evaluate_predictions(
         return job.finish(header, run=None, started=started, num_missing=missing)
 
 
-def result_file(out: str | Path, model: str, dataset: str, split: str, protocol: str) -> Path:
-    """`out` where it names a JSON file, else a file in that folder named after the model, the data and the protocol.
-
-    Of a model's path the last two names count.
-    """
-    place = Path(out)
-    if place.suffix == ".json":
-        return place
-    if place.suffix and not place.is_dir():
-        raise InputError(f"The result {place} is JSON; give --out a folder, or a name that ends in .json.")
-    # Data sets name themselves, and a name must not choose another folder.
-    short = "-".join(PurePath(model).parts[-2:])
-    return place / (re.sub(r"[^\w+.-]+", "-", f"{short}-{dataset}-{split}-{protocol}").lstrip("-") + ".json")
-
-
-def this_process(device: str | None) -> tuple[int, int, Callable[[], None]]:
-    """The number of this process, how many there are, and how to wait for the others.
-
-    It also chooses each process's GPU, so with several processes call it before a model is loaded.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return 0, 1, lambda: None
-    from accelerate import PartialState
-
-    from ..training.processes import processes
-
-    state = PartialState(cpu=True) if device == "cpu" else processes()
-    return state.process_index, state.num_processes, state.wait_for_everyone
-
-
-def _job(
+def open_evaluation(
     data: str | Path | Reader | SplitOptions,
     split: str | None,
     protocol: str,
@@ -181,6 +151,36 @@ def _job(
         issues=issues,
         left_out=frozenset(left_out),
     )
+
+
+def result_file(out: str | Path, model: str, dataset: str, split: str, protocol: str) -> Path:
+    """`out` where it names a JSON file, else a file in that folder named after the model, the data and the protocol.
+
+    Of a model's path the last two names count.
+    """
+    place = Path(out)
+    if place.suffix == ".json":
+        return place
+    if place.suffix and not place.is_dir():
+        raise InputError(f"The result {place} is JSON; give --out a folder, or a name that ends in .json.")
+    # Data sets name themselves, and a name must not choose another folder.
+    short = "-".join(PurePath(model).parts[-2:])
+    return place / (re.sub(r"[^\w+.-]+", "-", f"{short}-{dataset}-{split}-{protocol}").lstrip("-") + ".json")
+
+
+def this_process(device: str | None) -> tuple[int, int, Callable[[], None]]:
+    """The number of this process, how many there are, and how to wait for the others.
+
+    It also chooses each process's GPU, so with several processes call it before a model is loaded.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return 0, 1, lambda: None
+    from accelerate import PartialState
+
+    from ..training.processes import processes
+
+    state = PartialState(cpu=True) if device == "cpu" else processes()
+    return state.process_index, state.num_processes, state.wait_for_everyone
 
 
 def _named(job: Evaluation, out: Path, model: str) -> Evaluation:

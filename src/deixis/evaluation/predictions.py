@@ -1,7 +1,8 @@
 """Predictions of any system: a file of JSON lines, streamed and compared with the targets of a split.
 
 A line is `{"id": sentence id, "rle": {...}, "score": 0.9}`, or has `image`, `object`, `sentence` instead of `id`;
-`score` is optional. A system with several masks for an expression writes one line for each, one after the other.
+`score` is optional. The lines of `deixis segment --json` have no id: `image` is the path of the photo and `expression` the
+sentence. A system with several masks for an expression writes one line for each, one after the other.
 One JSON list of COCO's results is read, too: `segmentation` for `rle`, and `image_id` where an image has one sentence.
 """
 
@@ -9,7 +10,7 @@ import codecs
 import io
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -24,6 +25,7 @@ from ..masks import RLE
 from ..metrics.protocols import ScoringProtocol
 from ..metrics.scored import Scored, score_expression
 from ..records import Reader
+from .photo_index import PhotoIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,7 @@ class Predictions:
             self._unit = "result" if is_list else "line"
             numbered = _json_list(self.path) if is_list else self._json_lines()
             for number, fields in numbered:
-                if (parsed := self._parse(number, fields)) is not None:
-                    yield parsed
+                yield from self._parse(number, fields)
         except OSError as error:
             raise InputError(f"The predictions {self.path} cannot be read: {error.strerror}.") from None
 
@@ -106,7 +107,7 @@ class Predictions:
                 except (ValueError, RecursionError) as error:
                     raise self._error(number, f"not JSON ({error})") from None
 
-    def _parse(self, number: int, fields: Any) -> PredictedMask | None:
+    def _parse(self, number: int, fields: Any) -> Iterator[PredictedMask]:
         if not isinstance(fields, dict):
             raise self._error(number, "not a JSON object; expected {'id', 'rle', 'score'}")
         rle = fields.get("rle", fields.get("segmentation"))
@@ -119,15 +120,29 @@ class Predictions:
         score = fields.get("score", 1.0)
         if not _is_finite(score):
             raise self._error(number, f"'score' is {repr(score)[:40]}; expected a finite number")
+        for position in self._positions(number, fields):
+            yield PredictedMask(number, position, mask, float(score))
+
+    def _positions(self, number: int, fields: dict[str, Any]) -> Sequence[int]:
+        """The expressions that the mask is for: one by its id; by its photo and expression all that agree in both."""
+        if not {"id", "sentence", "image_id"} & fields.keys() and {"image", "expression"} <= fields.keys():
+            try:
+                return self._photos.positions(str(fields["image"]), str(fields["expression"]))
+            except InputError as error:
+                raise self._error(number, str(error).rstrip(".")) from None
         position = self._position(number, fields)
-        return None if position is None else PredictedMask(number, position, mask, float(score))
+        return [] if position is None else [position]
+
+    @cached_property
+    def _photos(self) -> PhotoIndex:
+        return PhotoIndex(self.reader)
 
     def _position(self, number: int, fields: dict[str, Any]) -> int | None:
         sentence = fields.get("id", fields.get("sentence"))
         if sentence is None and "image_id" in fields:
             sentence = self._only_sentence(number, str(fields["image_id"]))
         if sentence is None:
-            raise self._error(number, "no 'id'; expected the id of a sentence (or image, object and sentence)")
+            raise self._error(number, "no 'id'; expected the id of a sentence (or image and expression)")
         position = self.positions.get(str(sentence))
         if position is None and (self.allow_unknown or str(sentence) in self.left_out):
             self.num_unknown += str(sentence) not in self.left_out

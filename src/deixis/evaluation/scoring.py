@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32
 
 from .. import masks
 from ..batch import Batch, Output
@@ -14,13 +14,14 @@ from ..data.collate import Tokenizer, collate
 from ..data.subsets import Subset
 from ..data.transforms import Preprocess
 from ..errors import InputError, ModelError
+from ..metrics.accumulators import Totals
 from ..metrics.protocols import ScoringProtocol
 from ..metrics.scored import Scored, label_of, score_expression
 from ..predict.outputs import is_finite, mask_probabilities, presence_probabilities
-from ..predict.presence import check_threshold, decide
+from ..predict.presence import Presence, check_threshold, decide
 from ..predict.refine import resized
 from ..predict.segmenter import Segmenter
-from ..records import Ids, Reader, Sample
+from ..records import Ids, MaskRule, Reader, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,26 @@ def score_system(
     """This process's part of the split, one batch at a time, without the sentences in `done`."""
     for samples, batch, output in _predicted(segmenter, reader, scoring, done):
         yield _score(segmenter, batch, samples, output, rules, scoring)
+
+
+def score_thresholds(
+    segmenter: Segmenter,
+    reader: Reader,
+    rules: ScoringProtocol,
+    scoring: Scoring,
+    thresholds: Sequence[float],
+    advance: Callable[[int], None] = lambda count: None,
+) -> dict[float, Totals]:
+    """The totals of the split with each threshold of the mask rule; every map is computed once."""
+    mask_rules = {threshold: segmenter.mask_rule(threshold) for threshold in thresholds}
+    totals = {threshold: Totals(rules) for threshold in thresholds}
+    for samples, batch, output in _predicted(segmenter, reader, scoring):
+        for sample, probability, _, presence in _maps(segmenter, batch, samples, output, rules, scoring):
+            for threshold, rule in mask_rules.items():
+                mask, score = decide(probability, rule, presence)
+                totals[threshold].add(score_expression(sample, [(masks.encode(mask), score)], rules))  # type: ignore[list-item]
+        advance(len(samples))
+    return totals
 
 
 def score_presence(
@@ -146,19 +167,30 @@ def _score(
     scoring: Scoring,
 ) -> list[Scored]:
     scored = []
+    for sample, probability, rule, presence in _maps(segmenter, batch, samples, output, rules, scoring):
+        mask, score = decide(probability, rule, presence)
+        scored.append(score_expression(sample, [(masks.encode(mask), score)], rules))  # type: ignore[list-item]
+    return scored
+
+
+def _maps(
+    segmenter: Segmenter,
+    batch: Batch,
+    samples: list[Sample],
+    output: Output,
+    rules: ScoringProtocol,
+    scoring: Scoring,
+) -> Iterator[tuple[Sample, Float32[np.ndarray, "h w"], MaskRule, Presence | None]]:
+    """Each sample with its map at the compared size, and the rule for it: the map, not the mask, is resized."""
     rule = segmenter.mask_rule(scoring.threshold)
     presences = segmenter.presences(output, scoring.presence_threshold)
     to = None if rules.size is None else (rules.size, rules.size)
     for sample, probability, size, presence in zip(
         samples, mask_probabilities(output), batch.sizes, presences, strict=True
     ):
-        # The map, not the mask, is resized to the compared size, and the rule comes last.
         if segmenter.refine is None:
-            values, used = segmenter.preprocess.restore(probability, size, to=to), rule
+            yield sample, segmenter.preprocess.restore(probability, size, to=to), rule, presence
         else:
             photo = sample.visual.read([sample.frame])[0]
-            values, used = segmenter.refine.refine(photo, segmenter.preprocess.restore(probability, size), rule)
-            values = resized(values, to)
-        mask, score = decide(values, used, presence)
-        scored.append(score_expression(sample, [(masks.encode(mask), score)], rules))  # type: ignore[list-item]
-    return scored
+            values, refined = segmenter.refine.refine(photo, segmenter.preprocess.restore(probability, size), rule)
+            yield sample, resized(values, to), refined, presence
