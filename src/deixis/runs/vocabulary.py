@@ -1,8 +1,9 @@
-"""The vocabulary of a run: BERT's, a file's, an earlier Run's, or one learned from the training sentences."""
+"""The vocabulary of a run: BERT's, a file's, a model's, or one learned from the training sentences."""
 
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints import native
 from ..checkpoints.native import VOCABULARY
 from ..errors import InputError
 from ..files import replaced
@@ -10,6 +11,7 @@ from ..records import Config, Reader
 from ..text.tokenizer import SPECIAL, Tokenizer
 from ..training.processes import processes
 from ..training.state import STATE
+from ..zoo.loading import find
 from .initialise import Earlier, place_of
 from .run import LEARNED, PUBLISHED, Run
 
@@ -53,7 +55,13 @@ def _tokenizer(run: Run, size: int, training: Reader, out: Path, is_new: bool, e
         return _learned(training, out / VOCABULARY, size, is_new)
     if run.vocabulary in earlier:
         return Tokenizer.from_file(place_of(run.vocabulary, earlier) / VOCABULARY)
-    return Tokenizer.bert_base(None if run.vocabulary == PUBLISHED else run.vocabulary)
+    if run.vocabulary == PUBLISHED:
+        return Tokenizer.bert_base()
+    if Path(run.vocabulary).is_file() and Path(run.vocabulary).suffix != ".safetensors":
+        return Tokenizer.from_file(run.vocabulary)
+    if (Path(run.vocabulary) / VOCABULARY).is_file():
+        return Tokenizer.from_file(Path(run.vocabulary) / VOCABULARY)
+    return Tokenizer(native.read(find(run.vocabulary)).vocabulary)
 
 
 def _learned(training: Reader, file: Path, size: int, is_new: bool) -> Tokenizer:
