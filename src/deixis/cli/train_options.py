@@ -23,7 +23,12 @@ ALL = "all"  # before the dot: an option of every Run of a chain
 def configured(recipe: Run | Chain, options: list[str], resumed: Path | None, program: str) -> Run | Chain | None:
     """The recipe with the options' fields; a `resumed` folder's own job replaces the recipe. None after --help."""
     parts = _by_run(recipe, options)
-    given = [system_named(name) for part in parts.values() if (name := last_value(part, "--system")) is not None]
+    given = [
+        named(name)
+        for part in parts.values()
+        for option, named in (("--system", system_named), ("--objective", objective_named))
+        if (name := last_value(part, option)) is not None
+    ]
     before = None if resumed is None else read_job(resumed, *given)
     if before is not None and _kind(before) != _kind(_replaced(recipe, parts)):
         raise InputError(
