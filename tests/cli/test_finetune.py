@@ -150,3 +150,10 @@ def test_mistakes_are_one_sentence(options: list[str], sentence: str, capsys: py
     complaint = capsys.readouterr().err
     assert sentence in complaint
     assert complaint.count("\n") == 1
+
+
+def test_help_names_its_options_and_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "finetune", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for option in ("--from", "--keep", "--keep-limit", "--out", "--resume", "--data.root", "--schedule.steps"):
+        assert option in shown

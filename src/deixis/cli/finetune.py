@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 
 PROGRAM = "deixis train finetune"
 KEEP_LIMIT = 1000  # expressions of the old data
+USAGE = f"""\
+usage: {PROGRAM} --from MODEL --data.root FOLDER [--keep DATA] [--out DIR] [--resume] [--quiet] [--FIELD VALUE ...]
+
+Continue from a model: its architecture, vocabulary and preprocessing are used. At the end its scores before and after
+are printed.
+
+  --from MODEL     bundled, the folder of a checkpoint or a run, or a published model that is on this machine
+  --keep DATA      the model's old data, as toyland:val or a folder: their scores by group show what it forgot
+  --keep-limit N   score N expressions of them ({KEEP_LIMIT})
+  --out DIR        the folder of the run (runs/finetune)
+  --resume         resume what DIR holds; with more --schedule.steps a finished run goes on to these
+  --data-changed   resume although the data changed since the run began
+  --quiet          no progress display
+"""
 
 
 def main(options: list[str]) -> int:
@@ -33,6 +47,9 @@ def main(options: list[str]) -> int:
     data_changed = take_flag(options, "--data-changed")
     model, keep = take_value(options, "--from"), take_value(options, "--keep")
     limit = count_of(take_value(options, "--keep-limit"), "--keep-limit") or KEEP_LIMIT
+    if {"-h", "--help"} & {*options}:
+        print(USAGE)
+        model = model or "bundled"
     own = last_value(options, "--system")
     system = None if own is None else system_named(own)
     if model is None and resume and isinstance(stored := read_job(out, *([system] if system else [])), Run):
@@ -105,4 +122,4 @@ def verdict(what: str, found: "Effect") -> str:
 
 
 def _cells(number: int, before: float, after: float) -> tuple[str, str, str, str]:
-    return f"{number:,}", f"{before:.1f}", f"{after:.1f}", f"{after - before:+.1f}"
+    return f"{number:,}", f"{before:.1f}", f"{after:.1f}", f"{round(after - before, 1) + 0.0:+.1f}"
