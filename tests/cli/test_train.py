@@ -27,7 +27,9 @@ from deixis.training.loop import Result
 def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run | Chain, Path, bool]]:
     calls: list[tuple[Run | Chain, Path, bool]] = []
 
-    def execute(job: Run | Chain, out: Path, *, resume: bool = False, quiet: bool = False) -> Result:
+    def execute(
+        job: Run | Chain, out: Path, *, resume: bool = False, data_changed: bool = False, quiet: bool = False
+    ) -> Result:
         calls.append((job, out, resume))
         return Result(step=3, finished=not quiet, scores=None, best=0.25 + 0.1 * len(calls), best_by="mIoU")
 
@@ -185,7 +187,7 @@ def test_a_job_is_resumed_by_a_recipe_of_its_own_kind_alone(
         (["vega-toyland", "--system", "vegan"], "There is no system 'vegan'. Did you mean 'vega'?"),
         (["vega-toyland", "--system", "no.such:Config"], "'no.such:Config' cannot be imported (No module named 'no')"),
         (["vega-toyland", "--system", "pathlib:Path"], "'pathlib:Path' is not a config; expected a dataclass"),
-        (["vega-toyland", "--seeds", "0"], "--seeds is 0; expected a positive number of seeds."),
+        (["vega-toyland", "--seeds", "0"], "--seeds is 0; expected a positive number."),
         (["vega-toyland-grounded", "--objective.encoder", "center"], "encoder"),
         (["vega-toyland", "--schedule.steps", "x"], "deixis: --schedule.steps cannot be x; `--help` shows"),
         (

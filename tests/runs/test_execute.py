@@ -182,7 +182,7 @@ def test_a_run_that_could_not_begin_leaves_its_folder_to_the_next(tmp_path: Path
     assert execute(RUN, tmp_path / "run", quiet=True).finished
     assert len((tmp_path / "run" / "vocab.txt").read_text().splitlines()) > 100
     (tmp_path / "run" / "run.json").unlink()
-    with pytest.raises(InputError, match=r"holds last/state\.pt but no run\.json that describes the run"):
+    with pytest.raises(InputError, match=r"holds last/state\.safetensors but no run\.json that describes the run"):
         execute(RUN, tmp_path / "run", quiet=True)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: deixis train RECIPE [--out DIR] [--resume] [--quiet] [--seeds N] [--FIELD VALUE ...]
+       deixis train finetune --from MODEL --data.root FOLDER [--keep DATA] [--out DIR] [--FIELD VALUE ...]
        deixis train --list
 
 Train a recipe into DIR (default: runs/RECIPE). Any field of its Run is an option with dots, `--schedule.steps 200`.
@@ -23,10 +24,16 @@ A recipe of several Runs is a chain: `--scene-parsing.schedule.steps 500` sets a
                     for which the recipe's patterns of weight names and its start_from are dropped
   --objective NAME  the same for the objective
   --seeds N         train N times into DIR/seed-0, DIR/seed-1 ..., and print the mean and spread of the best score
-  --resume          resume what DIR holds; a chain at its first unfinished Run
+  --resume          resume what DIR holds; a chain at its first unfinished Run. With more --schedule.steps a finished
+                    Run goes on to these
+  --data-changed    resume although the data changed since the run began
   --quiet           no progress display
 
-Ctrl-C finishes the step and saves; the same command with --resume ends as if it had not been stopped.
+`finetune` continues from a model: it takes its architecture, vocabulary and preprocessing, and prints the scores before
+and after on the new validation data. --keep names the model's old data, such as toyland:val or a folder, whose scores
+by group show what it forgot; --keep-limit N scores N expressions of them (1000).
+
+Ctrl-C, SIGTERM and SIGHUP finish the step and save; the same command with --resume ends as if it had not been stopped.
 Several processes: accelerate launch -m deixis.cli train RECIPE ..., on CPUs torchrun --nproc-per-node N
 --module deixis.cli train RECIPE ...
 
@@ -47,19 +54,24 @@ def main(arguments: list[str]) -> int:
     from .train_options import configured, take_flag, take_value
 
     name, options = arguments[0].replace("_", "-"), list(arguments[1:])
+    if name == "finetune":
+        from .finetune import main as finetune
+
+        return finetune(options)
     recipe = recipe_named(name)
     out = Path(take_value(options, "--out") or f"runs/{name}")
     resume, quiet = take_flag(options, "--resume"), take_flag(options, "--quiet")
-    seeds = _count(take_value(options, "--seeds"))
+    data_changed = take_flag(options, "--data-changed")
+    seeds = count_of(take_value(options, "--seeds"), "--seeds")
     job = configured(recipe, options, out if resume and seeds is None else None, f"deixis train {name}")
     if job is None:  # --help
         return 0
     if seeds is None:
-        results = [execute(job, out, resume=resume, quiet=quiet)]
+        results = [execute(job, out, resume=resume, data_changed=data_changed, quiet=quiet)]
     else:
-        results = execute_seeds(job, out, seeds, resume=resume, quiet=quiet)
+        results = execute_seeds(job, out, seeds, resume=resume, data_changed=data_changed, quiet=quiet)
     if processes().is_main_process:
-        print(_summary(results, out), file=sys.stderr)
+        print(summary(results, out), file=sys.stderr)
     return 0 if all(result.finished for result in results) else 3
 
 
@@ -83,15 +95,17 @@ def _described(docstring: str) -> tuple[str, str, str]:
     return sentence, f"time: {facts[1]}", f"score: {facts[2]}"
 
 
-def _count(given: str | None) -> int | None:
+def count_of(given: str | None, option: str) -> int | None:
+    """The number after an option that counts. Raises `InputError` unless it is positive."""
     if given is None:
         return None
     if not given.isdecimal() or int(given) < 1:
-        raise InputError(f"--seeds is {given}; expected a positive number of seeds.")
+        raise InputError(f"{option} is {given}; expected a positive number.")
     return int(given)
 
 
-def _summary(results: "list[Result]", out: Path) -> str:
+def summary(results: "list[Result]", out: Path) -> str:
+    """One sentence about how training ended."""
     last = results[-1]
     best = [result.best for result in results if result.finished and result.best is not None]
     if not last.finished:

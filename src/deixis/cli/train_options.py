@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError, did_you_mean
 from ..records import Config
+from ..runs.data import StoredData
 from ..runs.execute import read_job
 from ..runs.run import Chain, Run, StartFrom
 from ..zoo.objectives import objective_named
@@ -22,7 +23,12 @@ ALL = "all"  # before the dot: an option of every Run of a chain
 def configured(recipe: Run | Chain, options: list[str], resumed: Path | None, program: str) -> Run | Chain | None:
     """The recipe with the options' fields; a `resumed` folder's own job replaces the recipe. None after --help."""
     parts = _by_run(recipe, options)
-    given = [system_named(name) for part in parts.values() if (name := _last_value(part, "--system")) is not None]
+    given = [
+        named(name)
+        for part in parts.values()
+        for option, named in (("--system", system_named), ("--objective", objective_named))
+        if (name := last_value(part, option)) is not None
+    ]
     before = None if resumed is None else read_job(resumed, *given)
     if before is not None and _kind(before) != _kind(_replaced(recipe, parts)):
         raise InputError(
@@ -30,6 +36,8 @@ def configured(recipe: Run | Chain, options: list[str], resumed: Path | None, pr
             "choose another --out."
         )
     job = before or recipe
+    if before is not None:
+        _check_imports(before, parts)
     if isinstance(job, Run):
         return _configured(job, parts[""], program)
     if "-h" in options or "--help" in options:
@@ -39,6 +47,19 @@ def configured(recipe: Run | Chain, options: list[str], resumed: Path | None, pr
         return None
     runs = {name: _configured(run, parts[name], program, job, name) for name, run in job.runs.items()}
     return Chain(runs={name: run for name, run in runs.items() if run is not None})
+
+
+def _check_imports(stored: Run | Chain, parts: dict[str, list[str]]) -> None:
+    """A stored run never chooses which module is imported: a data set of one's own must be named again."""
+    runs = {"": stored} if isinstance(stored, Run) else stored.runs
+    for name, run in runs.items():
+        dataset = run.data.dataset if isinstance(run.data, StoredData) else None
+        if dataset and ":" in dataset and last_value(parts.get(name, ()), "--data.dataset") != dataset:
+            option = f"--{name}.data.dataset" if name else "--data.dataset"
+            raise InputError(
+                f"The run reads its data by {dataset!r}, which is not part of deixis; if you trust that module, add "
+                f"`{option} {dataset}`."
+            )
 
 
 def take_flag(options: list[str], flag: str) -> bool:
@@ -178,14 +199,14 @@ def _sentence(options: list[str], complaint: str, run: Run, chain: Chain | None,
     if wrong := re.search(r"Error parsing (--\S+):|invalid choice .* for argument '(\S+)'", plain):
         field = wrong[1] or wrong[2]
         return (
-            f"--{prefix}{field[2:]} cannot be {_last_value(options, field) or 'empty'}; `--help` shows what it accepts."
+            f"--{prefix}{field[2:]} cannot be {last_value(options, field) or 'empty'}; `--help` shows what it accepts."
         )
     if surplus := re.search(r"Unrecognized options: (.+)", plain):
         return f"{surplus[1]} belongs to no option; write --FIELD VALUE, and see `--help` for the fields."
     return f"The options do not fit: {plain}"
 
 
-def _last_value(options: Sequence[str], name: str) -> str | None:
+def last_value(options: Sequence[str], name: str) -> str | None:
     """The values of the option where it is given last; None where it is not given or has none."""
     values: list[str] = []
     is_value = False

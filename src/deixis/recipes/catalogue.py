@@ -54,12 +54,16 @@ def recipe_named(name: str) -> Run | Chain:
     return RECIPES[key]()
 
 
-def train(job: Run | Chain | str, out: str | Path, *, resume: bool = False, quiet: bool = False) -> "Result":
+def train(
+    job: Run | Chain | str, out: str | Path, *, resume: bool = False, data_changed: bool = False, quiet: bool = False
+) -> "Result":
     """Train a Run, a Chain, or the recipe of that name in the folder `out`, or resume it there.
 
     The Result of a chain is its last Run's. SIGTERM, SIGHUP and Ctrl-C finish the step and save. Raises `InputError`
-    where the folder holds another job, or this one and `resume` is not given.
+    where the folder holds another job, or this one and `resume` is not given, or where the data changed since and
+    `data_changed` is not given.
     """
     from ..runs.execute import execute  # accelerate takes a second to import, and a list of recipes does not need it
 
-    return execute(recipe_named(job) if isinstance(job, str) else job, Path(out), resume=resume, quiet=quiet)
+    chosen = recipe_named(job) if isinstance(job, str) else job
+    return execute(chosen, Path(out), resume=resume, data_changed=data_changed, quiet=quiet)

@@ -16,9 +16,10 @@ Draw = Literal["object", "sentence", "image"]
 class StoredData:
     """A data set under `root`: a published one, as its authors publish it, or your own.
 
-    `dataset` is refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder (JSONL), coco (JSON with captions), or None to
-    detect it. Your own records are checked before the first step. With `skip_broken` all images are decoded too, and
-    broken records are listed and left out. With `labels="none"` no masks are read for training.
+    `dataset` is refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder (JSONL), coco (JSON with captions), a function
+    of your own as `my_file:open_splits` (docs/extending.md), or None to detect it. Your own records are checked before
+    the first step. With `skip_broken` all images are decoded too, and broken records are listed and left out. With
+    `labels="none"` no masks are read for training.
 
     Of your own data `text_key` is the key of the sentences, where it is not a usual one, and `images` the folder of the
     photos, where it is not `root`. `exif="ignore"` reads photos as stored. With `allow_outside` records may name files

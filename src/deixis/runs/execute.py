@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from ..text.tokenizer import SPECIAL
 from ..training.loop import Result, train
 from ..training.optim import parameter_groups
 from ..training.processes import processes
+from ..training.schedule import Schedule
 from ..training.state import STATE
 from ..weights import without_memory
 from ..zoo.loading import CHAIN_FILE
 from ..zoo.objectives import known_configs
 from ..zoo.systems import name_of
+from .data_digest import DATA_FILE, DataDigest, check_unchanged, digest
 from .initialise import Earlier, start, start_words
 from .open_data import open_data
 from .run import Chain, Run, with_seed
@@ -37,21 +39,31 @@ RUN_FILE, RESULT_FILE = "run.json", "result.json"
 _FREE_TO_CHANGE = {"workers", "packers"}  # they change no number
 
 
-def execute(job: Run | Chain, out: Path, *, resume: bool = False, quiet: bool = False) -> Result:
+def execute(
+    job: Run | Chain, out: Path, *, resume: bool = False, data_changed: bool = False, quiet: bool = False
+) -> Result:
     """Train the job in its folder, or resume it there; the Result of a Chain is its last Run's.
 
-    Raises `InputError` where the folder holds another job, or this one and `resume` is not given.
+    A Run that is resumed with more steps than it had goes on to these, at the rates of the longer schedule. Raises
+    `InputError` where the folder holds another job, or this one and `resume` is not given, or where the data changed
+    since and `data_changed` is not given.
     """
     is_new = _is_new(job, out, resume)
     if isinstance(job, Chain):
-        return _chain(job, out, is_new, quiet)
+        return _chain(job, out, is_new, quiet, data_changed)
     if job.compiled:
         check_compiler()
-    return _run(job, out, is_new, quiet, {})
+    return _run(job, out, is_new, quiet, {}, data_changed)
 
 
 def execute_seeds(
-    job: Run | Chain, out: Path, count: int, *, resume: bool = False, quiet: bool = False
+    job: Run | Chain,
+    out: Path,
+    count: int,
+    *,
+    resume: bool = False,
+    data_changed: bool = False,
+    quiet: bool = False,
 ) -> list[Result]:
     """Train the job `count` times in `out/seed-0`, `out/seed-1` …, each time with the next seed.
 
@@ -61,7 +73,8 @@ def execute_seeds(
     results: list[Result] = []
     for number in range(count):
         folder = out / f"seed-{number}"
-        results.append(execute(with_seed(job, number), folder, resume=resume and holds_job(folder), quiet=quiet))
+        goes_on = resume and holds_job(folder)
+        results.append(execute(with_seed(job, number), folder, resume=goes_on, data_changed=data_changed, quiet=quiet))
         if not results[-1].finished:
             break
     return results
@@ -86,7 +99,7 @@ def read_job(folder: Path, *given: type[Config]) -> Run | Chain | None:
     return from_dict(Run, plain, str(path), known)
 
 
-def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool) -> Result:
+def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool, data_changed: bool) -> Result:
     for run in chain.runs.values():
         _check(run)
     if is_new:
@@ -99,7 +112,7 @@ def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool) -> Result:
         begins = not (folder / RUN_FILE).exists()
         processes().wait_for_everyone()  # no process writes before all have looked
         try:
-            result = _run(run, folder, begins, quiet, dict(earlier))
+            result = _run(run, folder, begins, quiet, dict(earlier), data_changed)
         except InputError:
             if is_new and not earlier and not (folder / RUN_FILE).exists():  # nothing has begun
                 (out / CHAIN_FILE).unlink(missing_ok=True)
@@ -110,8 +123,8 @@ def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool) -> Result:
     return result
 
 
-def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier) -> Result:
-    if not is_new and (result := _finished(out)) is not None:
+def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier, data_changed: bool) -> Result:
+    if not is_new and (result := _finished(out, run)) is not None:
         return result
     check_length(run)
     torch.manual_seed(run.seed)
@@ -120,6 +133,9 @@ def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier) -> Re
     if is_fresh:
         start(system, run.start_from, earlier)
     training, validation = open_data(run.data)
+    read = digest(run.data, training, validation)
+    if not (is_new or data_changed):
+        check_unchanged(out, read)
     if processes().is_main_process:
         for sentence in leaks(training, validation):
             _print(f"warning: {sentence}")
@@ -160,11 +176,18 @@ def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier) -> Re
         compiled=run.compiled,
         quiet=quiet,
         choose_best=run.choose_best,
-        on_start=lambda: _write(out / RUN_FILE, to_dict(run)),
+        on_start=lambda: _begin(out, run, read),
     )
     if result.finished:
         _write(out / RESULT_FILE, asdict(result))
     return result
+
+
+def _begin(out: Path, run: Run, read: DataDigest) -> None:
+    if processes().is_main_process:
+        (out / RESULT_FILE).unlink(missing_ok=True)  # of a run that is made longer
+    _write(out / DATA_FILE, asdict(read))
+    _write(out / RUN_FILE, to_dict(run))
 
 
 @dataclass(frozen=True)
@@ -205,12 +228,23 @@ def _check(run: Run) -> None:
         parameter_groups(config.build(_build(run.system), SPECIAL), run.optimiser)
 
 
-def _finished(out: Path) -> Result | None:
-    """The Result of a Run that has ended, unless its weights were removed since."""
+def _finished(out: Path, run: Run) -> Result | None:
+    """The Result of a Run that has ended, unless its weights were removed since, or its schedule is longer now."""
     path = out / RESULT_FILE
     if not path.exists() or not (out / STATE).with_name(native.WEIGHTS).exists():
         return None
+    before = read_job(out, *_own_configs(run))
+    if isinstance(before, Run) and _is_longer(before.schedule, run.schedule):
+        return None
     return from_dict(Result, json.loads(path.read_bytes()), str(path))
+
+
+def _is_longer(before: Schedule, now: Schedule) -> bool:
+    """Whether nothing but the end differs, which is later."""
+    same = replace(now, steps=before.steps, epochs=before.epochs) == before
+    if before.steps is None or now.steps is None:
+        return same and before.steps is now.steps and now.epochs > before.epochs
+    return same and now.steps > before.steps
 
 
 def _is_new(job: Run | Chain, out: Path, resume: bool) -> bool:
@@ -221,13 +255,24 @@ def _is_new(job: Run | Chain, out: Path, resume: bool) -> bool:
     if before is None and (out / STATE).exists():
         raise InputError(f"{out} holds {STATE} but no {RUN_FILE} that describes the run; choose another --out.")
     if before is not None:
+        longer = isinstance(before, Run) and isinstance(job, Run) and _is_longer(before.schedule, job.schedule)
         differences = _differences(to_dict(before), to_dict(job))
+        if longer:
+            differences = [each for each in differences if not each.startswith(("schedule.steps ", "schedule.epochs "))]
         if differences:
-            raise InputError(f"{out} holds another run ({'; '.join(differences[:3])}); choose another --out.")
+            raise InputError(
+                f"{out} holds another run ({'; '.join(differences[:3])}); choose another --out.{_way_to_longer(job)}"
+            )
         if not resume:
             raise InputError(f"{out} already holds this run; add --resume to resume it, or choose another --out.")
     processes().wait_for_everyone()  # no process writes before all have looked
     return before is None
+
+
+def _way_to_longer(job: Run | Chain) -> str:
+    if isinstance(job, Run):
+        return " Resumed with more --schedule.steps, or epochs, a run goes on; nothing else of it can change."
+    return " To train the result of a chain for longer, use `deixis train finetune --from` its folder."
 
 
 def _own_configs(job: Run | Chain) -> list[type[Config]]:

@@ -1,7 +1,8 @@
 """The readers of a run's data: opened, checked, and for Toyland drawn where the scenes do not exist yet."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -20,6 +21,7 @@ from ..toyland.packed import PackedToyland
 from ..toyland.scene_classes import SceneClasses
 from ..toyland.world import Toyland
 from ..training.processes import processes
+from ..zoo.lookup import imported
 from .data import Data, StoredData, ToylandData
 
 
@@ -36,14 +38,18 @@ def _stored(data: StoredData) -> tuple[Reader, Reader]:
         images=None if data.images is None else Path(data.images),
         allow_outside=data.allow_outside,
     )
-    splits = open_splits(data.root, data.dataset, data.split_by, issues, data.overlaps, options)
+    is_own = data.dataset is not None and ":" in data.dataset
+    if is_own:
+        splits = _own_splits(data)
+    else:
+        splits = open_splits(data.root, data.dataset, data.split_by, issues, data.overlaps, options)
     if len(splits) == 1 and {data.train_split, data.validation_split} - {*splits}:
         raise InputError(
             f"{data.root} has only the split {next(iter(splits))!r}; training needs one split to learn from and "
             "another for scores: write train.jsonl and val.jsonl (or .json), or give each record a 'split'."
         )
     chosen = [choose(splits, split, data.root) for split in (data.train_split, data.validation_split)]
-    if data.skip_broken or isinstance(chosen[0], JsonlDataset | CaptionedInstances):
+    if data.skip_broken or is_own or isinstance(chosen[0], JsonlDataset | CaptionedInstances):
         need_masks = data.labels == "masks"
         with ProgressBar("checking", sum(map(len, chosen)), quiet=not processes().is_main_process) as bar:
             chosen = [
@@ -57,6 +63,15 @@ def _stored(data: StoredData) -> tuple[Reader, Reader]:
         Console(stderr=True).print(issues.summary(), highlight=False, soft_wrap=True, markup=False)
     training, validation = chosen
     return training, validation
+
+
+def _own_splits(data: StoredData) -> Mapping[str, Reader]:
+    """The splits that a function of the user's returns: `open_splits(root) -> {"train": reader, "val": reader}`."""
+    open_splits: Any = imported(str(data.dataset), "my_package.my_file:open_splits")
+    splits = open_splits(Path(data.root))
+    if not isinstance(splits, Mapping) or not all(isinstance(reader, Reader) for reader in splits.values()):
+        raise InputError(f"{data.dataset} returned no mapping from names of splits to readers; see docs/extending.md.")
+    return splits
 
 
 def _toyland(data: ToylandData) -> tuple[Reader, Reader]:

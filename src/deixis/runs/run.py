@@ -44,9 +44,9 @@ class StartFrom:
 class Run:
     """Data, system, objective, optimiser, schedule, and all else that the numbers depend on; stored as `run.json`.
 
-    `vocabulary` is `bert-base-uncased`, `learned` from the training sentences, a `vocab.txt`, or the name of an earlier
-    Run of the chain. `choose_best` names the score of validation that chooses the best weights: the largest, of `loss`
-    the smallest.
+    `vocabulary` is `bert-base-uncased`, `learned` from the training sentences, a `vocab.txt`, the name or folder of a
+    model, or the name of an earlier Run of the chain. `choose_best` names the score of validation that chooses the best
+    weights: the largest, of `loss` the smallest.
     """
 
     data: Data

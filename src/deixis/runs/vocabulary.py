@@ -1,8 +1,9 @@
-"""The vocabulary of a run: BERT's, a file's, an earlier Run's, or one learned from the training sentences."""
+"""The vocabulary of a run: BERT's, a file's, a model's, or one learned from the training sentences."""
 
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints import native
 from ..checkpoints.native import VOCABULARY
 from ..errors import InputError
 from ..files import replaced
@@ -11,6 +12,7 @@ from ..text.tokenizer import SPECIAL, Tokenizer
 from ..text.tokenizers import TOKENIZERS, AnyTokenizer, TokenizerKind
 from ..training.processes import processes
 from ..training.state import STATE
+from ..zoo.loading import find
 from .initialise import Earlier, place_of
 from .run import LEARNED, PUBLISHED, Run
 
@@ -56,14 +58,18 @@ def _tokenizer(run: Run, size: int, training: Reader, out: Path, is_new: bool, e
         return _learned(kind, training, out / VOCABULARY, size, is_new)
     if run.vocabulary in earlier:
         return kind.from_file(place_of(run.vocabulary, earlier) / VOCABULARY)
-    if kind is Tokenizer:
-        return Tokenizer.bert_base(None if run.vocabulary == PUBLISHED else run.vocabulary)
     if run.vocabulary == PUBLISHED:
+        if kind is Tokenizer:
+            return Tokenizer.bert_base()
         raise InputError(
             f"The system reads whole words, but the vocabulary {PUBLISHED} consists of pieces; give --vocabulary "
             f"{LEARNED}, or a vocab.txt of words."
         )
-    return kind.from_file(run.vocabulary)
+    if Path(run.vocabulary).is_file() and Path(run.vocabulary).suffix != ".safetensors":
+        return kind.from_file(run.vocabulary)
+    if (Path(run.vocabulary) / VOCABULARY).is_file():
+        return kind.from_file(Path(run.vocabulary) / VOCABULARY)
+    return kind(native.read(find(run.vocabulary)).vocabulary)
 
 
 def _learned(kind: TokenizerKind, training: Reader, file: Path, size: int, is_new: bool) -> AnyTokenizer:

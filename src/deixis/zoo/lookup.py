@@ -6,6 +6,7 @@ from dataclasses import is_dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, did_you_mean
 from ..records import Config
@@ -13,7 +14,9 @@ from ..records import Config
 
 def named_by_user(name: str, table: Mapping[str, type[Config]], group: str) -> type[Config]:
     """As `installed`, or the class that the user names as `my_package.my_file:MyConfig`, whose module is imported."""
-    return _imported(name) if ":" in name else installed(name.replace("-", "_"), table, group)
+    if ":" in name:
+        return _config_class(imported(name, "my_package.my_file:MyConfig"), name)
+    return installed(name.replace("-", "_"), table, group)
 
 
 def installed(name: str, table: Mapping[str, type[Config]], group: str) -> type[Config]:
@@ -31,16 +34,15 @@ def plugins(group: str) -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=group)}
 
 
-def _imported(path: str) -> type[Config]:
-    """Modules in the working directory are found too, as by `python -m`."""
+def imported(path: str, expected: str) -> Any:
+    """What `path` names as `module:name`; modules in the working directory are found too, as by `python -m`."""
     module, _, name = path.partition(":")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found = getattr(import_module(module), name)
+        return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"{path!r} cannot be imported ({error}); expected `my_package.my_file:MyConfig`.") from error
-    return _config_class(found, path)
+        raise InputError(f"{path!r} cannot be imported ({error}); expected `{expected}`.") from error
 
 
 def _config_class(found: object, path: str) -> type[Config]:
