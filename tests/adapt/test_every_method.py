@@ -8,6 +8,7 @@ import torch
 
 from deixis.adapt.dann import DANNConfig
 from deixis.adapt.mmd import MMDConfig
+from deixis.adapt.plca import PLCAConfig
 from deixis.batch import Batch, Pair
 from deixis.errors import InputError, ModelError
 from deixis.models.late_fusion import LateFusionConfig
@@ -37,6 +38,7 @@ TINY: dict[str, Any] = {
 METHODS: dict[str, Any] = {
     "dann": DANNConfig(num_steps=10, width=16, dropout=0.0),
     "mmd": MMDConfig(num_steps=10),
+    "plca": PLCAConfig(num_steps=10),
 }
 
 
@@ -103,6 +105,6 @@ def test_a_system_without_the_features_is_one_sentence(method: str) -> None:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_wrong_config_is_one_sentence(method: str) -> None:
-    for change in ({"num_steps": 0}, {"weight": -0.1}):
+    for change in ({"num_steps": 0}, {"word_weight" if method == "plca" else "weight": -0.1}):
         with pytest.raises(InputError, match="expected positive numbers"):
             replace(METHODS[method], **change)
