@@ -29,7 +29,7 @@ LOWEST_LOG = -100.0
 
 @dataclass(frozen=True, kw_only=True)
 class PLCAConfig(Config):
-    """`num_steps` is the length of the training, over which the terms' weights grow; at most `most` words are compared."""
+    """`num_steps` is the length of the training, over which weights grow; at most `most` words are compared."""
 
     num_steps: int
     feature_weight: float = 0.1
