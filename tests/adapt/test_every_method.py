@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from deixis.adapt.dann import DANNConfig
+from deixis.adapt.man import MANConfig
 from deixis.adapt.mmd import MMDConfig
 from deixis.adapt.plca import PLCAConfig
 from deixis.batch import Batch, Pair
@@ -37,6 +38,7 @@ TINY: dict[str, Any] = {
 }
 METHODS: dict[str, Any] = {
     "dann": DANNConfig(num_steps=10, width=16, dropout=0.0),
+    "man": MANConfig(num_steps=10, width=8, high=0.01, low=0.005),  # nearly every pixel is foreground
     "mmd": MMDConfig(num_steps=10),
     "plca": PLCAConfig(num_steps=10),
 }
