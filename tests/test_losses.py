@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deixis.losses import bce, cell_masks, cross_modal_alignment, dice, multilevel_bce, pixel_contrast
+from deixis.losses import bce, cell_masks, cross_modal_alignment, dice, mmd, multilevel_bce, pixel_contrast
 
 
 def log_sigmoid(value: float) -> float:
@@ -188,3 +188,22 @@ def test_multilevel_bce_sums_the_means_of_the_levels() -> None:
         s, a = 1 / (1 + np.exp(-response.double().numpy())), target.astype(float)
         total += (-a * np.log(s) - (1 - a) * np.log(1 - s)).mean()
     assert multilevel_bce([fine, coarse], masks).item() == pytest.approx(total, rel=1e-6)
+
+
+def test_mmd_is_the_sum_of_five_gaussian_kernels() -> None:
+    draw = torch.Generator().manual_seed(0)
+    source, target = torch.randn(4, 3, generator=draw), torch.randn(6, 3, generator=draw) + 1
+    rows = torch.cat([source, target]).double().numpy()
+    d = np.array([[((x - y) ** 2).sum() for y in rows] for x in rows])
+    beta = d.sum() / (10**2 - 10)
+    K = sum(np.exp(-d / (beta * 2 ** (i - 2))) for i in range(5))
+    expected = K[:4, :4].mean() + K[4:, 4:].mean() - 2 * K[:4, 4:].mean()
+    assert mmd(source, target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_mmd_of_equal_sets_is_zero_and_grows_with_their_distance() -> None:
+    rows = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    near, far = mmd(rows, rows + 0.5), mmd(rows, rows + 2)
+    assert abs(mmd(rows, rows).item()) < 1e-6
+    assert 0 < near < far
+    assert mmd(torch.ones(2, 3), torch.ones(2, 3)).isfinite()

@@ -183,3 +183,13 @@ def test_a_recipe_is_found_by_either_spelling_and_a_wrong_name_by_the_nearest() 
     assert recipe_named("vega-small") == recipe_named("vega_small") == RECIPES["vega_small"]()
     with pytest.raises(InputError, match=r"There is no recipe 'vega-smal'\. Did you mean 'vega-small'\?"):
         recipe_named("vega-smal")
+
+
+def test_sdas_base_network_follows_appendix_c() -> None:
+    run = last("sda_base_refcoco")
+    rates = [run.optimiser.lr * run.schedule.factor(step, 10_000) for step in (0, 299, 300, 1203)]
+    assert rates == pytest.approx([1.4e-6, 4e-4, 4e-4, 2e-4], rel=0.05)
+    assert (run.schedule.epochs, run.schedule.batch_size, run.optimiser.weight_decay) == (20, 8, 0)
+    assert (run.preprocess.image_size, run.preprocess.fit) == (320, "pad")
+    assert run.mask_rule.kind == "half-maximum"
+    assert run.system.text.glove

@@ -158,3 +158,8 @@ def test_without_a_glove_file_a_fixed_table_is_an_error_and_a_trained_one_a_warn
     assert not caplog.records
     start_words(sda(glove=False), StartFrom(), WORDS)
     assert "No GloVe file is given" in caplog.text
+
+
+def test_frozen_batch_norms_without_published_statistics_are_an_error() -> None:
+    with pytest.raises(InputError, match=r"batch norms are frozen, .*--start-from.resnet FILE"):
+        start(sda(glove=False), StartFrom())

@@ -21,6 +21,8 @@ from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError
 from deixis.models.vega import VEGAConfig
 from deixis.text.bert import BertConfig
+from deixis.text.gru import GRUConfig
+from deixis.vision.resnet import ResNetConfig
 from deixis.vision.swin import SwinConfig
 from deixis.zoo import loading
 from deixis.zoo.loading import BUNDLED, find, load
@@ -234,10 +236,14 @@ def test_a_card_that_asks_for_more_than_the_file_holds_is_refused_before_it_is_b
 def test_what_no_checkpoint_holds_is_as_in_a_system_that_was_built(name: str, tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"vision": CONFIG.vision, "text": replace(CONFIG.text, layers=4)}
     sizes |= {"width": 32, "pixel_layers": 1, "query_layers": 1} if name == "magnet" else {}
+    vocabulary = VOCABULARY
+    if name == "sda":
+        sizes = {"vision": ResNetConfig(depths=(1, 1, 1, 1), width=4), "text": GRUConfig(vocabulary=9, width=8)}
+        vocabulary = ("[PAD]", "[UNK]", "red")
     config: Any = SYSTEMS[name](**sizes)
     system, preprocess = config.build(), Preprocess(image_size=64, max_tokens=8)
     card = native.Card(system=name, config=to_dict(config), preprocess=preprocess)
-    native.save(tmp_path, system.state_dict(), card, VOCABULARY)
+    native.save(tmp_path, system.state_dict(), card, vocabulary)
     loaded = load(tmp_path, device="cpu").system
     buffers = dict(system.named_buffers())
     assert buffers.keys() == dict(loaded.named_buffers()).keys()

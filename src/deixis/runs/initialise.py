@@ -44,6 +44,11 @@ def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) 
         load_bert(_part(system, Bert, origin.bert), origin.bert)
     if origin.resnet is not None:
         load_resnet(_part(system, ResNet, origin.resnet), origin.resnet)
+    elif origin.checkpoint is None and any(_is_frozen(module) for module in system.modules()):
+        raise InputError(
+            "The ResNet's batch norms are frozen, but no file gives their statistics; add --start-from.resnet FILE, or "
+            "--system.vision.norms trained for a network that starts from random weights."
+        )
     if origin.glove is not None:
         _part(system, WordTable, origin.glove)
     earlier = earlier or {}
@@ -82,6 +87,10 @@ def _part(system: nn.Module, kind: type[Part], file: str) -> Part:
         if isinstance(module, kind):
             return module
     raise InputError(f"{type(system).__name__} has no {kind.__name__} that {file} could fill; omit that file.")
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    return isinstance(module, ResNet) and module.config.norms == "frozen"
 
 
 def _copy(

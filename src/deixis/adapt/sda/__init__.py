@@ -1,1 +1,1 @@
-"""Semantic-conditioned dual adaptation, in its parts: contents, categories."""
+"""Semantic-conditioned dual adaptation, in its parts: contents, categories, contrast, relation."""

@@ -1,0 +1,132 @@
+"""MAN, a reconstruction: moments aligned between domains and modalities, and pseudo labels (Jing et al., CVPR 2020).
+
+Only the abstract of "Cross-Modal Cross-Domain Moment Alignment Network for Person Search" could be read, so that this
+is not a reproduction: the three alignments that it names are filled with plain forms of ours. As SDA's Appendix C.3
+compares it, the pseudo labels of the target are those of pixels.
+
+- domains (DA): mean and covariance of the pixels, and of the words, of source and target
+- modalities (CA): those of the target's foreground pixels and words, projected to one width
+- exemplars (EA): cross-entropy of the target's own reliable pixels
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..batch import Pair
+from ..errors import InputError
+from ..layers.domains import all_rows, cells, joined, parted, photo_cells, ramp, some_rows, words
+from ..records import Config
+from ..system import chosen_features
+
+
+@dataclass(frozen=True, kw_only=True)
+class MANConfig(Config):
+    """`num_steps` is the length of the training, over which the weights grow; `high` and `low` choose reliable pixels.
+
+    At most `most` cells and words of a domain are compared, drawn anew in every step.
+    """
+
+    num_steps: int
+    weight: float = 0.1
+    label_weight: float = 1.0
+    width: int = 256
+    high: float = 0.9
+    low: float = 0.1
+    most: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        weights = (self.weight, self.label_weight)
+        if min(self.num_steps, self.most, self.width) < 1 or not min(weights) >= 0 or not 0 < self.low <= self.high < 1:
+            raise InputError(
+                f"MAN's num_steps are {self.num_steps}, its most {self.most}, its width {self.width}, its weights "
+                f"{weights} and its thresholds {self.low} and {self.high}; expected positive numbers, weights of 0 or "
+                "more, and a low and a high probability."
+            )
+
+    def build(self, system: nn.Module, vocabulary: tuple[str, ...]) -> "MAN":
+        return MAN(system, self)
+
+
+class MAN(nn.Module):
+    """The terms of the system's own loss on the source, and `pixels`, `words`, `modalities` and `labels`."""
+
+    needs_whole_batch = True
+    takes_unlabelled = False  # the source has masks, the target none
+
+    def __init__(self, system: nn.Module, config: MANConfig) -> None:
+        super().__init__()
+        self.system: Any = system
+        self.config = config
+        self.requires: tuple[str, ...] = (*cast(Any, system).loss_features, "visual", "query")
+        offered = {name: partial(int, width) for name, width in cast(Any, system).feature_widths.items()}
+        widths = chosen_features(("visual", "query"), offered, type(system).__name__)
+        self.project_pixels = nn.Linear(widths["visual"], config.width)
+        self.project_words = nn.Linear(widths["query"], config.width)
+
+    def forward(self, batch: Pair, step: int) -> dict[str, Tensor]:
+        return self.terms(batch, step)
+
+    def terms(self, batch: Pair, step: int) -> dict[str, Tensor]:
+        output = self.system(joined(batch), features=self.requires)
+        with torch.autocast(batch.source.images.device.type, enabled=False):
+            source, target = parted(output.float(), len(batch.source))
+            terms: dict[str, Tensor] = self.system.loss(batch.source, source)
+            domains = ((source, batch.source), (target, batch.target))
+            pixels = [self._rows(torch.cat(cells(each.features["visual"], of)), step) for each, of in domains]
+            queries = [self._rows(words(each.features["query"], of), step) for each, of in domains]
+            visual = target.features["visual"]
+            found = F.interpolate(target.logits.detach().sigmoid()[:, None], size=visual.shape[-2:], mode="area")
+            is_foreground = rearrange(found > self.config.high, "b 1 y x -> b (y x)")
+            is_foreground &= photo_cells(batch.target, (visual.shape[2], visual.shape[3]))
+            foreground = self._rows(rearrange(visual, "b d y x -> b (y x) d")[is_foreground], step)
+            seen = F.normalize(self.project_pixels(foreground), dim=-1)
+            said = F.normalize(self.project_words(queries[1]), dim=-1)
+            weight = self.config.weight
+            own = {
+                "pixels": weight * moment_distance(*pixels),
+                "words": weight * moment_distance(*queries),
+                "modalities": weight * moment_distance(seen, said),
+                "labels": self.config.label_weight * own_labels(target.logits, self.config.high, self.config.low),
+            }
+            return terms | {name: ramp(step, self.config.num_steps) * term for name, term in own.items()}
+
+    def _rows(self, own: Tensor, step: int) -> Tensor:
+        """Some of the rows of all processes; those of validation are not shared equally, and stay apart."""
+        rows = all_rows(own) if self.training else own
+        return some_rows(rows, self.config.most, self.config.seed + step)
+
+    def after_step(self, step: int) -> None:
+        """Nothing follows a step."""
+
+    def prepare(self, batches: Iterable[Pair]) -> None:
+        """Nothing precedes the first step."""
+
+
+def moment_distance(first: Float[Tensor, "n d"], second: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
+    """‖μ - μ'‖² + ‖Cov - Cov'‖² / d; 0 where a side has no rows."""
+    if not len(first) or not len(second):
+        return first.sum() * 0.0 + second.sum() * 0.0
+    means = [rows.mean(dim=0) for rows in (first, second)]
+    centred = [rows - mean for rows, mean in zip((first, second), means, strict=True)]
+    covariances = [rows.mT @ rows / len(rows) for rows in centred]
+    gap = (covariances[0] - covariances[1]).square().sum() / first.shape[1]
+    return (means[0] - means[1]).square().sum() + gap
+
+
+def own_labels(logits: Float[Tensor, "b h w"], high: float, low: float) -> Float[Tensor, ""]:
+    """Cross-entropy of the reliable pixels with their own labels, which have no gradient; 0 without any."""
+    probabilities = logits.detach().sigmoid()
+    is_reliable = (probabilities > high) | (probabilities < low)
+    if not is_reliable.any():
+        return logits.sum() * 0.0
+    chosen, labels = logits[is_reliable], (probabilities > high)[is_reliable]
+    return F.binary_cross_entropy_with_logits(chosen, labels.float())
