@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ..errors import InputError
-from ..text.tokenizer import Tokenizer
+from ..text.kinds import AnyTokenizer
 
 Expressions = list[str] | tuple[str, ...]
 
@@ -39,7 +39,7 @@ def listed(expressions: str | Expressions) -> list[Any]:
 
 
 def tokenize(
-    expressions: str | Expressions, tokenizer: Tokenizer, max_tokens: int, model: str, *, pad_to: int | None = None
+    expressions: str | Expressions, tokenizer: AnyTokenizer, max_tokens: int, model: str, *, pad_to: int | None = None
 ) -> TokenizedExpressions:
     """Token ids padded to the longest expression, or to `pad_to`; longer expressions are cut to `max_tokens`.
 

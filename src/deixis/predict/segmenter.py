@@ -19,7 +19,7 @@ from ..errors import InputError, ModelError
 from ..metrics.calibration import Calibration
 from ..records import MaskRule
 from ..system import EncodesImages
-from ..text.tokenizer import Tokenizer
+from ..text.kinds import AnyTokenizer
 from .compiled import Compiled
 from .expressions import Expressions, TokenizedExpressions, tokenize
 from .outputs import evidence_arrays, is_finite, mask_probabilities, presence_probabilities
@@ -40,7 +40,7 @@ class Segmenter:
     def __init__(
         self,
         system: nn.Module,
-        tokenizer: Tokenizer,
+        tokenizer: AnyTokenizer,
         preprocess: Preprocess,
         card: Any = None,
         device: torch.device | str = "cpu",

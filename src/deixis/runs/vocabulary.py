@@ -7,6 +7,7 @@ from ..checkpoints.native import VOCABULARY
 from ..errors import InputError
 from ..files import replaced
 from ..records import Config, Reader
+from ..text.kinds import AnyTokenizer, tokenizer_from
 from ..text.tokenizer import SPECIAL, Tokenizer
 from ..training.processes import processes
 from ..training.state import STATE
@@ -16,12 +17,12 @@ from .run import LEARNED, PUBLISHED, Run
 LEARNED_FROM = 20_000  # sentences at least, evenly spread, where there are as many; more of a grammar add no words
 
 
-def tokenizer_of(run: Run, training: Reader, out: Path, is_new: bool, earlier: Earlier) -> Tokenizer:
+def tokenizer_of(run: Run, training: Reader, out: Path, is_new: bool, earlier: Earlier) -> AnyTokenizer:
     """The run's tokenizer. Its vocabulary is kept in the folder: a resumed run must number words in the same way."""
     system: Any = run.system
     if not reads_words(system):
         return Tokenizer(SPECIAL)
-    tokenizer = _tokenizer(run, system.vocabulary_size, training, out, is_new, earlier)
+    tokenizer: AnyTokenizer = _tokenizer(run, system.vocabulary_size, training, out, is_new, earlier)
     if len(tokenizer) > system.vocabulary_size:
         raise InputError(
             f"The vocabulary has {len(tokenizer)} words, but the text encoder supports {system.vocabulary_size}; "
@@ -45,14 +46,22 @@ def check_length(run: Run) -> None:
         )
 
 
-def _tokenizer(run: Run, size: int, training: Reader, out: Path, is_new: bool, earlier: Earlier) -> Tokenizer:
+def _tokenizer(run: Run, size: int, training: Reader, out: Path, is_new: bool, earlier: Earlier) -> AnyTokenizer:
+    system: Any = run.system
     beside_state = out / STATE.with_name(VOCABULARY)
     if not is_new and beside_state.exists():
-        return Tokenizer.from_file(beside_state)
+        return tokenizer_from(system, beside_state)
+    if run.vocabulary in earlier:
+        return tokenizer_from(system, place_of(run.vocabulary, earlier) / VOCABULARY)
+    if system.tokenizer == "clip":
+        if run.vocabulary in (LEARNED, PUBLISHED):
+            raise InputError(
+                "This system reads CLIP's vocabulary; give --vocabulary the vocab.txt of a converted checkpoint, such "
+                "as that of `deixis checkpoint download groupvit`."
+            )
+        return tokenizer_from(system, run.vocabulary)
     if run.vocabulary == LEARNED:
         return _learned(training, out / VOCABULARY, size, is_new)
-    if run.vocabulary in earlier:
-        return Tokenizer.from_file(place_of(run.vocabulary, earlier) / VOCABULARY)
     return Tokenizer.bert_base(None if run.vocabulary == PUBLISHED else run.vocabulary)
 
 
