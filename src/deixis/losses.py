@@ -96,5 +96,17 @@ def info_nce(positive: Float[Tensor, " n"], negatives: Float[Tensor, "#n k"]) ->
     return F.softplus(torch.logsumexp(negatives, dim=-1) - positive).mean()
 
 
+def image_text_contrast(
+    images: Float[Tensor, "b d"], sentences: Float[Tensor, "b d"], log_scale: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    """CLIP's loss of pairs of unit vectors: cross-entropy from images to sentences and back, half of each.
+
+    `log_scale` is the logarithm of the learned scale, which is clamped to 100.
+    """
+    similarity = log_scale.exp().clamp(max=100.0) * images @ sentences.T
+    own = torch.arange(len(images), device=images.device)
+    return (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)) / 2
+
+
 def _some(rows: Tensor, most: int) -> Tensor:
     return rows if len(rows) <= most else rows[torch.randperm(len(rows), device=rows.device)[:most]]

@@ -50,7 +50,7 @@ class ConvertOptions:
     """Convert a published checkpoint to our format."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.pth")]
-    """The published file."""
+    """The published file, or a folder of CLIP or GroupViT in transformers' format."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """The folder to write."""
     vocabulary: Annotated[Path | None, tyro.conf.arg(metavar="vocab.txt")] = None
@@ -131,8 +131,12 @@ def _convert(arguments: list[str]) -> int:
     options = parse(ConvertOptions, arguments, "deixis checkpoint convert")
 
     from ..zoo.conversion import convert
+    from ..zoo.hub_models import convert_folder
 
-    convert(options.file, options.out, options.vocabulary, download=options.download)
+    if options.file.is_dir():
+        convert_folder(options.file, options.out)
+    else:
+        convert(options.file, options.out, options.vocabulary, download=options.download)
     print(f'{options.out} is ready: deixis segment photo.jpg "the red cup" --model {options.out}')
     return 0
 
@@ -141,10 +145,17 @@ def _download(arguments: list[str]) -> int:
     options = parse(DownloadOptions, arguments, "deixis checkpoint download")
 
     from ..checkpoints.official.published import LICENCES, PUBLISHED, published_name
+    from ..zoo.hub_models import HUB_MODELS
+    from ..zoo.hub_models import find as find_on_hub
 
+    if options.name in HUB_MODELS:
+        print(f"fetching {HUB_MODELS[options.name].notice}")
+        print(f"{find_on_hub(options.name, download=True)} is ready ({HUB_MODELS[options.name].licence})")
+        return 0
     name = published_name(options.name)
     if name is None:
-        raise InputError(f"There is no published checkpoint {options.name!r}. {did_you_mean(options.name, PUBLISHED)}")
+        known = [*PUBLISHED, *HUB_MODELS]
+        raise InputError(f"There is no published checkpoint {options.name!r}. {did_you_mean(options.name, known)}")
 
     from ..zoo.conversion import obtain
 

@@ -29,9 +29,12 @@ class ModelOptions:
     """The config of the model's system, for a system of your own: my_package.my_file:MyConfig."""
 
     def load(self, model: str, *, quiet: bool = False) -> "Segmenter":
+        from ..zoo.hub_models import download_notice
         from ..zoo.loading import load
         from ..zoo.systems import system_named
 
+        if self.download and (notice := download_notice(model)) and not quiet:
+            print(f"deixis: {notice}", file=sys.stderr)
         segmenter = load(
             model,
             system=None if self.system is None else system_named(self.system),

@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..files import replaced
 from ..records import Config, Reader
 from ..text.tokenizer import SPECIAL, Tokenizer
-from ..text.tokenizers import TOKENIZERS, AnyTokenizer, TokenizerKind
+from ..text.tokenizers import TOKENIZERS, AnyTokenizer, TokenizerKind, tokenizer_for, tokenizer_from
 from ..training.processes import processes
 from ..training.state import STATE
 from ..zoo.loading import find
@@ -24,7 +24,7 @@ def tokenizer_of(run: Run, training: Reader, out: Path, is_new: bool, earlier: E
     system: Any = run.system
     if not reads_words(system):
         return Tokenizer(SPECIAL)
-    tokenizer = _tokenizer(run, system.vocabulary_size, training, out, is_new, earlier)
+    tokenizer: AnyTokenizer = _tokenizer(run, system.vocabulary_size, training, out, is_new, earlier)
     if len(tokenizer) > system.vocabulary_size:
         raise InputError(
             f"The vocabulary has {len(tokenizer)} words, but the text encoder supports {system.vocabulary_size}; "
@@ -50,26 +50,30 @@ def check_length(run: Run) -> None:
 
 def _tokenizer(run: Run, size: int, training: Reader, out: Path, is_new: bool, earlier: Earlier) -> AnyTokenizer:
     system: Any = run.system
-    kind = TOKENIZERS[system.tokenizer]
     beside_state = out / STATE.with_name(VOCABULARY)
     if not is_new and beside_state.exists():
-        return kind.from_file(beside_state)
-    if run.vocabulary == LEARNED:
-        return _learned(kind, training, out / VOCABULARY, size, is_new)
+        return tokenizer_from(system, beside_state)
     if run.vocabulary in earlier:
-        return kind.from_file(place_of(run.vocabulary, earlier) / VOCABULARY)
+        return tokenizer_from(system, place_of(run.vocabulary, earlier) / VOCABULARY)
+    if system.tokenizer == "clip" and run.vocabulary in (LEARNED, PUBLISHED):
+        raise InputError(
+            "This system reads CLIP's vocabulary; give --vocabulary the vocab.txt of a converted checkpoint, such as "
+            "that of `deixis checkpoint download groupvit`."
+        )
+    if run.vocabulary == LEARNED:
+        return _learned(TOKENIZERS[system.tokenizer], training, out / VOCABULARY, size, is_new)
+    if run.vocabulary == PUBLISHED and system.tokenizer == "wordpiece":
+        return Tokenizer.bert_base()
     if run.vocabulary == PUBLISHED:
-        if kind is Tokenizer:
-            return Tokenizer.bert_base()
         raise InputError(
             f"The system reads whole words, but the vocabulary {PUBLISHED} consists of pieces; give --vocabulary "
             f"{LEARNED}, or a vocab.txt of words."
         )
     if Path(run.vocabulary).is_file() and Path(run.vocabulary).suffix != ".safetensors":
-        return kind.from_file(run.vocabulary)
+        return tokenizer_from(system, run.vocabulary)
     if (Path(run.vocabulary) / VOCABULARY).is_file():
-        return kind.from_file(Path(run.vocabulary) / VOCABULARY)
-    return kind(native.read(find(run.vocabulary)).vocabulary)
+        return tokenizer_from(system, Path(run.vocabulary) / VOCABULARY)
+    return tokenizer_for(system, native.read(find(run.vocabulary)).vocabulary)
 
 
 def _learned(kind: TokenizerKind, training: Reader, file: Path, size: int, is_new: bool) -> AnyTokenizer:

@@ -1,12 +1,16 @@
-"""The tokenizers by the names that the configs of systems give, and what they have in common."""
+"""The tokenizers by the names that the configs of systems give, and what they have in common.
+
+`wordpiece` is BERT's, `words` reads whole words, `clip` is CLIP's and fills the template of the config.
+"""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from .clip_tokenizer import ClipTokenizer
 from .tokenizer import Tokenizer
 from .words import WordTokenizer
 
@@ -41,4 +45,18 @@ class TokenizerKind(Protocol):
     def learn(self, sentences: Iterable[str], size: int) -> AnyTokenizer: ...
 
 
-TOKENIZERS: dict[str, TokenizerKind] = {"wordpiece": Tokenizer, "words": WordTokenizer}
+TOKENIZERS: dict[str, TokenizerKind] = {"wordpiece": Tokenizer, "words": WordTokenizer}  # those that can be learned
+
+
+def tokenizer_for(config: Any, vocabulary: Sequence[str]) -> AnyTokenizer:
+    """The tokenizer of the config's kind with a checkpoint's vocabulary."""
+    if config.tokenizer == "clip":
+        return ClipTokenizer(vocabulary, config.template)
+    return TOKENIZERS[config.tokenizer](vocabulary)
+
+
+def tokenizer_from(config: Any, file: str | Path) -> AnyTokenizer:
+    """The same from a `vocab.txt`."""
+    if config.tokenizer == "clip":
+        return ClipTokenizer.from_file(file, config.template)
+    return TOKENIZERS[config.tokenizer].from_file(file)

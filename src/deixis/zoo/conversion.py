@@ -65,7 +65,7 @@ def obtain(name: str, vocabulary: Path | None = None) -> Path:
         with TemporaryDirectory(prefix=f".{name}-", dir=place.parent) as beside:
             made = Path(beside) / name
             _write(official, made, tokenizer, entry.file, digest, entry)
-            _put(made, place)
+            put(made, place)
     except OSError as error:
         raise InputError(
             f"{place} cannot be written ({error.strerror or error}); set DEIXIS_CACHE to a folder that can."
@@ -79,7 +79,7 @@ def fetch(entry: Published) -> Path:
     return hub.download(entry.repository, entry.file, entry.revision, instead=f"try again, or {by_hand}")
 
 
-def _put(made: Path, place: Path) -> None:
+def put(made: Path, place: Path) -> None:
     """Rename the whole folder; if another process was faster, its copy stays."""
     try:
         made.rename(place)

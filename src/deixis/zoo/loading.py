@@ -17,8 +17,9 @@ from ..predict.prediction import Prediction
 from ..predict.refine import DenseCRF, refinement
 from ..predict.segmenter import Expressions, Segmenter
 from ..records import Config
-from ..text.tokenizers import TOKENIZERS
+from ..text.tokenizers import tokenizer_for
 from ..weights import without_memory
+from . import hub_models
 from .conversion import kept, obtain
 from .systems import ENCODERS, system_of_card
 
@@ -58,7 +59,7 @@ def load(
     config: Any = _config(checkpoint, system, where)
     return Segmenter(
         _filled(checkpoint, config, where),
-        TOKENIZERS[config.tokenizer](checkpoint.vocabulary),
+        tokenizer_for(config, checkpoint.vocabulary),
         checkpoint.card.preprocess,
         checkpoint.card,
         chosen,
@@ -118,8 +119,15 @@ def find(name_or_path: str | Path, *, download: bool = False) -> Path:
         return path
     if (name := published_name(str(name_or_path))) is not None:
         return _published(name, download)
+    if str(name_or_path) in hub_models.HUB_MODELS:
+        return hub_models.find(str(name_or_path), download=download)
     beside = path.parent if path.parent.is_dir() else Path()
-    names = ["bundled", *PUBLISHED, *(str(place) for place in beside.glob("*") if _holds_model(place))]
+    names = [
+        "bundled",
+        *PUBLISHED,
+        *hub_models.HUB_MODELS,
+        *(str(place) for place in beside.glob("*") if _holds_model(place)),
+    ]
     raise InputError(f"There is no model {str(name_or_path)!r}. {did_you_mean(str(name_or_path), names)}")
 
 

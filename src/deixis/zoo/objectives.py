@@ -2,6 +2,7 @@
 
 from ..checkpoints.configs import type_name
 from ..objectives.dense_classes import DenseClassesConfig
+from ..objectives.image_text import ImageTextConfig
 from ..objectives.mask_grounding import MaskGroundingConfig
 from ..objectives.supervised import SupervisedConfig
 from ..records import Config
@@ -12,6 +13,7 @@ from .systems import GROUP as SYSTEMS_GROUP
 GROUP = "deixis.objectives"  # of entry points
 OBJECTIVES: dict[str, type[Config]] = {
     "dense_classes": DenseClassesConfig,
+    "image_text": ImageTextConfig,
     "mask_grounding": MaskGroundingConfig,
     "supervised": SupervisedConfig,
 }

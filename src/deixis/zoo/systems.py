@@ -2,21 +2,27 @@
 
 from ..checkpoints.configs import type_name
 from ..errors import InputError
+from ..models.groupvit import GroupViTConfig
 from ..models.late_fusion import LateFusionConfig
 from ..models.lavt import LAVTConfig
 from ..models.magnet import MagNetConfig
+from ..models.maskclip import MaskCLIPConfig
 from ..models.scene_parsing import SceneParsingConfig
 from ..models.sda import SDAConfig
+from ..models.tseg import TSEGConfig
 from ..models.vega import VEGAConfig
 from ..records import Config
 from .lookup import installed, named_by_user, plugins
 
 GROUP = "deixis.systems"  # of entry points
 SYSTEMS: dict[str, type[Config]] = {
+    "groupvit": GroupViTConfig,
     "late_fusion": LateFusionConfig,
     "lavt": LAVTConfig,
     "magnet": MagNetConfig,
     "sda": SDAConfig,
+    "maskclip": MaskCLIPConfig,
+    "tseg": TSEGConfig,
     "vega": VEGAConfig,
 }
 # Networks that only pre-train: their checkpoints hold an encoder to start from, and segment nothing.
