@@ -20,4 +20,4 @@ def test_segmenting_a_photo_imports_neither_the_compiler_nor_other_libraries(tmp
     command = [sys.executable, "-c", program, str(tmp_path)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert printed.splitlines()[-1] == "[]"
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3  # overlay, mask and record

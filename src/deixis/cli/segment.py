@@ -131,8 +131,7 @@ class _Job:
         stamp, is_done = photo.stamp, True
         for sentence in sentences:
             if sentence in kept:
-                if self.options.json:
-                    print(json.dumps(printed(kept[sentence])), flush=True)
+                print(self._line(printed(kept[sentence])), flush=True)
                 continue
             prediction = next(predictions)
             self._print_notes(prediction)
@@ -175,7 +174,10 @@ class _Job:
             if self.options.explain:
                 _draw_evidence(prediction, files["evidence"])
             self.answers.write(name, record, stamp)
-        return json.dumps(record) if self.options.json else _as_line(photo.name, prediction, files)
+        return self._line(record)
+
+    def _line(self, record: dict[str, Any]) -> str:
+        return json.dumps(record) if self.options.json else _as_line(record)
 
 
 def _folder(options: SegmentOptions, photos: list[Photo]) -> Path | None:
@@ -215,9 +217,9 @@ def _draw_evidence(prediction: "Prediction", file: Path) -> None:
     write_picture(file, picture)
 
 
-def _as_line(photo: str, prediction: "Prediction", files: dict[str, Path]) -> str:
-    found = f"nothing found (score {prediction.score:.2f})" if prediction.score else "nothing found"
-    if prediction.box is not None:
-        left, top, width, height = prediction.box
-        found = f"score {prediction.score:.2f}  box {left},{top} {width}x{height}"
-    return f"{photo}  {prediction.expression!r}  {found}  -> {', '.join(map(str, files.values()))}"
+def _as_line(record: dict[str, Any]) -> str:
+    found = f"nothing found (score {record['score']:.2f})" if record["score"] else "nothing found"
+    if record["box"] is not None:
+        left, top, width, height = record["box"]
+        found = f"score {record['score']:.2f}  box {left},{top} {width}x{height}"
+    return f"{record['image']}  {record['expression']!r}  {found}  -> {', '.join(record['files'].values())}"

@@ -1,8 +1,8 @@
 """Predictions of any system: a file of JSON lines, streamed and compared with the targets of a split.
 
 A line is `{"id": sentence id, "rle": {...}, "score": 0.9}`, or has `image`, `object`, `sentence` instead of `id`;
-`score` is optional. The lines of `deixis segment --json` have no id: `image` is the path of the photo and `expression`
-the sentence. A system with several masks for an expression writes one line for each, one after the other.
+`score` is optional. In the lines of `deixis segment --json`, `image` is the photo's path and `expression` the sentence.
+A system with several masks for an expression writes one line for each, one after the other.
 One JSON list of COCO's results is read, too: `segmentation` for `rle`, and `image_id` where an image has one sentence.
 """
 

@@ -78,6 +78,7 @@ def _check_generated(options: SplitOptions, split: str) -> None:
         ("--dataset", options.dataset),
         ("--split-by", options.split_by),
         ("--text-key", options.text_key),
+        ("--exif", None if options.exif == "turn" else options.exif),
     ):
         if value is not None:
             raise InputError(f"{options.data} is generated and has no {name}; omit it.")
