@@ -25,6 +25,7 @@ from deixis.zoo.loading import load
 
 published = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("published_clip.py"))))
 WRITERS: dict[str, Any] = {"clip": published.write_clip, "groupvit": published.write_groupvit}
+FEW = ("--scenes", "1", "--limit", "4", "--draws", "40")
 SENTENCES = ["the red cup", "photo of the thing", "cup"]
 
 
@@ -202,7 +203,7 @@ def test_a_folder_is_converted_and_evaluated_on_the_command_line(
     monkeypatch.chdir(tmp_path)
     published.write_groupvit(tmp_path / "theirs")
     assert main(["checkpoint", "convert", "theirs", "ours"]) == 0
-    assert main(["evaluate", "ours", "--data", "toyland:val", "--limit", "4", "--json", "--quiet"]) == 0
+    assert main(["evaluate", "ours", "--data", "toyland:val", *FEW, "--json", "--quiet"]) == 0
     printed = capsys.readouterr().out
     assert json.loads(printed[printed.index("{") :])["num_expressions"] == 4
     with pytest.raises(InputError, match="ours exists already"):
