@@ -199,7 +199,7 @@ class GroupViT(nn.Module):
 
     def _sentences(
         self, words: Float[Tensor, "b l d"], token_mask: Bool[Tensor, "b l"]
-    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, " d"]]:
+    ) -> tuple[Float[Tensor, "b e"], Float[Tensor, " e"]]:
         """The expressions and the dummy query in the common space, of unit length.
 
         They are projected together: a batch norm that trains needs two rows or more.

@@ -185,7 +185,7 @@ class MaskCLIP(nn.Module):
         tokens = vision.encoder.layers[-1](self._before_last(images), attention_mask=None)
         return F.normalize(self.clip.visual_projection(vision.post_layernorm(tokens[:, 0])), dim=-1)
 
-    def _sentence(self, words: Float[Tensor, "b l d"], token_mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b d"]:
+    def _sentence(self, words: Float[Tensor, "b l d"], token_mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b e"]:
         """The projected feature of the end token, which is the last real one, of unit length."""
         ends = words[torch.arange(len(words), device=words.device), token_mask.sum(1) - 1]
         return F.normalize(self.clip.text_projection(ends), dim=-1)
