@@ -16,12 +16,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from deixis.batch import Batch, Output
+from deixis.checkpoints.native import read_card
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError, InputError, ModelError
 from deixis.predict.expressions import for_each
 from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU, Segmenter
 from deixis.records import MaskRule
 from deixis.text.tokenizer import Tokenizer
+from deixis.zoo.loading import BUNDLED
 
 LIMIT = 8
 WORDS = Tokenizer(["[PAD]", "[CLS]", "[SEP]", "red", "green", "blue", "[UNK]", "the", "thing"])  # colours are 3 to 5
@@ -450,3 +452,8 @@ def test_a_model_of_one_domain_says_so_in_its_notes(domain: str, notes: tuple[st
     assert prediction.present is None
     assert prediction.found
     assert limited(photo(), "red pot").notes[1:] == notes
+
+
+def test_the_bundled_model_was_trained_on_drawings() -> None:
+    assert read_card(BUNDLED).domain == "drawings"
+    assert read_card(BUNDLED).config.get("presence") is None
