@@ -65,3 +65,13 @@ def _counts(mask: np.ndarray) -> list[int]:
             value = pixel
         counts[-1] += 1
     return counts
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 0.5, 1.0])
+def test_paint_mixes_the_colour_into_the_masks_pixels(strength: float) -> None:
+    image = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    mask = np.ones((16, 16), dtype=bool)  # without an outline, which is where the mask ends
+    expected = (1 - strength) * image.astype(np.float32) + strength * np.array([255, 64, 7], np.float32)
+    painted = masks.paint(image, mask, (255, 64, 7), strength)
+    np.testing.assert_array_equal(painted, expected.round().astype(np.uint8))
+    np.testing.assert_array_equal(masks.paint(image, ~mask, (255, 64, 7), strength), image)

@@ -125,11 +125,14 @@ def paint(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The image with the mask tinted and outlined: a simple picture of a prediction."""
     tint = np.asarray(colour, dtype=np.float32)
-    painted = image.astype(np.float32)
-    painted[mask] = (1 - strength) * painted[mask] + strength * tint
+    values = np.arange(256, dtype=np.float32)[:, None]
+    tinted = ((1 - strength) * values + strength * tint).round().astype(np.uint8)  # of every value, by channel
+    painted = image.copy()
+    for channel in range(3):
+        painted[..., channel][mask] = tinted[image[..., channel][mask], channel]
     thickness = max(1, round(min(image.shape[:2]) / 240))
-    painted[outline(mask, thickness)] = tint
-    return painted.round().astype(np.uint8)
+    painted[outline(mask, thickness)] = tint.round().astype(np.uint8)
+    return painted
 
 
 def outline(mask: Bool[np.ndarray, "h w"], thickness: int = 1) -> Bool[np.ndarray, "h w"]:

@@ -3,15 +3,17 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from deixis.data import images as visuals
 from deixis.data.images import ImageArray, ImageFile, open_image
-from deixis.errors import DeixisError
+from deixis.errors import DeixisError, InputError
 
 GENERATOR = np.random.default_rng(0)
 COLOURS = GENERATOR.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -280,3 +282,98 @@ def test_exif_can_be_ignored(tmp_path: Path, orientation: int) -> None:
     np.testing.assert_array_equal(ImageFile(path, ignore_exif=True).read()[0], COLOURS)
     assert ImageFile(path, ignore_exif=True).size == (6, 9)
     assert ImageFile(path).is_turned == (orientation != 3)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_one_value_a_little_above_one_does_not_blacken_the_photo(kind: type) -> None:
+    values = (COLOURS / 255).astype(kind)
+    values[0, 0, 0], values[1, 1, 1] = 1.01, -0.001
+    expected = COLOURS.copy()
+    expected[0, 0, 0], expected[1, 1, 1] = 255, 0
+    np.testing.assert_array_equal(open_image(values), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda values: values * 255, "floats from 0 to 1: divide the array"),
+        (lambda values: values + 0.5, "floats from 0 to 1: divide the array"),
+        (lambda values: values - 0.5, "none below 0: undo the normalisation"),
+        (lambda values: values * 2 - 1, "none below 0: undo the normalisation"),
+        (lambda values: np.where(values > 0.9, np.nan, values), "values that are not finite numbers"),
+        (lambda values: np.where(values > 0.9, np.inf, values), "values that are not finite numbers"),
+        (lambda values: np.where(values > 0.9, -np.inf, values), "values that are not finite numbers"),
+        (lambda values: (values * 255).astype(np.int16) - 100, "none below 0"),
+        (lambda values: (values * 300).astype(np.int64), "integers from 0 to 255"),
+        (lambda values: (values * 255).astype(np.uint16), "if they are of 8 bits"),
+    ],
+)
+def test_values_whose_range_is_not_certain_are_refused(
+    change: Callable[[np.ndarray], np.ndarray], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        open_image(change(COLOURS / 255))
+    with pytest.raises(InputError, match=sentence):
+        open_image(torch.from_numpy(change(COLOURS / 255)))
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 9), (4, 6, 9), (1, 6, 9)])
+def test_an_array_with_its_channels_first_is_refused_with_the_fix(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"channels first; .* use array\.transpose\(1, 2, 0\)"):
+        open_image(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32, torch.float64])
+def test_tensors_are_read_with_their_channels_first_or_last(kind: torch.dtype) -> None:
+    tensor = torch.from_numpy(COLOURS) if kind == torch.uint8 else torch.from_numpy(COLOURS / 255).to(kind)
+    for given in (tensor, tensor.permute(2, 0, 1), tensor.permute(2, 0, 1).contiguous()):
+        np.testing.assert_array_equal(open_image(given), COLOURS)
+    np.testing.assert_array_equal(open_image(tensor[..., 0]), three(COLOURS[..., 0]))
+    np.testing.assert_array_equal(open_image(tensor[None, ..., 0]), three(COLOURS[..., 0]))
+
+
+def test_tensors_with_gradients_or_in_bfloat16_are_read() -> None:
+    np.testing.assert_array_equal(open_image(torch.from_numpy(COLOURS / 255).requires_grad_()), COLOURS)
+    assert (open_image(torch.ones(3, 5, 7, dtype=torch.bfloat16)) == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [((3, 5, 3), "the first or the last axis"), ((2, 3, 5, 5), "or a list of images"), ((5, 5, 5), "has shape")],
+)
+def test_tensors_whose_axes_are_not_certain_are_refused(shape: tuple[int, ...], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        open_image(torch.zeros(shape))
+
+
+def test_open_files_are_read_from_their_beginning(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(COLOURS))
+    memory = io.BytesIO()
+    Image.fromarray(COLOURS).save(memory, "PNG")  # which leaves the position at the end
+    with path.open("rb") as file, path.open("rb", buffering=0) as unbuffered:
+        for source in (memory, memory, file, unbuffered):
+            np.testing.assert_array_equal(open_image(source), COLOURS)
+
+
+def test_open_files_that_hold_no_bytes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("text")
+    with path.open() as file, pytest.raises(InputError, match="opened as text; open it with mode 'rb'"):
+        open_image(file)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="open file cannot be read"):
+        open_image(file)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="is not an image"):
+        open_image(io.BytesIO(b""))
+
+
+@pytest.mark.parametrize("source", [bytes, io.BytesIO, Path])
+def test_heif_photos_are_read_with_the_extra(tmp_path: Path, source: type) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    heif.register_heif_opener()
+    path = tmp_path / "photo.heic"
+    Image.new("RGB", (64, 48), (200, 40, 40)).save(path, format="HEIF", quality=95)
+    visuals._formats.cache_clear()
+    pixels = open_image(path if source is Path else source(path.read_bytes()))
+    assert pixels.shape == (48, 64, 3)
+    assert np.abs(pixels.astype(int) - (200, 40, 40)).max() < 12
+    assert ImageFile(path).size == (48, 64)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from deixis import masks
-from deixis.errors import DeixisError
+from deixis.errors import DeixisError, InputError
 from deixis.predict import prediction as module
 from deixis.predict.prediction import LARGEST_OVERLAY, Prediction, postprocess, slug
 from deixis.predict.presence import Presence
@@ -162,3 +163,34 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
 )
 def test_slugs_are_safe_names_of_files(expression: str, name: str) -> None:
     assert slug(expression) == name
+
+
+def test_a_prediction_is_one_line() -> None:
+    prediction = a_prediction()
+    height, width = prediction.size
+    assert repr(prediction) == (
+        f"Prediction({prediction.expression!r}, box={prediction.box}, score={prediction.score:.4f}, present=None, "
+        f"{width}x{height} pixels)"
+    )
+    assert repr(replace(prediction, frame=3, time=0.1, expression="a\nb")).endswith(" pixels, frame=3)")
+    assert "\n" not in repr(replace(prediction, expression="a\nb"))
+
+
+def test_an_overlay_is_at_most_4096_pixels_long_unless_another_size_is_requested() -> None:
+    image = np.zeros((5, 5000, 3), np.uint8)
+    prediction = postprocess("x", image, np.ones((5, 5000), np.float32))
+    assert prediction.overlay().size == (4096, 4)
+    assert prediction.overlay(max_side=None).size == (5000, 5)
+    assert prediction.overlay(max_side=100).size == (100, 1)
+    with pytest.raises(InputError, match="max_side is 0; expected 1 or more"):
+        prediction.overlay(max_side=0)
+
+
+def test_an_overlay_of_full_size_needs_a_few_bytes_for_each_pixel() -> None:
+    image = np.zeros((1000, 2000, 3), np.uint8)
+    prediction = postprocess("x", image, np.ones(image.shape[:2], np.float32))
+    tracemalloc.start()
+    prediction.overlay(max_side=None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * image.shape[0] * image.shape[1]

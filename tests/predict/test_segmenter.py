@@ -16,11 +16,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from deixis.batch import Batch, Output
+from deixis.checkpoints.native import read_card
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError, InputError, ModelError
+from deixis.predict.expressions import for_each
 from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU, Segmenter
 from deixis.records import MaskRule
 from deixis.text.tokenizer import Tokenizer
+from deixis.zoo.loading import BUNDLED
 
 LIMIT = 8
 WORDS = Tokenizer(["[PAD]", "[CLS]", "[SEP]", "red", "green", "blue", "[UNK]", "the", "thing"])  # colours are 3 to 5
@@ -72,6 +75,11 @@ class LateColours(ColourSystem):
 @dataclass(frozen=True)
 class Card:
     mask_rule: MaskRule
+
+
+@dataclass(frozen=True)
+class LimitedCard(Card):
+    domain: str
 
 
 def segmenter(system: nn.Module | None = None, fit: Any = "stretch", **changes: Any) -> Segmenter:
@@ -384,8 +392,8 @@ def test_wrong_images_and_sentences_are_named_by_their_types() -> None:
     """Without the type checker that these tests run under."""
     printed = subprocess.run([sys.executable, "-c", MISTAKEN], check=True, capture_output=True, text=True).stdout
     lines = printed.splitlines()
-    assert lines[0].startswith("An image is BytesIO; ")
-    assert lines[1].startswith("An image is bytearray; ")
+    assert lines[0].startswith("The image given as bytes is not an image")
+    assert lines[1].startswith("An image is of type bytearray; ")
     sentence = "expected a sentence as text"
     assert lines[2:] == [
         f"An expression is of type NoneType; {sentence}, or a list of them.",
@@ -393,3 +401,59 @@ def test_wrong_images_and_sentences_are_named_by_their_types() -> None:
         f"An expression is of type bytes; {sentence}.",
         f"An expression is of type int; {sentence}.",
     ]
+
+
+def test_a_list_of_images_takes_one_expression_or_a_list_for_each() -> None:
+    one, images = segmenter(), [photo(), photo()[::-1].copy(), photo(30, 40)]
+    alone = [one(image, ["red", "blue"]) for image in images]
+    both = one(images, [["red", "blue"]] * 3)
+    same = one(images, "red")
+    for number in range(3):
+        assert same[number].mask.tobytes() == both[number][0].mask.tobytes() == alone[number][0].mask.tobytes()
+        assert both[number][1].mask.tobytes() == alone[number][1].mask.tobytes()
+        assert same[number].size == images[number].shape[:2]
+    assert [len(found) for found in one(tuple(images), [["red"], [], ["red", "blue"]])] == [1, 0, 2]
+    assert one([], "red") == []
+
+
+@pytest.mark.parametrize(
+    ("expressions", "sentence"),
+    [
+        (["red", "blue"], "one expression for all images, or a list with one list for each image"),
+        ([["red"]], "There are 2 images and 1 lists of expressions"),
+        ([["red"], "blue"], "2 images without a list of expressions for each"),
+    ],
+)
+def test_expressions_that_do_not_fit_a_list_of_images_are_refused(expressions: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        for_each([photo(), photo()], expressions)
+
+
+def test_a_segmenter_and_an_encoded_image_are_one_line() -> None:
+    assert repr(segmenter()) == "Segmenter('colours', ColourSystem, cpu, float32)"
+    assert repr(segmenter(dtype=torch.bfloat16)) == "Segmenter('colours', ColourSystem, cpu, bfloat16)"
+    assert repr(segmenter().encode(photo())) == (
+        "EncodedImage(90x60 pixels, Segmenter('colours', ColourSystem, cpu, float32))"
+    )
+
+
+@pytest.mark.parametrize(
+    ("domain", "notes"),
+    [
+        ("drawings", ("The model was trained on drawings; answers on photographs are guesses.",)),
+        ("aerial photos", ("The model was trained on aerial photos; answers on other images are guesses.",)),
+        ("", ()),
+    ],
+)
+def test_a_model_of_one_domain_says_so_in_its_notes(domain: str, notes: tuple[str, ...]) -> None:
+    limited = segmenter(card=LimitedCard(mask_rule=MaskRule(), domain=domain))
+    prediction = limited(photo(), "red")
+    assert prediction.notes == notes
+    assert prediction.present is None
+    assert prediction.found
+    assert limited(photo(), "red pot").notes[1:] == notes
+
+
+def test_the_bundled_model_was_trained_on_drawings() -> None:
+    assert read_card(BUNDLED).domain == "drawings"
+    assert read_card(BUNDLED).config.get("presence") is None

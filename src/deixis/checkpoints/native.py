@@ -38,6 +38,7 @@ class Card:
     preprocess: Preprocess = field(default_factory=Preprocess)
     mask_rule: MaskRule = field(default_factory=MaskRule)
     description: str = ""
+    domain: str = ""  # the kind of images it was trained on, such as "drawings"; empty where it is not limited
     licence: str = "Apache-2.0"
     scores: dict[str, Any] = field(default_factory=dict)  # by protocol and split
     run: dict[str, Any] = field(default_factory=dict)  # the whole Run that made the weights, as `run.json`

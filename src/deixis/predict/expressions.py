@@ -1,6 +1,6 @@
 """Expressions as a caller gives them, checked and as token ids, with notes on what the model cannot read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,23 @@ def listed(expressions: str | Expressions) -> list[Any]:
             f"An expression is of type {type(expressions).__name__}; expected a sentence as text, or a list of them."
         )
     return list(expressions)
+
+
+def for_each(images: Sequence[Any], expressions: Any) -> list[Any]:
+    """For each image one expression, or one list of expressions. Raises `InputError` for anything else."""
+    if isinstance(expressions, str):
+        return [expressions] * len(images)
+    lists = list(expressions) if isinstance(expressions, list | tuple) else [expressions]
+    if any(not isinstance(each, list | tuple) for each in lists):
+        raise InputError(
+            f"There are {len(images)} images without a list of expressions for each; give one expression for all "
+            "images, or a list with one list for each image."
+        )
+    if len(lists) != len(images):
+        raise InputError(
+            f"There are {len(images)} images and {len(lists)} lists of expressions; give one list for each image."
+        )
+    return lists
 
 
 def tokenize(

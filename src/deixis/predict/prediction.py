@@ -18,11 +18,11 @@ from ..errors import InputError
 from ..records import MaskRule
 from .presence import Presence, decide
 
-LARGEST_OVERLAY = 4096  # pixels on the long side of a saved overlay, which people look at
+LARGEST_OVERLAY = 4096  # pixels on the long side of an overlay, which people look at
 LONGEST_SLUG = 40  # characters, of at most four bytes each; file systems allow 255 bytes
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Prediction:
     """The result for one expression about one image.
 
@@ -61,11 +61,21 @@ class Prediction:
         height, width = self.mask.shape
         return height, width
 
-    def overlay(self, largest: int | None = None) -> Image.Image:
-        """The photo with the mask tinted and outlined, its long side at most `largest` pixels."""
+    def __repr__(self) -> str:
+        height, width = self.size
+        place = "" if self.frame is None else f", frame={self.frame}"
+        return (
+            f"Prediction({self.expression!r}, box={self.box}, score={self.score:.4f}, present={self.present}, "
+            f"{width}x{height} pixels{place})"
+        )
+
+    def overlay(self, max_side: int | None = LARGEST_OVERLAY) -> Image.Image:
+        """The photo with the mask tinted and outlined, its long side at most `max_side` pixels; None for full size."""
+        if max_side is not None and max_side < 1:
+            raise InputError(f"max_side is {max_side}; expected 1 or more pixels, or None for the full size.")
         image, mask = self.image, self.mask
-        if largest is not None and max(self.size) > largest:
-            shrink = largest / max(self.size)
+        if max_side is not None and max(self.size) > max_side:
+            shrink = max_side / max(self.size)
             height, width = (max(1, round(side * shrink)) for side in self.size)
             image = np.asarray(Image.fromarray(image).resize((width, height), reducing_gap=2.0))
             mask = masks.resize(mask, height, width)
@@ -110,7 +120,7 @@ class Prediction:
 
     def save_pictures(self, overlay: Path, mask: Path) -> None:
         """Write the overlay, at most 4,096 pixels long, and the mask in full, each under its own name."""
-        write_picture(overlay, self.overlay(LARGEST_OVERLAY))
+        write_picture(overlay, self.overlay())
         write_picture(mask, Image.fromarray(self.mask.astype(np.uint8) * 255))
 
 

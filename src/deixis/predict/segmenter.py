@@ -1,6 +1,7 @@
 """From a photo and sentences to Predictions: reading, batching, and back to the photo's own size."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -21,12 +22,14 @@ from ..records import MaskRule
 from ..system import EncodesImages
 from ..text.tokenizers import AnyTokenizer
 from .compiled import Compiled
-from .expressions import Expressions, TokenizedExpressions, tokenize
+from .expressions import Expressions, TokenizedExpressions, for_each, tokenize
 from .outputs import evidence_arrays, is_finite, mask_probabilities, presence_probabilities
 from .prediction import Prediction, postprocess
 from .presence import THRESHOLD, Presence, check_threshold
+from .processes import check_process
 from .refine import DenseCRF
 
+Images = list[Any] | tuple[Any, ...]  # of what `open_image` reads
 LARGEST_BATCH = 8  # expressions that share one pass over the image; more only cost memory
 LARGEST_BATCH_OF_A_CPU = 4  # one batch of eight was measured to take longer than two of four
 
@@ -55,10 +58,15 @@ class Segmenter:
         self.system = system.to(device=device, dtype=dtype).eval()
         self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
         self.device, self.dtype, self.weights = torch.device(device), dtype, weights
+        self._loaded_in = os.getpid()
         on_a_cpu = 1 if compiled else LARGEST_BATCH_OF_A_CPU
         self.largest_batch = on_a_cpu if self.device.type == "cpu" else LARGEST_BATCH
         tokens = preprocess.max_tokens
         self._compiled = Compiled(self.system, tokens=tokens, sentences=self.largest_batch) if compiled else None
+
+    def __repr__(self) -> str:
+        dtype, compiled = self.computed["dtype"], ", compiled" if self.computed["compiled"] else ""
+        return f"Segmenter({self.name!r}, {type(self.system).__name__}, {self.device}, {dtype}{compiled})"
 
     @overload
     def __call__(
@@ -80,25 +88,54 @@ class Segmenter:
         presence_threshold: float | None = None,
         explain: bool = False,
     ) -> list[Prediction]: ...
+    @overload
     def __call__(
         self,
-        image: Source,
-        expression: str | Expressions,
+        image: Images,
+        expression: str,
         *,
         threshold: float | None = None,
         presence_threshold: float | None = None,
         explain: bool = False,
-    ) -> Prediction | list[Prediction]:
+    ) -> list[Prediction]: ...
+    @overload
+    def __call__(
+        self,
+        image: Images,
+        expression: Sequence[Expressions],
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> list[list[Prediction]]: ...
+    def __call__(
+        self,
+        image: Source | Images,
+        expression: str | Expressions | Sequence[Expressions],
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> Prediction | list[Prediction] | list[list[Prediction]]:
         """The Prediction for the expression; for a list of expressions, a list of Predictions in its order.
+
+        For a list of images with one expression it returns one Prediction for each image; with a list of expressions
+        for each image, one list of Predictions for each image.
 
         A list costs less than its expressions one by one: the image is read once, and what depends on the image alone
         is computed once for every eight of them (on a CPU for every four, compiled for each). `threshold` replaces the
         threshold of the checkpoint's mask rule. With a presence head the mask is empty unless the probability that the
         referent is in the image exceeds `presence_threshold`, 0.5 by default. `explain` asks for evidence.
         """
-        return self.encode(image)(
-            expression, threshold=threshold, presence_threshold=presence_threshold, explain=explain
-        )
+        options: dict[str, Any] = {
+            "threshold": threshold,
+            "presence_threshold": presence_threshold,
+            "explain": explain,
+        }
+        if not isinstance(image, list | tuple):
+            return self.encode(image)(expression, **options)  # type: ignore[arg-type]
+        expressions = for_each(image, expression)
+        return [self.encode(one)(each, **options) for one, each in zip(image, expressions, strict=True)]
 
     def stream(
         self,
@@ -138,7 +175,19 @@ class Segmenter:
     @torch.inference_mode()
     def predict(self, batch: Batch, *, explain: bool = False) -> Output:
         """The system's Output for a batch on this Segmenter's device, compiled where that was chosen."""
+        self.check_process()
         return (self._compiled or self.system)(batch, explain=explain)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What every Prediction's notes say: the kind of images that the model was trained on, if it is limited."""
+        domain = getattr(self.card, "domain", "")
+        others = "photographs" if domain == "drawings" else "other images"
+        return (f"The model was trained on {domain}; answers on {others} are guesses.",) if domain else ()
+
+    def check_process(self) -> None:
+        """Warns in a process that was forked after the model was loaded; raises `ModelError` if it cannot run there."""
+        check_process(self._loaded_in, self.device, self._compiled is not None, self.name)
 
     @property
     def computed(self) -> dict[str, Any]:
@@ -197,6 +246,7 @@ class Segmenter:
 
     def _read(self, image: Source) -> tuple[UInt8[np.ndarray, "h w 3"], Float[Tensor, "1 1 3 y x"]]:
         """The photo, and its preprocessed pixels on this Segmenter's device."""
+        self.check_process()
         photo = open_image(image)
         images = rearrange(torch.as_tensor(self.preprocess.image(photo)), "c h w -> 1 1 c h w")
         return photo, images.to(device=self.device, dtype=self.dtype)
@@ -215,6 +265,10 @@ class EncodedImage:
         self, segmenter: Segmenter, photo: UInt8[np.ndarray, "h w 3"], images: Float[Tensor, "1 1 3 y x"], features: Any
     ) -> None:
         self.segmenter, self.photo, self.images, self.features = segmenter, photo, images, features
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"EncodedImage({width}x{height} pixels, {self.segmenter!r})"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -312,12 +366,13 @@ class EncodedImage:
                 presence=presences[position],
                 tokens=(*tokens, *["[PAD]"] * (padding - len(tokens))),
                 evidence={name: _over_photo(maps[position], preprocess, self.size) for name, maps in evidence.items()},
-                notes=read.notes[number],
+                notes=(*read.notes[number], *self.segmenter.notes),
             )
 
     @torch.inference_mode()
     def _output(self, batch: Batch, explain: bool) -> Output:
         one = self.segmenter
+        one.check_process()
         if self.features is None:
             output = one.predict(batch, explain=explain)
         else:
