@@ -4,6 +4,7 @@ from ..checkpoints.configs import type_name
 from ..objectives.dense_classes import DenseClassesConfig
 from ..objectives.mask_grounding import MaskGroundingConfig
 from ..objectives.supervised import SupervisedConfig
+from ..objectives.text_supervision import TextSupervisionConfig
 from ..records import Config
 from .lookup import installed, named_by_user, plugins
 from .systems import ENCODERS, SYSTEMS
@@ -14,6 +15,7 @@ OBJECTIVES: dict[str, type[Config]] = {
     "dense_classes": DenseClassesConfig,
     "mask_grounding": MaskGroundingConfig,
     "supervised": SupervisedConfig,
+    "text_supervision": TextSupervisionConfig,
 }
 
 

@@ -5,6 +5,7 @@ from ..errors import InputError
 from ..models.late_fusion import LateFusionConfig
 from ..models.lavt import LAVTConfig
 from ..models.magnet import MagNetConfig
+from ..models.sag import SaGConfig
 from ..models.scene_parsing import SceneParsingConfig
 from ..models.vega import VEGAConfig
 from ..records import Config
@@ -15,6 +16,7 @@ SYSTEMS: dict[str, type[Config]] = {
     "late_fusion": LateFusionConfig,
     "lavt": LAVTConfig,
     "magnet": MagNetConfig,
+    "sag": SaGConfig,
     "vega": VEGAConfig,
 }
 # Networks that only pre-train: their checkpoints hold an encoder to start from, and segment nothing.
