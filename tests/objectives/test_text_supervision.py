@@ -122,7 +122,10 @@ def test_a_system_that_cannot_match_is_refused() -> None:
         TextSupervision(nn.Linear(1, 1))
 
 
-@pytest.mark.parametrize("name", ["contrastive_weight", "reconstruction_weight", "warmup_steps"])
-def test_a_negative_weight_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=f"{name} is -1; expected 0 or more"):
-        TextSupervisionConfig(**{name: -1})
+@pytest.mark.parametrize(
+    "change", [{"contrastive_weight": -1.0}, {"reconstruction_weight": float("nan")}, {"warmup_steps": -1}]
+)
+def test_a_weight_that_is_not_positive_or_zero_is_refused(change: dict) -> None:
+    (name,) = change
+    with pytest.raises(InputError, match=f"{name} is {change[name]}; expected 0 or more"):
+        TextSupervisionConfig(**change)
