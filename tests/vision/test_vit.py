@@ -1,11 +1,14 @@
 """ViT: published names, position tables of other sizes, and sizes that are not whole patches."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from deixis.errors import InputError
-from deixis.vision.vit import ViT, ViTConfig, rename_vit, resized_positions
+from deixis.vision.vit import ViT, ViTConfig, load_vit, rename_vit, resized_positions
 
 TINY = ViTConfig(layers=2, width=16, heads=2, patch=4, grid=3)
 
@@ -24,7 +27,7 @@ def test_timms_names_are_ours(model: ViT) -> None:
     assert all(torch.equal(renamed[name], weights[name]) for name in weights)
 
 
-def test_transformers_own_vit_gives_the_same_features(model: ViT) -> None:
+def test_a_file_of_transformers_gives_the_features_of_its_own_vit(model: ViT, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.ViTConfig(
         hidden_size=16,
@@ -37,7 +40,8 @@ def test_transformers_own_vit_gives_the_same_features(model: ViT) -> None:
     )
     torch.manual_seed(1)
     other = transformers.ViTModel(config, add_pooling_layer=False).eval()
-    model.load_state_dict(rename_vit(other.state_dict()))
+    other.save_pretrained(tmp_path)  # under the names of the published files
+    load_vit(model, tmp_path / "model.safetensors")
     images = torch.randn(2, 3, 12, 12)
     with torch.no_grad():
         expected = other(images).last_hidden_state[:, 1:].unflatten(1, (3, 3))
@@ -62,6 +66,18 @@ def test_resized_positions_keep_the_class_token_and_a_table_of_the_same_grid() -
     larger = resized_positions(table, 5)
     assert larger.shape == (1, 26, 4)
     assert torch.equal(larger[:, 0], table[:, 0])
+
+
+def test_a_published_file_fills_a_vit_and_one_of_another_size_is_refused(model: ViT, tmp_path: Path) -> None:
+    save_file(model.state_dict(), file := tmp_path / "vit.safetensors")
+    other = ViT(TINY)
+    load_vit(other, file)
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in other.state_dict().items())
+    load_vit(ViT(ViTConfig(layers=2, width=16, heads=2, patch=4, grid=5)), file)
+    with pytest.raises(InputError, match=r"expected .*: give the file of a ViT of this size"):
+        load_vit(ViT(ViTConfig(layers=2, width=32, heads=2, patch=4, grid=3)), file)
+    with pytest.raises(InputError, match="There is no file"):
+        load_vit(other, tmp_path / "absent")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from ..training.schedule import Schedule
 def sag_refcoco() -> Run:
     """`deixis train sag-refcoco --data.root DATA`: SaG on RefCOCO's sentences, as published.
 
-    It starts from BERT, `--start-from.bert bert-base-uncased/model.safetensors`, and from a ViT-S/16 that saw ImageNet.
+    It starts from the published encoders: `--start-from.vit vit_small_patch16_384.safetensors --start-from.bert
+    bert-base-uncased/model.safetensors`; so do the other recipes of SaG.
     Two sentences of one image may be in a batch, as published. Differs: masks never choose the epoch, and images are
     resized once.
     Time: not measured. Score: published mIoU 34.76 val, 34.58 testA, 35.01 testB; with DenseCRF 35.75, 35.52, 36.03.

@@ -13,6 +13,7 @@ from ..text.bert import Bert
 from ..text.pretrained import load_pretrained as load_bert
 from ..vision.pretrained import load_pretrained as load_swin
 from ..vision.swin import Swin
+from ..vision.vit import ViT, load_vit
 from ..weights import check_finite, read_safetensors, tensors_in
 from ..zoo.loading import find
 from .run import StartFrom
@@ -26,7 +27,7 @@ Part = TypeVar("Part", bound=nn.Module)
 
 def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) -> None:
     """Fill the system's weights in place. Raises `InputError` where nothing is read, or a weight does not fit."""
-    missing = [f"--start-from.{name} FILE" for name in ("swin", "bert") if getattr(origin, name) is None]
+    missing = [f"--start-from.{name} FILE" for name in (_vision(system), "bert") if getattr(origin, name) is None]
     if origin.required and missing and origin.checkpoint is None and origin.encoders is None:
         raise InputError(
             f"This recipe starts from published encoders, which are not all given; add {' and '.join(missing)}, or "
@@ -34,6 +35,8 @@ def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) 
         )
     if origin.swin is not None:
         load_swin(_part(system, Swin, origin.swin), origin.swin)
+    if origin.vit is not None:
+        load_vit(_part(system, ViT, origin.vit), origin.vit)
     if origin.bert is not None:
         load_bert(_part(system, Bert, origin.bert), origin.bert)
     earlier = earlier or {}
@@ -46,6 +49,10 @@ def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) 
 def place_of(name: str, earlier: Earlier) -> Path:
     """The checkpoint of an earlier Run, else what `deixis.load` finds under the name."""
     return find(earlier.get(name, Path(name)) if name in earlier else name)
+
+
+def _vision(system: nn.Module) -> str:
+    return "vit" if any(isinstance(module, ViT) for module in system.modules()) else "swin"
 
 
 def _part(system: nn.Module, kind: type[Part], file: str) -> Part:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..weights import read_file, tensors_in
 
 EPSILON = 1e-5  # of the layer norms, as in SaG's published code; timm's own is 1e-6
 TRANSFORMERS = (
@@ -120,6 +122,24 @@ def resized_positions(table: Float[Tensor, "1 n d"], grid: int) -> Float[Tensor,
     cells = rearrange(table[:, 1:], "1 (y x) d -> 1 d y x", y=own)
     cells = F.interpolate(cells, size=(grid, grid), mode="bicubic", align_corners=False)
     return torch.cat([table[:, :1], rearrange(cells, "1 d y x -> 1 (y x) d")], 1)
+
+
+def load_vit(vit: ViT, file: str | Path) -> None:
+    """Fill a ViT from a published file. Raises `InputError` where its weights are missing or of another shape."""
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; give the weights of a ViT as timm or transformers publish them.")
+    raw = read_file(path)
+    weights, expected = rename_vit(tensors_in(raw.get("model", raw), path)), vit.state_dict()
+    if "pos_embed" in weights:
+        weights["pos_embed"] = resized_positions(weights["pos_embed"], vit.config.grid)
+    for name, tensor in expected.items():
+        if name not in weights or weights[name].shape != tensor.shape:
+            found = list(weights[name].shape) if name in weights else "nothing"
+            raise InputError(
+                f"{path} has {found} as {name}; expected {list(tensor.shape)}: give the file of a ViT of this size."
+            )
+    vit.load_state_dict({name: weights[name] for name in expected})
 
 
 class _Patches(nn.Module):
