@@ -22,10 +22,10 @@ class StartFrom:
     """The weights that a system starts from; each field replaces what the ones before it filled.
 
     `swin`, `vit` and `bert` are files as their authors publish them. `checkpoint` is the name of an earlier Run of the
-    chain, the folder of a run or a checkpoint, any safetensors file, or a model's name such as `bundled`. Of its weights
-    those that match one of the `patterns` are read. With `prefixes`, from old beginnings of names to new ones, only weights
-    that begin with an old one are read, under the new name. `encoders` is a checkpoint, named as `checkpoint` is, of
-    which only the encoders are read. With `required`, a run without any of these is refused.
+    chain, the folder of a run or a checkpoint, any safetensors file, or a model's name such as `bundled`. Of its
+    weights those that match one of the `patterns` are read. With `prefixes`, from old beginnings of names to new ones,
+    only weights that begin with an old one are read, under the new name. `encoders` is a checkpoint, named as
+    `checkpoint` is, of which only the encoders are read. With `required`, a run without any of these is refused.
     """
 
     swin: str | None = None
