@@ -8,6 +8,16 @@ from ..errors import InputError, did_you_mean
 from ..runs.run import Chain, Run
 from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland, lavt_toyland_grounded
 from .magnet import magnet_gref_google, magnet_gref_umd, magnet_refcoco, magnet_refcoco_plus, magnet_toyland
+from .sag import (
+    sag_gref_google,
+    sag_own,
+    sag_phrasecut,
+    sag_refcoco,
+    sag_refcoco_plus,
+    sag_refcoco_query,
+    sag_refcoco_random,
+    sag_refcoco_t1,
+)
 from .sda import sda_base_refcoco
 from .toyland import late_fusion_toyland, scene_parsing_toyland
 from .vega import (
@@ -36,6 +46,14 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "magnet_refcoco": magnet_refcoco,
     "magnet_refcoco_plus": magnet_refcoco_plus,
     "magnet_toyland": magnet_toyland,
+    "sag_gref_google": sag_gref_google,
+    "sag_own": sag_own,
+    "sag_phrasecut": sag_phrasecut,
+    "sag_refcoco": sag_refcoco,
+    "sag_refcoco_plus": sag_refcoco_plus,
+    "sag_refcoco_query": sag_refcoco_query,
+    "sag_refcoco_random": sag_refcoco_random,
+    "sag_refcoco_t1": sag_refcoco_t1,
     "scene_parsing_toyland": scene_parsing_toyland,
     "sda_base_refcoco": sda_base_refcoco,
     "vega_gref_google": vega_gref_google,

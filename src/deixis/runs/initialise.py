@@ -17,6 +17,7 @@ from ..vision.pretrained import load_pretrained as load_swin
 from ..vision.resnet import ResNet
 from ..vision.resnet import load_pretrained as load_resnet
 from ..vision.swin import Swin
+from ..vision.vit import ViT, load_vit
 from ..weights import check_finite, read_safetensors, tensors_in
 from ..zoo.conversion import cache_folder
 from ..zoo.loading import find
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) -> None:
     """Fill the system's weights in place. Raises `InputError` where nothing is read, or a weight does not fit."""
-    missing = [f"--start-from.{name} FILE" for name in ("swin", "bert") if getattr(origin, name) is None]
+    missing = [f"--start-from.{name} FILE" for name in (_vision(system), "bert") if getattr(origin, name) is None]
     if origin.required and missing and origin.checkpoint is None and origin.encoders is None:
         raise InputError(
             f"This recipe starts from published encoders, which are not all given; add {' and '.join(missing)}, or "
@@ -40,6 +41,8 @@ def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) 
         )
     if origin.swin is not None:
         load_swin(_part(system, Swin, origin.swin), origin.swin)
+    if origin.vit is not None:
+        load_vit(_part(system, ViT, origin.vit), origin.vit)
     if origin.bert is not None:
         load_bert(_part(system, Bert, origin.bert), origin.bert)
     if origin.resnet is not None:
@@ -80,6 +83,10 @@ def start_words(system: nn.Module, origin: StartFrom, vocabulary: Sequence[str])
 def place_of(name: str, earlier: Earlier) -> Path:
     """The checkpoint of an earlier Run, else what `deixis.load` finds under the name."""
     return find(earlier.get(name, Path(name)) if name in earlier else name)
+
+
+def _vision(system: nn.Module) -> str:
+    return "vit" if any(isinstance(module, ViT) for module in system.modules()) else "swin"
 
 
 def _part(system: nn.Module, kind: type[Part], file: str) -> Part:

@@ -5,6 +5,7 @@ from ..objectives.dense_classes import DenseClassesConfig
 from ..objectives.image_text import ImageTextConfig
 from ..objectives.mask_grounding import MaskGroundingConfig
 from ..objectives.supervised import SupervisedConfig
+from ..objectives.text_supervision import TextSupervisionConfig
 from ..records import Config
 from .lookup import installed, named_by_user, plugins
 from .systems import ENCODERS, SYSTEMS
@@ -16,6 +17,7 @@ OBJECTIVES: dict[str, type[Config]] = {
     "image_text": ImageTextConfig,
     "mask_grounding": MaskGroundingConfig,
     "supervised": SupervisedConfig,
+    "text_supervision": TextSupervisionConfig,
 }
 
 

@@ -7,6 +7,7 @@ from ..models.late_fusion import LateFusionConfig
 from ..models.lavt import LAVTConfig
 from ..models.magnet import MagNetConfig
 from ..models.maskclip import MaskCLIPConfig
+from ..models.sag import SaGConfig
 from ..models.scene_parsing import SceneParsingConfig
 from ..models.sda import SDAConfig
 from ..models.tseg import TSEGConfig
@@ -23,6 +24,7 @@ SYSTEMS: dict[str, type[Config]] = {
     "sda": SDAConfig,
     "maskclip": MaskCLIPConfig,
     "tseg": TSEGConfig,
+    "sag": SaGConfig,
     "vega": VEGAConfig,
 }
 # Networks that only pre-train: their checkpoints hold an encoder to start from, and segment nothing.

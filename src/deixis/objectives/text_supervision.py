@@ -1,0 +1,99 @@
+"""SaG's training from sentences alone: a contrast of images and a reconstruction of the image's features.
+
+- every sentence is fused with every image of the batch; its own image must match it best (InfoNCE over images)
+- the slots of an image must suffice to reconstruct the features of its patches
+- as published, two sentences of one image are each other's negatives; distinct images in a batch avoid that
+- as published, the loss is warmed up rather than the learning rate
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..batch import Batch
+from ..errors import InputError
+from ..layers.gather import gather
+from ..records import Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSupervisionConfig(Config):
+    """The weights of the losses, and the number of steps over which both rise to them."""
+
+    contrastive_weight: float = 1.0
+    reconstruction_weight: float = 1.0
+    warmup_steps: int = 5000
+
+    def __post_init__(self) -> None:
+        for name in ("contrastive_weight", "reconstruction_weight", "warmup_steps"):
+            if not (value := getattr(self, name)) >= 0:
+                raise InputError(f"{name} is {value}; expected 0 or more.")
+
+    def build(self, system: nn.Module, vocabulary: tuple[str, ...]) -> "TextSupervision":
+        return TextSupervision(system, self)
+
+
+class TextSupervision(nn.Module):
+    """The losses of a system that offers `match` and the features in `requires`; no mask is read."""
+
+    needs_whole_batch = True
+    takes_unlabelled = True
+    requires: tuple[str, ...] = ("sentence", "slots", "patches", "reconstruction")
+
+    def __init__(self, system: nn.Module, config: TextSupervisionConfig | None = None) -> None:
+        super().__init__()
+        if not hasattr(system, "match"):
+            raise InputError(f"{type(system).__name__} does not fuse sentences with other images; train SaG this way.")
+        self.system: Any = system
+        self.config = config or TextSupervisionConfig()
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        return self.terms(batch, step)
+
+    def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        found = self.system(batch, features=self.requires).float().features
+        sentences, slots, own = found["sentence"], found["slots"], _own_images(batch)
+        if self.training:
+            # Before gathering, positions count the images of this process only.
+            own = gather(own + _rank() * len(slots))
+            sentences, slots = gather(sentences), gather(slots)
+            if len(slots) < 2:
+                raise InputError("A batch of 1 image has nothing to contrast; set schedule.batch_size to 2 or more.")
+        matches = self.system.match(sentences, slots).float()
+        with torch.autocast(batch.images.device.type, enabled=False):
+            contrastive = image_contrast(sentences.detach(), matches, own)
+            reconstruction = F.mse_loss(found["reconstruction"], found["patches"].detach())
+        warm = min(1.0, (step + 1) / self.config.warmup_steps) if self.config.warmup_steps and self.training else 1.0
+        return {
+            "contrastive": warm * self.config.contrastive_weight * contrastive,
+            "reconstruction": warm * self.config.reconstruction_weight * reconstruction,
+        }
+
+    def after_step(self, step: int) -> None:
+        """Nothing follows a step."""
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Nothing precedes the first step."""
+
+
+def image_contrast(
+    sentences: Float[Tensor, "b d"], matches: Float[Tensor, "b i d"], own: Int[Tensor, " b"]
+) -> Float[Tensor, ""]:
+    """Cross-entropy over the images: each sentence's product with its fusion with its own one must be the largest."""
+    return F.cross_entropy((matches @ sentences[..., None])[..., 0], own)
+
+
+def _own_images(batch: Batch) -> Int[Tensor, " b"]:
+    if batch.image_index is not None:
+        return batch.image_index
+    return torch.arange(len(batch), device=batch.token_ids.device)
+
+
+def _rank() -> int:
+    is_joint = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if is_joint else 0

@@ -1,0 +1,131 @@
+"""Training from sentences alone: no mask is read, each sentence is compared with every image, the loss warms up."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from deixis.batch import Batch
+from deixis.errors import InputError
+from deixis.models.sag import SaG, SaGConfig
+from deixis.objectives.text_supervision import TextSupervision, TextSupervisionConfig, image_contrast
+from deixis.text.bert import BertConfig
+from deixis.vision.vit import ViTConfig
+
+TINY = SaGConfig(
+    vision=ViTConfig(layers=1, width=16, heads=2, grid=2, drop_path=0.0),
+    text=BertConfig(layers=1, width=16, heads=2, feed_forward=32, vocabulary=30, positions=16, dropout=0.0),
+    width=16,
+    gaussians=2,
+    samples=2,
+    iterations=2,
+    heads=2,
+    head_width=8,
+    interaction_head_width=8,
+    fusion_head_width=8,
+    dropout=0.0,
+)
+
+
+@pytest.fixture
+def objective() -> TextSupervision:
+    torch.manual_seed(0)
+    built = TextSupervisionConfig().build(SaG(TINY), ())
+    assert isinstance(built, TextSupervision)
+    return built
+
+
+def batch(count: int = 3) -> Batch:
+    draw = torch.Generator().manual_seed(1)
+    return Batch(
+        images=torch.randn(count, 1, 3, 32, 32, generator=draw),
+        token_ids=torch.randint(1, 30, (count, 6), generator=draw),
+        token_mask=torch.ones(count, 6, dtype=torch.bool),
+    )
+
+
+def test_the_contrast_is_cross_entropy_over_the_images() -> None:
+    draw = torch.Generator().manual_seed(2)
+    sentences, matches = torch.randn(3, 4, generator=draw), torch.randn(3, 2, 4, generator=draw)
+    own = [1, 0, 1]
+    expected = 0.0
+    for number in range(3):
+        scores = [float(sentences[number] @ matches[number, image]) for image in range(2)]
+        expected -= scores[own[number]] - float(torch.tensor(scores).exp().sum().log())
+    found = image_contrast(sentences, matches, torch.tensor(own))
+    assert found.item() == pytest.approx(expected / 3, abs=1e-5)
+
+
+def test_no_mask_is_read(objective: TextSupervision) -> None:
+    plain, masks = batch(), torch.rand(3, 32, 32) > 0.5
+    torch.manual_seed(3)
+    without = objective.train()(plain, 0)
+    torch.manual_seed(3)
+    given = objective(replace(plain, masks=masks), 0)
+    assert without.keys() == given.keys() == {"contrastive", "reconstruction"}
+    assert all(torch.equal(without[name], given[name]) for name in given)
+
+
+def test_the_loss_is_warmed_up_linearly_in_training_only(objective: TextSupervision) -> None:
+    def terms(step: int) -> dict[str, float]:
+        torch.manual_seed(3)
+        return {name: term.item() for name, term in objective(batch(), step).items()}
+
+    objective.train()
+    full = terms(4999)
+    assert terms(9999) == full
+    for name, term in terms(0).items():
+        assert term == pytest.approx(full[name] / 5000, rel=1e-5)
+    for name, term in terms(1249).items():
+        assert term == pytest.approx(full[name] / 4, rel=1e-5)
+    objective.eval()
+    assert terms(0) == terms(9999)
+
+
+def test_two_sentences_that_share_an_image_equal_two_copies_of_their_own(objective: TextSupervision) -> None:
+    given = batch()
+    shared = replace(given, images=given.images[:2], image_index=torch.tensor([0, 1, 1]))
+    terms = objective.eval()(shared, 0)
+    found = objective.system(shared, features=objective.requires).features
+    expected = image_contrast(
+        found["sentence"], objective.system.match(found["sentence"], found["slots"]), torch.tensor([0, 1, 1])
+    )
+    torch.testing.assert_close(terms["contrastive"], expected)
+
+
+def test_the_target_of_the_contrast_and_of_the_reconstruction_get_no_gradient(objective: TextSupervision) -> None:
+    system = objective.eval().system
+    features = system(batch(), features=objective.requires).features
+    terms = objective(batch(), 0)
+    reached = torch.autograd.grad(terms["reconstruction"], system.sentence.weight, allow_unused=True)
+    assert reached == (None,)
+    matches = system.match(features["sentence"], features["slots"])
+    expected = image_contrast(features["sentence"].detach(), matches, torch.arange(3))
+    (found,) = torch.autograd.grad(terms["contrastive"], system.sentence.weight)
+    (wanted,) = torch.autograd.grad(expected, system.sentence.weight)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_batch_of_one_is_refused(objective: TextSupervision) -> None:
+    with pytest.raises(InputError, match="batch of 1 image has nothing to contrast"):
+        objective.train()(batch(1), 0)
+
+
+def test_it_needs_the_whole_batch_and_no_labels(objective: TextSupervision) -> None:
+    assert objective.needs_whole_batch
+    assert objective.takes_unlabelled
+
+
+def test_a_system_that_cannot_match_is_refused() -> None:
+    with pytest.raises(InputError, match="Linear does not fuse sentences with other images"):
+        TextSupervision(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    "change", [{"contrastive_weight": -1.0}, {"reconstruction_weight": float("nan")}, {"warmup_steps": -1}]
+)
+def test_a_weight_that_is_not_positive_or_zero_is_refused(change: dict) -> None:
+    (name,) = change
+    with pytest.raises(InputError, match=f"{name} is {change[name]}; expected 0 or more"):
+        TextSupervisionConfig(**change)
