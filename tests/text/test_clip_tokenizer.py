@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from deixis.text.kinds import tokenizer_for, tokenizer_from
+from deixis.text.tokenizers import tokenizer_for, tokenizer_from
 from transformers import CLIPTokenizer
 
 from deixis.errors import InputError
