@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from deixis.text.tokenizers import tokenizer_for, tokenizer_from
 from transformers import CLIPTokenizer
 
 from deixis.errors import InputError
 from deixis.text.clip_tokenizer import END, PHOTO, START, ClipTokenizer
 from deixis.text.tokenizer import SPECIAL, Tokenizer
+from deixis.text.tokenizers import tokenizer_for, tokenizer_from
 
 published = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "zoo" / "published_clip.py")))
 SENTENCES = (
