@@ -44,7 +44,8 @@ GROUNDING = MaskGroundingConfig(layers=2, width=128, heads=4, feed_forward=256, 
 def scene_parsing_toyland() -> Run:
     """`deixis train scene-parsing-toyland`: Swin learns the kind, colour, size and pattern of every pixel of Toyland.
 
-    Time: 22 minutes on one core in bf16. Score: kinds 0.89 to 0.92, colours 0.96 of the pixels of things.
+    Time: 22 minutes on one core in bf16 (an earlier version). Score: kinds 0.89 to 0.92, colours 0.96 of the pixels of
+    things (an earlier version).
     """
     return Run(
         data=replace(DATA, labels="classes", validation_limit=None),
@@ -65,7 +66,8 @@ def scene_parsing_toyland() -> Run:
 def late_fusion_toyland() -> Chain:
     """`deixis train late-fusion-toyland`: Both encoders on all of Toyland, 24 sentences for each image.
 
-    Time: 22 minutes on one core, then 22 on two, in bf16. Score: mIoU 0.60 in the training loop.
+    Time: 22 minutes on one core, then 22 on two, in bf16 (an earlier version). Score: mIoU 0.60 in the training loop
+    (an earlier version).
     """
     run = Run(
         data=replace(DATA, sentences_per_image=24),

@@ -35,7 +35,7 @@ class HubModel:
 
     kind: str  # `model_type` in its config.json
     repository: str
-    megabytes: int
+    megabytes: int  # of the parameters in float32, by their count
     licence: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ def _groupvit(repository: str, **options: Any) -> HubModel:
         kind="groupvit",
         repository=repository,
         megabytes=223,
-        licence="NVIDIA Source Code License, as its authors state for their code",
+        licence="not verified; the repository's page states it",
         options=options,
     )
 
@@ -60,7 +60,7 @@ def _maskclip(**options: Any) -> HubModel:
         kind="clip",
         repository="openai/clip-vit-base-patch16",
         megabytes=599,
-        licence="MIT, as its authors state for their code",
+        licence="not verified; the repository's page states it",
         options=options,
     )
 
