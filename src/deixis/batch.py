@@ -1,6 +1,6 @@
 """What a network receives and returns, as tensors; axis letters as in `records.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -63,6 +63,20 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Domains:
+    """Every training sentence of both domains once, in the order of their readers; the source has masks.
+
+    Each side can be iterated over again; every time is one pass.
+    """
+
+    source: Iterable[Batch]
+    target: Iterable[Batch]
+
+    def to(self, device: torch.device | str) -> "Domains":
+        return Domains(source=_Moved(self.source, device), target=_Moved(self.target, device))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Output:
     """Mask logits at the size of `batch.images`, and what was asked for beside them.
 
@@ -80,6 +94,17 @@ class Output:
         presence = None if self.presence is None else self.presence.float()
         features = {name: _single(value) for name, value in self.features.items()}
         return replace(self, logits=self.logits.float(), presence=presence, features=features)
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """Batches that are moved to a device one after the other."""
+
+    batches: Iterable[Batch]
+    device: torch.device | str
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (batch.to(self.device) for batch in self.batches)
 
 
 def _moved(value: Any, device: torch.device | str) -> Any:

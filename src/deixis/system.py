@@ -56,8 +56,13 @@ class Objective(Protocol[BatchT]):
       features are gathered over processes
     - `takes_unlabelled`: a batch may mix samples with and without masks; `Batch.targets["labelled"]` tells them apart
 
-    Optional: `scores(batch) -> dict[str, Tensor]`, means over a batch of validation, one of which may choose the best
-    weights.
+    Optional:
+
+    - `takes_pairs = True`: the terms are computed from a Pair, and `prepare` reads Domains; the run has a target domain
+    - `scores(batch) -> dict[str, Tensor]`: means over a batch of validation, one of which may choose the best weights
+    - `use_folders(own, earlier)`: the run's folder, for what is too large for buffers, such as a file for each image,
+      and the folders of the chain's earlier Runs by their names; called before everything else, also when a run is
+      resumed
     """
 
     system: nn.Module
@@ -73,8 +78,11 @@ class Objective(Protocol[BatchT]):
         """Called after the optimiser's step: updates a teacher or a memory, which are submodules and buffers."""
         ...
 
-    def prepare(self, batches: Iterable[BatchT]) -> None:
+    def prepare(self, batches: Any) -> None:
         """Called once before the first step of a run that is not resumed; computes, and trains nothing.
+
+        `batches` are one epoch of whole training batches; for an objective over Pairs they are `Domains`, all sentences
+        of both domains in order. Every process of a run gets all of them.
 
         What it assigns to buffers that `__init__` registered, as `torch.empty(0)` or in their shape, is stored with the
         state of the run.

@@ -286,7 +286,7 @@ def test_preparation_is_computed_once_and_restored_from_the_state(tmp_path: Path
     first = tiny.objective("adapting")
     tiny.run(tmp_path, trained=first, data=tiny.pairs(), steps=4)
     assert first.prepared == 1
-    assert first.centres.shape == (4, 8)  # one row per batch of an epoch of the longer domain
+    assert first.centres.shape == (5, 8)  # one row per batch of all 30 sentences of the target
     resumed = tiny.objective("adapting")
     tiny.run(tmp_path, trained=resumed, data=tiny.pairs(), steps=8)
     assert resumed.prepared == 0

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deixis import masks
-from deixis.batch import Batch, Output, Pair
+from deixis.batch import Batch, Domains, Output, Pair
 from deixis.data.batches import EvalBatches, PairedBatches, TrainBatches
 from deixis.data.images import ImageArray
 from deixis.data.transforms import Preprocess
@@ -166,6 +166,7 @@ class Adapting(nn.Module):
     requires = ("visual",)
     needs_whole_batch = False
     takes_unlabelled = False
+    takes_pairs = True
 
     def __init__(self, system: nn.Module, *, memory: int = 10) -> None:
         super().__init__()
@@ -204,10 +205,10 @@ class Adapting(nn.Module):
             self.memory[int(self.place)] = feature
             self.place.add_(1).remainder_(len(self.memory))
 
-    def prepare(self, batches: Iterable[Pair]) -> None:
+    def prepare(self, batches: Domains) -> None:
         self.prepared += 1
         means = [
-            self.system(pair.target, features=self.requires).features["visual"].mean((0, 2, 3)) for pair in batches
+            self.system(batch, features=self.requires).features["visual"].mean((0, 2, 3)) for batch in batches.target
         ]
         self.centres = torch.stack(means).detach()
 

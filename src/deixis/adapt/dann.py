@@ -4,7 +4,7 @@ As SDA's Appendix C.3 compares it: the source's own loss, and one discriminator 
 vision encoder and one for the words of the query, behind a reversed gradient. The system's optimiser is Adam here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -14,18 +14,21 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..batch import Pair
+from ..batch import Domains, Pair
 from ..errors import InputError
-from ..layers.domains import all_rows, cells, joined, parted, ramp, some_rows, words
+from ..layers.domains import cells, compared_rows, joined, parted, ramp, words
 from ..records import Config
 from ..system import chosen_features
 
 
 @dataclass(frozen=True, kw_only=True)
 class DANNConfig(Config):
-    """`num_steps` is the length of the training, over which the reversal grows; `width` is the discriminators'."""
+    """`num_steps` is the length of the training, over which the reversal grows; None takes the Run's.
 
-    num_steps: int
+    `width` is the discriminators'.
+    """
+
+    num_steps: int | None = None
     weight: float = 0.1
     width: int = 1024
     dropout: float = 0.5
@@ -33,7 +36,8 @@ class DANNConfig(Config):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.num_steps, self.most, self.width) < 1 or not self.weight >= 0 or not 0 <= self.dropout < 1:
+        counts = [each for each in (self.num_steps, self.most, self.width) if each is not None]
+        if min(counts) < 1 or not self.weight >= 0 or not 0 <= self.dropout < 1:
             raise InputError(
                 f"DANN's num_steps are {self.num_steps}, its most {self.most}, its width {self.width}, its weight "
                 f"{self.weight} and its dropout {self.dropout}; expected positive numbers, a weight of 0 or more and a "
@@ -49,6 +53,7 @@ class DANN(nn.Module):
 
     needs_whole_batch = True
     takes_unlabelled = False  # the source has masks, the target none
+    takes_pairs = True
 
     def __init__(self, system: nn.Module, config: DANNConfig) -> None:
         super().__init__()
@@ -78,14 +83,12 @@ class DANN(nn.Module):
             }
 
     def _rows(self, own: Tensor, step: int) -> Tensor:
-        """Some of the rows of all processes; those of validation are not shared equally, and stay apart."""
-        rows = all_rows(own) if self.training else own
-        return some_rows(rows, self.config.most, self.config.seed + step)
+        return compared_rows(own, self.config.most, self.config.seed + step, is_training=self.training)
 
     def after_step(self, step: int) -> None:
         """Nothing follows a step."""
 
-    def prepare(self, batches: Iterable[Pair]) -> None:
+    def prepare(self, batches: Domains) -> None:
         """Nothing precedes the first step."""
 
 

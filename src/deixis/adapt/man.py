@@ -9,7 +9,6 @@ compares it, the pseudo labels of the target are those of pixels.
 - exemplars (EA): cross-entropy of the target's own reliable pixels
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -20,21 +19,22 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..batch import Pair
+from ..batch import Domains, Pair
 from ..errors import InputError
-from ..layers.domains import all_rows, cells, joined, parted, photo_cells, ramp, some_rows, words
+from ..layers.domains import cells, compared_rows, joined, parted, photo_cells, ramp, words
 from ..records import Config
 from ..system import chosen_features
 
 
 @dataclass(frozen=True, kw_only=True)
 class MANConfig(Config):
-    """`num_steps` is the length of the training, over which the weights grow; `high` and `low` choose reliable pixels.
+    """`num_steps` is the length of the training, over which the weights grow; None takes the Run's.
 
-    At most `most` cells and words of a domain are compared, drawn anew in every step.
+    `high` and `low` choose reliable pixels. At most `most` cells and words of a domain are compared, drawn anew in
+    every step.
     """
 
-    num_steps: int
+    num_steps: int | None = None
     weight: float = 0.1
     label_weight: float = 1.0
     width: int = 256
@@ -44,8 +44,9 @@ class MANConfig(Config):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        counts = [each for each in (self.num_steps, self.most, self.width) if each is not None]
         weights = (self.weight, self.label_weight)
-        if min(self.num_steps, self.most, self.width) < 1 or not min(weights) >= 0 or not 0 < self.low <= self.high < 1:
+        if min(counts) < 1 or not min(weights) >= 0 or not 0 < self.low <= self.high < 1:
             raise InputError(
                 f"MAN's num_steps are {self.num_steps}, its most {self.most}, its width {self.width}, its weights "
                 f"{weights} and its thresholds {self.low} and {self.high}; expected positive numbers, weights of 0 or "
@@ -61,6 +62,7 @@ class MAN(nn.Module):
 
     needs_whole_batch = True
     takes_unlabelled = False  # the source has masks, the target none
+    takes_pairs = True
 
     def __init__(self, system: nn.Module, config: MANConfig) -> None:
         super().__init__()
@@ -100,14 +102,12 @@ class MAN(nn.Module):
             return terms | {name: ramp(step, self.config.num_steps) * term for name, term in own.items()}
 
     def _rows(self, own: Tensor, step: int) -> Tensor:
-        """Some of the rows of all processes; those of validation are not shared equally, and stay apart."""
-        rows = all_rows(own) if self.training else own
-        return some_rows(rows, self.config.most, self.config.seed + step)
+        return compared_rows(own, self.config.most, self.config.seed + step, is_training=self.training)
 
     def after_step(self, step: int) -> None:
         """Nothing follows a step."""
 
-    def prepare(self, batches: Iterable[Pair]) -> None:
+    def prepare(self, batches: Domains) -> None:
         """Nothing precedes the first step."""
 
 

@@ -4,7 +4,6 @@ As SDA's Appendix C.3 compares it: the source's own loss, and the discrepancy of
 of the query features. Weights and schedule are ours, because no source prints them.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,26 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from .. import losses
-from ..batch import Pair
+from ..batch import Domains, Pair
 from ..errors import InputError
-from ..layers.domains import all_rows, cells, joined, parted, ramp, some_rows, words
+from ..layers.domains import cells, compared_rows, joined, parted, ramp, words
 from ..records import Config
 
 
 @dataclass(frozen=True, kw_only=True)
 class MMDConfig(Config):
-    """`num_steps` is the length of the training, over which the weight grows.
+    """`num_steps` is the length of the training, over which the weight grows; None takes the Run's.
 
     At most `most` cells and words of a domain are compared, drawn anew in every step.
     """
 
-    num_steps: int
+    num_steps: int | None = None
     weight: float = 0.1
     most: int = 1024
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.num_steps, self.most) < 1 or not self.weight >= 0:
+        counts = [each for each in (self.num_steps, self.most) if each is not None]
+        if min(counts) < 1 or not self.weight >= 0:
             raise InputError(
                 f"MMD's num_steps are {self.num_steps}, its most {self.most} and its weight {self.weight}; expected "
                 "positive numbers and a weight of 0 or more."
@@ -46,6 +46,7 @@ class MMD(nn.Module):
 
     needs_whole_batch = True
     takes_unlabelled = False  # the source has masks, the target none
+    takes_pairs = True
 
     def __init__(self, system: nn.Module, config: MMDConfig) -> None:
         super().__init__()
@@ -68,12 +69,10 @@ class MMD(nn.Module):
             return terms | {"pixels": weight * losses.mmd(*pixel_rows), "words": weight * losses.mmd(*word_rows)}
 
     def _rows(self, own: Tensor, step: int) -> Tensor:
-        """Some of the rows of all processes; those of validation are not shared equally, and stay apart."""
-        rows = all_rows(own) if self.training else own
-        return some_rows(rows, self.config.most, self.config.seed + step)
+        return compared_rows(own, self.config.most, self.config.seed + step, is_training=self.training)
 
     def after_step(self, step: int) -> None:
         """Nothing follows a step."""
 
-    def prepare(self, batches: Iterable[Pair]) -> None:
+    def prepare(self, batches: Domains) -> None:
         """Nothing precedes the first step."""

@@ -7,7 +7,6 @@ SDA's appendix cites DANN for it. Weights of the three terms are those of the pu
 whose aggregation at test time are left out.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,9 +17,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .. import losses
-from ..batch import Batch, Output, Pair
+from ..batch import Batch, Domains, Output, Pair
 from ..errors import InputError
-from ..layers.domains import all_rows, joined, parted, photo_cells, ramp, some_rows, words
+from ..layers.domains import compared_rows, joined, parted, photo_cells, ramp, words
 from ..records import Config
 
 TINY = 1e-10  # added in logarithms and to standard deviations, as in the published code
@@ -29,9 +28,12 @@ LOWEST_LOG = -100.0
 
 @dataclass(frozen=True, kw_only=True)
 class PLCAConfig(Config):
-    """`num_steps` is the length of the training, over which weights grow; at most `most` words are compared."""
+    """`num_steps` is the length of the training, over which weights grow; None takes the Run's.
 
-    num_steps: int
+    At most `most` words are compared.
+    """
+
+    num_steps: int | None = None
     feature_weight: float = 0.1
     class_weight: float = 0.1
     smoothing_weight: float = 0.01
@@ -40,8 +42,9 @@ class PLCAConfig(Config):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        counts = [each for each in (self.num_steps, self.most) if each is not None]
         weights = (self.feature_weight, self.class_weight, self.smoothing_weight, self.word_weight)
-        if min(self.num_steps, self.most) < 1 or not min(weights) >= 0:
+        if min(counts) < 1 or not min(weights) >= 0:
             raise InputError(
                 f"PLCA's num_steps are {self.num_steps}, its most {self.most} and its weights {weights}; expected "
                 "positive numbers and weights of 0 or more."
@@ -56,6 +59,7 @@ class PLCA(nn.Module):
 
     needs_whole_batch = True
     takes_unlabelled = False  # the source has masks, the target none
+    takes_pairs = True
 
     def __init__(self, system: nn.Module, config: PLCAConfig) -> None:
         super().__init__()
@@ -84,14 +88,12 @@ class PLCA(nn.Module):
             return terms | {name: ramp(step, config.num_steps) * term for name, term in own.items()}
 
     def _rows(self, own: Tensor, step: int) -> Tensor:
-        """Some of the rows of all processes; those of validation are not shared equally, and stay apart."""
-        rows = all_rows(own) if self.training else own
-        return some_rows(rows, self.config.most, self.config.seed + step)
+        return compared_rows(own, self.config.most, self.config.seed + step, is_training=self.training)
 
     def after_step(self, step: int) -> None:
         """Nothing follows a step."""
 
-    def prepare(self, batches: Iterable[Pair]) -> None:
+    def prepare(self, batches: Domains) -> None:
         """Nothing precedes the first step."""
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from ..batch import Batch, Pair
+from ..batch import Batch, Domains, Pair
 from ..errors import DeixisError, InputError
 from ..records import Reader, Sample
 from .collate import Labels, Tokenizer, collate
@@ -76,18 +76,32 @@ class TrainBatches:
         make = _Collate(self.tokenizer, self.preprocess, self.labels, self.num_frames)
         return load_samples(self.reader, plan, make, self.workers)
 
+    def in_order(self) -> "EvalBatches":
+        """Every sentence once, in the reader's order."""
+        return EvalBatches(
+            reader=self.reader,
+            tokenizer=self.tokenizer,
+            preprocess=self.preprocess,
+            batch_size=self.batch_size,
+            labels=self.labels,
+            num_frames=self.num_frames,
+            workers=self.workers,
+        )
+
 
 @dataclass(frozen=True)
 class PairedBatches:
-    """The batches of a source and a target domain, side by side; each starts a new epoch when its own ends."""
+    """The batches of a source and a target domain, side by side; each starts a new epoch when its own ends.
+
+    An epoch of the pairs is one of the source.
+    """
 
     source: TrainBatches
     target: TrainBatches
 
     @property
     def steps_per_epoch(self) -> int:
-        """Of the longer one."""
-        return max(self.source.steps_per_epoch, self.target.steps_per_epoch)
+        return self.source.steps_per_epoch
 
     def stream(self, start: int, stop: int, *, rank: int = 0, ranks: int = 1, parts: int = 1) -> Iterator[Pair]:
         """As `TrainBatches.stream`, of both."""
@@ -95,16 +109,20 @@ class PairedBatches:
         targets = self.target.stream(start, stop, rank=rank, ranks=ranks, parts=parts)
         return (Pair(source=source, target=target) for source, target in zip(sources, targets, strict=True))
 
+    def domains(self) -> Domains:
+        return Domains(source=self.source.in_order(), target=self.target.in_order())
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalBatches:
-    """Each expression of a reader (or `limit` of them, evenly spread) once, in order, for scoring."""
+    """Each expression of a reader (or `limit` of them, evenly spread) once, in order; iterating reads them all."""
 
     reader: Reader
     tokenizer: Tokenizer
     preprocess: Preprocess
     batch_size: int
     limit: int | None = None
+    labels: Labels = "masks"
     num_frames: int = 1
     workers: int = 0
 
@@ -117,8 +135,11 @@ class EvalBatches:
         if self.limit is not None and self.limit < len(positions):
             positions = positions[np.linspace(0, len(positions) - 1, self.limit).round().astype(int)]
         cuts = [positions[at : at + self.batch_size].tolist() for at in range(0, len(positions), self.batch_size)]
-        make = _Collate(self.tokenizer, self.preprocess, "masks", self.num_frames)
+        make = _Collate(self.tokenizer, self.preprocess, self.labels, self.num_frames)
         return load_samples(self.reader, cuts[rank::ranks], make, self.workers)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.share()
 
 
 def check_limit(limit: int | None) -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..batch import Batch, Output, Pair
+from ..errors import InputError
 from .gather import gather
 
 
@@ -72,8 +73,15 @@ def some_rows(rows: Float[Tensor, "n d"], most: int, seed: int) -> Float[Tensor,
     return rows[drawn.to(rows.device)]
 
 
-def ramp(step: int, num_steps: int) -> float:
+def compared_rows(own: Float[Tensor, "n d"], most: int, seed: int, *, is_training: bool) -> Float[Tensor, "_ d"]:
+    """Some of the rows of all processes; those of validation are not shared equally, and stay apart."""
+    return some_rows(all_rows(own) if is_training else own, most, seed)
+
+
+def ramp(step: int, num_steps: int | None) -> float:
     """2 / (1 + e^(-10 p)) - 1 of the fraction p of the training: from 0 to nearly 1 (Ganin and Lempitsky 2015)."""
+    if num_steps is None:
+        raise InputError("The objective's num_steps are None; outside of a Run, which fills them in, give a number.")
     return 2 / (1 + math.exp(-10 * min(step / num_steps, 1.0))) - 1
 
 

@@ -27,22 +27,28 @@ class SplitDigest:
 
 @dataclass(frozen=True, kw_only=True)
 class DataDigest:
-    """Both splits of a run."""
+    """The splits that a run reads; `target` is the training split of the target domain."""
 
     training: SplitDigest
-    validation: SplitDigest
+    validation: SplitDigest | None
+    target: SplitDigest | None = None
 
 
-def digest(data: Data, training: Reader, validation: Reader) -> DataDigest:
-    """Of stored data every record is read, without its photo.
+def digest(
+    data: Data, training: Reader, validation: Reader | None, target: Data | None = None, adapted: Reader | None = None
+) -> DataDigest:
+    """Of stored data every record is read, without its photo; `adapted` is the target domain's training split.
 
     Toyland's ids alone count: its expressions and masks follow from them and from the settings of the run, with which
     the drawn scenes are compared.
     """
-    read = not isinstance(data, ToylandData)
-    total = len(training) + len(validation) if read else 0
-    with ProgressBar("reading", total, quiet=not (read and processes().is_main_process)) as bar:
-        return DataDigest(training=_split(training, read, bar), validation=_split(validation, read, bar))
+    is_read, scored_is_read = not isinstance(data, ToylandData), not isinstance(target or data, ToylandData)
+    splits = ((training, is_read), (validation, scored_is_read), (adapted, scored_is_read))
+    total = sum(len(reader) for reader, read in splits if read and reader is not None)
+    with ProgressBar("reading", total, quiet=not (total and processes().is_main_process)) as bar:
+        first, *others = (None if reader is None else _split(reader, read, bar) for reader, read in splits)
+    assert first is not None
+    return DataDigest(training=first, validation=others[0], target=others[1])
 
 
 def check_unchanged(out: Path, now: DataDigest) -> None:
@@ -53,6 +59,7 @@ def check_unchanged(out: Path, now: DataDigest) -> None:
     before = from_dict(DataDigest, json.loads(file.read_bytes()), str(file))
     changes = _changes("training", before.training, now.training)
     changes += _changes("validation", before.validation, now.validation)
+    changes += _changes("the target", before.target, now.target)
     if changes:
         raise InputError(
             f"The data changed since the run in {out} began: {'; '.join(changes)}. Restore the data, start anew in "
@@ -76,7 +83,9 @@ def _split(reader: Reader, read: bool, bar: ProgressBar) -> SplitDigest:
     )
 
 
-def _changes(split: str, before: SplitDigest, now: SplitDigest) -> list[str]:
+def _changes(split: str, before: SplitDigest | None, now: SplitDigest | None) -> list[str]:
+    if before is None or now is None:
+        return [] if before is now else [f"{split} {'is new' if before is None else 'is gone'}"]
     if before.samples != now.samples:
         return [f"{split} has {now.samples:,} samples, and had {before.samples:,}"]
     differing = [each.name for each in fields(before) if asdict(before)[each.name] != asdict(now)[each.name]]

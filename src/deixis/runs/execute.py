@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from ..checkpoints import native
 from ..checkpoints.configs import from_dict, to_dict
 from ..compiling import check_compiler
-from ..data.batches import EvalBatches, TrainBatches
-from ..data.tools.leakage import leaks
 from ..errors import InputError
 from ..files import replaced
 from ..records import Config
@@ -31,8 +29,9 @@ from ..zoo.objectives import known_configs
 from ..zoo.systems import name_of
 from .data_digest import DATA_FILE, DataDigest, check_unchanged, digest
 from .initialise import Earlier, start, start_words
-from .open_data import open_data
+from .open_data import open_data, open_domains
 from .run import Chain, Run, with_seed
+from .streams import RunReaders, eval_batches, is_measurable, paired, source_batches, takes_pairs
 from .vocabulary import check_length, tokenizer_of
 
 RUN_FILE, RESULT_FILE = "run.json", "result.json"
@@ -132,43 +131,29 @@ def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier, data_
     is_fresh = not (out / STATE).exists()  # it holds every weight, and what the run started from may have been removed
     if is_fresh:
         start(system, run.start_from, earlier)
-    training, validation = open_data(run.data)
-    read = digest(run.data, training, validation)
+    readers = _open(run)
+    read = digest(run.data, readers.training, readers.validation, run.target, readers.target)
     if not (is_new or data_changed):
         check_unchanged(out, read)
     if processes().is_main_process:
-        for sentence in leaks(training, validation):
+        for sentence in readers.warnings():
             _print(f"warning: {sentence}")
-    tokenizer = tokenizer_of(run, training, out, is_new, earlier)
+    tokenizer = tokenizer_of(run, readers.sentences, out, is_new, earlier)
     if is_fresh:
         start_words(system, run.start_from, tokenizer.vocabulary)
-    config: Any = run.objective
+    source = source_batches(run, readers, tokenizer)
+    objective = _objective(run, system, tokenizer.vocabulary, run.schedule.total(source.steps_per_epoch))
+    if hasattr(objective, "use_folders"):
+        objective.use_folders(out, earlier)
+    validation = readers.validation
     result = train(
-        config.build(system, tokenizer.vocabulary),
-        TrainBatches(
-            reader=training,
-            tokenizer=tokenizer,
-            preprocess=run.preprocess,
-            batch_size=run.schedule.batch_size,
-            sentences_per_image=run.data.sentences_per_image,
-            draw=run.data.draw,
-            distinct_images=run.data.distinct_images,
-            labels="masks" if run.data.labels == "masks" else "none",
-            seed=run.seed,
-            workers=run.workers,
-        ),
+        objective,
+        paired(run, source, readers, tokenizer) if takes_pairs(objective) else source,
         run.optimiser,
         run.schedule,
         out=out,
         publish=_Publisher(run, tokenizer.vocabulary),
-        validation=EvalBatches(
-            reader=validation,
-            tokenizer=tokenizer,
-            preprocess=run.preprocess,
-            batch_size=max(1, run.schedule.batch_size // run.schedule.accumulate),
-            limit=run.data.validation_limit,
-            workers=run.workers,
-        ),
+        validation=None if validation is None else eval_batches(run, validation, tokenizer),
         preprocess=run.preprocess,
         mask_rule=run.mask_rule,
         precision=run.precision,
@@ -218,14 +203,39 @@ def _build(config: Any) -> nn.Module:
     return config.build()
 
 
+def _objective(run: Run, system: nn.Module, vocabulary: tuple[str, ...], num_steps: int) -> Any:
+    """Built for as many steps as the run has. Raises `InputError` where it needs a target domain that is not given."""
+    config: Any = run.objective
+    if getattr(config, "num_steps", 0) is None:
+        config = replace(config, num_steps=num_steps)
+    objective = config.build(system, vocabulary)
+    if takes_pairs(objective) and run.target is None:
+        raise InputError(
+            f"{type(objective).__name__} adapts to a target domain, but the run has none; give its target."
+        )
+    return objective
+
+
+def _open(run: Run) -> RunReaders:
+    if run.target is None:
+        training, validation = open_data(run.data)
+        return RunReaders(training=training, validation=validation)
+    domains = open_domains(run.data, run.target)
+    measured = domains.validation if is_measurable(run, domains.validation) else None
+    if measured is None and processes().is_main_process:
+        _print(
+            "The target has no validation split with masks: nothing is measured, and the last weights are the result."
+        )
+    return RunReaders(training=domains.source, validation=measured, target=domains.target)
+
+
 def _check(run: Run) -> None:
     """Raises `InputError` for what a Run would refuse only when its turn comes, hours later."""
     if run.compiled:
         check_compiler()
     check_length(run)
-    config: Any = run.objective
     with without_memory():
-        parameter_groups(config.build(_build(run.system), SPECIAL), run.optimiser)
+        parameter_groups(_objective(run, _build(run.system), SPECIAL, run.schedule.steps or 1), run.optimiser)
 
 
 def _finished(out: Path, run: Run) -> Result | None:

@@ -1,6 +1,7 @@
 """The readers of a run's data: opened, checked, and for Toyland drawn where the scenes do not exist yet."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,31 +26,68 @@ from ..zoo.lookup import imported
 from .data import Data, StoredData, ToylandData
 
 
+@dataclass(frozen=True, kw_only=True)
+class DomainReaders:
+    """The training splits of two domains, and the target's validation split, if it has one."""
+
+    source: Reader
+    target: Reader
+    validation: Reader | None
+
+
 def open_data(data: Data) -> tuple[Reader, Reader]:
     """Training and validation."""
-    return _stored(data) if isinstance(data, StoredData) else _toyland(data)
-
-
-def _stored(data: StoredData) -> tuple[Reader, Reader]:
+    if isinstance(data, ToylandData):
+        return _toyland(data, "train"), _toyland(data, "val")
     issues = Issues(skip=data.skip_broken)
+    splits = _splits(data, issues)
+    if len(splits) == 1 and {data.train_split, data.validation_split} - {*splits}:
+        raise InputError(
+            f"{data.root} has only the split {next(iter(splits))!r}; training needs one split to learn from and "
+            "another for scores: write train.jsonl and val.jsonl (or .json), or give each record a 'split'."
+        )
+    training, validation = _checked(data, splits, (data.train_split, data.validation_split), issues)
+    return training, validation
+
+
+def open_domains(source: Data, target: Data) -> DomainReaders:
+    """The readers of an adaptation. Where a domain has one split, that one is trained on, whatever its name."""
+    if source.labels != "masks":
+        raise InputError(
+            f"The source domain is read with labels={source.labels!r}; adaptation needs its masks, labels='masks'."
+        )
+    (training,) = _opened(source, (source.train_split,) if isinstance(source, StoredData) else ("train",))
+    target = replace(target, labels="none")
+    names = (target.train_split, target.validation_split) if isinstance(target, StoredData) else ("train", "val")
+    first, *rest = _opened(target, names)
+    return DomainReaders(source=training, target=first, validation=rest[0] if rest else None)
+
+
+def _opened(data: Data, names: Sequence[str]) -> list[Reader]:
+    """The splits of these names, or the only one that there is."""
+    if isinstance(data, ToylandData):
+        return [_toyland(data, "train" if name == "train" else "val") for name in names]
+    issues = Issues(skip=data.skip_broken)
+    splits = _splits(data, issues)
+    return _checked(data, splits, (*splits,) if len(splits) == 1 else names, issues)
+
+
+def _splits(data: StoredData, issues: Issues) -> Mapping[str, Reader]:
     options = ReadOptions(
         text_key=data.text_key,
         exif=data.exif,
         images=None if data.images is None else Path(data.images),
         allow_outside=data.allow_outside,
     )
-    is_own = data.dataset is not None and ":" in data.dataset
-    if is_own:
-        splits = _own_splits(data)
-    else:
-        splits = open_splits(data.root, data.dataset, data.split_by, issues, data.overlaps, options)
-    if len(splits) == 1 and {data.train_split, data.validation_split} - {*splits}:
-        raise InputError(
-            f"{data.root} has only the split {next(iter(splits))!r}; training needs one split to learn from and "
-            "another for scores: write train.jsonl and val.jsonl (or .json), or give each record a 'split'."
-        )
-    chosen = [choose(splits, split, data.root) for split in (data.train_split, data.validation_split)]
-    if data.skip_broken or is_own or isinstance(chosen[0], JsonlDataset | CaptionedInstances):
+    if _is_own(data):
+        return _own_splits(data)
+    return open_splits(data.root, data.dataset, data.split_by, issues, data.overlaps, options)
+
+
+def _checked(data: StoredData, splits: Mapping[str, Reader], names: Sequence[str], issues: Issues) -> list[Reader]:
+    """The splits of these names, without their broken records where these may be left out."""
+    chosen = [choose(splits, split, data.root) for split in names]
+    if data.skip_broken or _is_own(data) or isinstance(chosen[0], JsonlDataset | CaptionedInstances):
         need_masks = data.labels == "masks"
         with ProgressBar("checking", sum(map(len, chosen)), quiet=not processes().is_main_process) as bar:
             chosen = [
@@ -61,8 +99,11 @@ def _stored(data: StoredData) -> tuple[Reader, Reader]:
         raise InputError(f"{data.root} has nothing to train on, or nothing to score; {reason}")
     if issues and processes().is_main_process:
         Console(stderr=True).print(issues.summary(), highlight=False, soft_wrap=True, markup=False)
-    training, validation = chosen
-    return training, validation
+    return chosen
+
+
+def _is_own(data: StoredData) -> bool:
+    return data.dataset is not None and ":" in data.dataset
 
 
 def _own_splits(data: StoredData) -> Mapping[str, Reader]:
@@ -74,10 +115,11 @@ def _own_splits(data: StoredData) -> Mapping[str, Reader]:
     return splits
 
 
-def _toyland(data: ToylandData) -> tuple[Reader, Reader]:
-    """Each over all subsets."""
-    training = _split(data, "train", data.num_scenes, ExpressionOptions(no_target=data.no_target))
-    return training, _split(data, "val", data.validation_scenes, ExpressionOptions())
+def _toyland(data: ToylandData, split: Literal["train", "val"]) -> Reader:
+    """Over all subsets."""
+    if split == "train":
+        return _split(data, split, data.num_scenes, ExpressionOptions(no_target=data.no_target))
+    return _split(data, split, data.validation_scenes, ExpressionOptions())
 
 
 def _split(data: ToylandData, split: Literal["train", "val"], num_scenes: int, options: ExpressionOptions) -> Reader:

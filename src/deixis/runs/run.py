@@ -45,13 +45,18 @@ class StartFrom:
 class Run:
     """Data, system, objective, optimiser, schedule, and all else that the numbers depend on; stored as `run.json`.
 
-    `vocabulary` is `bert-base-uncased`, `learned` from the training sentences, a `vocab.txt`, the name or folder of a
-    model, or the name of an earlier Run of the chain. `choose_best` names the score of validation that chooses the best
-    weights: the largest, of `loss` the smallest.
+    With a `target`, the data are the source domain, which is trained on with masks, and the target is what is scored.
+    An objective over Pairs also trains on the target's sentences, without their masks, as many in a step as on the
+    source's; an epoch is one pass over the source. Other objectives train on the source alone.
+
+    `vocabulary` is `bert-base-uncased`, `learned` from the training sentences of all domains, a `vocab.txt`, the name
+    or folder of a model, or the name of an earlier Run of the chain. `choose_best` names the score of validation that
+    chooses the best weights: the largest, of `loss` the smallest.
     """
 
     data: Data
     system: Config
+    target: Data | None = None
     objective: Config = field(default_factory=SupervisedConfig)
     preprocess: Preprocess = field(default_factory=Preprocess)
     mask_rule: MaskRule = field(default_factory=MaskRule)

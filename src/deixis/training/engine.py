@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from ..batch import Batch, Pair
+from ..batch import Batch, Domains, Pair
 from ..compiling import compile_once
 from ..data.collate import check_labels
 from ..errors import InputError, ModelError
@@ -59,10 +59,12 @@ class Engine:
         """The learning rate of the last step, of the first group."""
         return self.plain_optimiser.param_groups[0]["lr"]
 
-    def prepare(self, batches: Iterable[Batch | Pair]) -> None:
-        """What the objective computes once before the first step, from one epoch of whole batches."""
+    def prepare(self, batches: Iterable[Batch] | Domains) -> None:
+        """What the objective computes once before the first step."""
         seed_step(self.seed, 0, rank=0)
-        self.objective.prepare(batch.to(self.accelerator.device) for batch in batches)
+        device = self.accelerator.device
+        moved = batches.to(device) if isinstance(batches, Domains) else (batch.to(device) for batch in batches)
+        self.objective.prepare(moved)
         self.objective.train()
 
     def step(self, batches: Sequence[Batch | Pair], step: int, factor: float) -> dict[str, Tensor]:

@@ -97,7 +97,10 @@ def train(
     ranks, rank = engine.accelerator.num_processes, engine.accelerator.process_index
     stream = batches.stream(start, total, rank=rank, ranks=ranks, parts=schedule.accumulate)
     if not start:
-        engine.prepare(batches.stream(0, batches.steps_per_epoch))
+        if isinstance(batches, PairedBatches):
+            engine.prepare(batches.domains())
+        else:
+            engine.prepare(batches.stream(0, batches.steps_per_epoch))
     on_start()
     scores, step = None, start
     with _stop_signals() as stop, MetricLogger(out, start, total, quiet=quiet) as log:

@@ -1,5 +1,9 @@
 """The objectives by name, each with the config that builds it; other packages add theirs as entry points."""
 
+from ..adapt.dann import DANNConfig
+from ..adapt.man import MANConfig
+from ..adapt.mmd import MMDConfig
+from ..adapt.plca import PLCAConfig
 from ..checkpoints.configs import type_name
 from ..objectives.dense_classes import DenseClassesConfig
 from ..objectives.image_text import ImageTextConfig
@@ -13,9 +17,13 @@ from .systems import GROUP as SYSTEMS_GROUP
 
 GROUP = "deixis.objectives"  # of entry points
 OBJECTIVES: dict[str, type[Config]] = {
+    "dann": DANNConfig,
     "dense_classes": DenseClassesConfig,
     "image_text": ImageTextConfig,
+    "man": MANConfig,
     "mask_grounding": MaskGroundingConfig,
+    "mmd": MMDConfig,
+    "plca": PLCAConfig,
     "supervised": SupervisedConfig,
     "text_supervision": TextSupervisionConfig,
 }

@@ -4,10 +4,13 @@ Two images are the same if they have the same COCO id or the same Visual Genome 
 perceptual hash, which resizing and recompressing hardly change. PhraseCut lists the COCO ids of Visual Genome's images.
 """
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -103,6 +106,45 @@ def shared_images(train: Reader, held: Reader) -> tuple[str, ...]:
     """The images of `held` that `train` has too, by ids only: for splits of one data set, which share their ids."""
     known = {ids.image for ids in train.ids}
     return tuple(dict.fromkeys(ids.image for ids in held.ids if ids.image in known))
+
+
+def same_images(first: Reader, second: Reader) -> tuple[str, ...]:
+    """The images of `second` that are, to the last byte of their files, images of `first`, whatever their ids are.
+
+    Images that are not files are the same if they share their ids, and the first that does so its pixels.
+    """
+    ours, theirs = _files(first), _files(second)
+    if not ours or not theirs:
+        shared = shared_images(first, second)
+        return shared if shared and np.array_equal(_pixels(first, shared[0]), _pixels(second, shared[0])) else ()
+    by_size: dict[int, set[Path]] = {}
+    for path in ours.values():
+        by_size.setdefault(path.stat().st_size, set()).add(path)
+    digest = cache(lambda path: hashlib.sha256(path.read_bytes()).digest())  # only of files of one size
+    return tuple(
+        image
+        for image, path in theirs.items()
+        if (equal := by_size.get(path.stat().st_size))
+        and (path in equal or any(digest(path) == digest(each) for each in equal))
+    )
+
+
+def _files(reader: Reader) -> dict[str, Path]:
+    """The file of each image, {} where the first is not a file of its own."""
+    found: dict[str, Path] = {}
+    for position, ids in enumerate(reader.ids):
+        if ids.image not in found:
+            path = getattr(reader[position].visual, "path", None)
+            if path is not None and Path(path).is_file():  # what is missing is reported where it is read
+                found[ids.image] = Path(path)
+            elif not found:
+                return {}
+    return found
+
+
+def _pixels(reader: Reader, image: str) -> UInt8[np.ndarray, "h w 3"]:
+    position = next(position for position, ids in enumerate(reader.ids) if ids.image == image)
+    return reader[position].visual.read([0])[0]
 
 
 def leaks(train: Reader, held: Reader) -> list[str]:
