@@ -83,15 +83,24 @@ def effect(
     """Score both models on at most `limit` expressions of the reader, evenly spread."""
     split = limited(reader, limit)
     with ProgressBar("scoring", 2 * len(split), quiet=quiet) as bar:
-        first, second = _totals(before, split, bar), _totals(after, split, bar)
+        first, second = full_size_totals(before, split, bar), full_size_totals(after, split, bar)
     return Effect(
-        overall=compare_totals(first, second)[MEASURE],
+        overall=change(first, second)[MEASURE],
         num_expressions=len(split),
         groups=tuple(_groups(first, second)),
     )
 
 
-def _totals(segmenter: Segmenter, reader: Reader, bar: ProgressBar) -> Totals:
+def change(before: Totals, after: Totals) -> dict[str, Difference]:
+    """After minus before, for each measure; `first` is the value before."""
+    return {
+        name: replace(found, first=found.second, second=found.first)
+        for name, found in compare_totals(after, before).items()
+    }
+
+
+def full_size_totals(segmenter: Segmenter, reader: Reader, bar: ProgressBar) -> Totals:
+    """The scores of every expression at its image's own size; the bar advances by one for each."""
     rules = protocol_named("full")
     totals = Totals(rules)
     for scored in score_system(segmenter, reader, rules, Scoring()):
