@@ -1,13 +1,24 @@
 """The protocols between networks, objectives and training."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from .batch import Batch, Output
 from .errors import ModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What an objective found, for people: facts that JSON can hold, and pictures, each by its title."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, UInt8[np.ndarray, "h w 3"]] = field(default_factory=dict)
+
 
 BatchT = TypeVar("BatchT", contravariant=True)  # Batch, or Pair for adaptation
 
@@ -63,6 +74,7 @@ class Objective(Protocol[BatchT]):
     - `use_folders(own, earlier)`: the run's folder, for what is too large for buffers, such as a file for each image,
       and the folders of the chain's earlier Runs by their names; called before everything else, also when a run is
       resumed
+    - `report() -> RunReport`: what the run's folder shows of the objective; called when the training has ended
     """
 
     system: nn.Module

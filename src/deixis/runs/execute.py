@@ -29,6 +29,7 @@ from ..zoo.objectives import known_configs
 from ..zoo.systems import name_of
 from .data_digest import DATA_FILE, DataDigest, check_unchanged, digest
 from .initialise import Earlier, start, start_words
+from .objective_report import write_report
 from .open_data import open_data, open_domains
 from .run import Chain, Run, with_seed
 from .streams import RunReaders, eval_batches, is_measurable, paired, source_batches, takes_pairs
@@ -114,12 +115,21 @@ def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool, data_changed: boo
             result = _run(run, folder, begins, quiet, dict(earlier), data_changed)
         except InputError:
             if is_new and not earlier and not (folder / RUN_FILE).exists():  # nothing has begun
-                (out / CHAIN_FILE).unlink(missing_ok=True)
+                _forget(out, folder)
             raise
         if not result.finished:
             break
         earlier[name] = folder
     return result
+
+
+def _forget(out: Path, folder: Path) -> None:
+    """Remove what a chain wrote that could not begin."""
+    (out / CHAIN_FILE).unlink(missing_ok=True)
+    (folder / native.VOCABULARY).unlink(missing_ok=True)
+    for place in (folder, out):
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
 
 
 def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier, data_changed: bool) -> Result:
@@ -164,6 +174,8 @@ def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier, data_
         on_start=lambda: _begin(out, run, read),
     )
     if result.finished:
+        if hasattr(objective, "report") and processes().is_main_process:
+            write_report(out, objective.report())
         _write(out / RESULT_FILE, asdict(result))
     return result
 
