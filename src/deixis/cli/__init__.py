@@ -12,6 +12,7 @@ from ..errors import DeixisError, InputError, did_you_mean
 VERBS: dict[str, tuple[str, str]] = {
     "segment": ("segment", "segment what sentences refer to in photos"),
     "train": ("train", "train a recipe, or resume its run"),
+    "adapt": ("adapt", "adapt a model to images of another kind that have no masks"),
     "evaluate": ("evaluate", "score a model, or a file of masks, under a named protocol"),
     "compare": ("compare", "compare two results by a paired bootstrap"),
     "data": ("data", "inspect, audit and convert data sets"),

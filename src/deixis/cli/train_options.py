@@ -37,7 +37,7 @@ def configured(recipe: Run | Chain, options: list[str], resumed: Path | None, pr
         )
     job = before or recipe
     if before is not None:
-        _check_imports(before, parts)
+        check_imports(before, parts)
     if isinstance(job, Run):
         return _configured(job, parts[""], program)
     if "-h" in options or "--help" in options:
@@ -49,17 +49,34 @@ def configured(recipe: Run | Chain, options: list[str], resumed: Path | None, pr
     return Chain(runs={name: run for name, run in runs.items() if run is not None})
 
 
-def _check_imports(stored: Run | Chain, parts: dict[str, list[str]]) -> None:
+def check_imports(stored: Run | Chain, parts: dict[str, list[str]]) -> None:
     """A stored run never chooses which module is imported: a data set of one's own must be named again."""
     runs = {"": stored} if isinstance(stored, Run) else stored.runs
-    for name, run in runs.items():
-        dataset = run.data.dataset if isinstance(run.data, StoredData) else None
-        if dataset and ":" in dataset and last_value(parts.get(name, ()), "--data.dataset") != dataset:
-            option = f"--{name}.data.dataset" if name else "--data.dataset"
+    read = [
+        (name, field, data)
+        for name, run in runs.items()
+        for field, data in (("data", run.data), ("target", run.target))
+    ]
+    for name, field, data in read:
+        dataset = data.dataset if isinstance(data, StoredData) else None
+        if dataset and ":" in dataset and last_value(parts.get(name, ()), f"--{field}.dataset") != dataset:
+            option = f"--{name}.{field}.dataset" if name else f"--{field}.dataset"
             raise InputError(
                 f"The run reads its data by {dataset!r}, which is not part of deixis; if you trust that module, add "
                 f"`{option} {dataset}`."
             )
+
+
+def options_of_runs(options: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options without the name of a Run in front of a dot, and those with one; values stay with their options."""
+    shared, named = list[str](), list[str]()
+    part = shared
+    for option in options:
+        if option.startswith("--"):
+            head, dot, _ = option[2:].partition(".")
+            part = named if dot and head.replace("_", "-") in {*names, ALL} else shared
+        part.append(option)
+    return shared, named
 
 
 def take_flag(options: list[str], flag: str) -> bool:
