@@ -194,6 +194,17 @@ def test_pairs_are_the_batches_of_both_domains_at_each_step() -> None:
         assert [pair.target.ids for pair in resumed] == [pair.target.ids for pair in whole[start:]]
 
 
+def test_the_domains_of_pairs_are_every_sentence_in_order_as_often_as_they_are_read() -> None:
+    source, target = make(), replace(make(seed=5, batch_size=4, labels="none"), reader=tiny.Squares(3))
+    domains = PairedBatches(source, target).domains()
+    for _ in range(2):
+        assert tuple(ids for batch in domains.source for ids in batch.ids) == tiny.Squares(8).ids
+        assert tuple(ids for batch in domains.target for ids in batch.ids) == tiny.Squares(3).ids
+    assert all(batch.masks is not None for batch in domains.source)
+    assert all(batch.masks is None for batch in domains.target)
+    assert next(iter(domains.to("meta").target)).images.device.type == "meta"
+
+
 def test_processes_share_each_half_of_a_pair() -> None:
     pairs = PairedBatches(make(), make(seed=5, batch_size=4))
     (whole,) = pairs.stream(3, 4)

@@ -138,6 +138,14 @@ def test_two_processes_train_with_mask_grounding(tmp_path: Path) -> None:
     assert "loss/grounding" in header
 
 
+def test_two_processes_compare_the_domains_of_both(tmp_path: Path) -> None:
+    tiny.run(tmp_path / "alone", trained=tiny.objective("mmd"), data=tiny.pairs())
+    in_two_processes(tmp_path / "two", "--objective", "mmd")
+    alone, two = (State.load(tmp_path / name / STATE).objective for name in ("alone", "two"))
+    for name, weight in alone.items():
+        torch.testing.assert_close(two[name], weight, atol=1e-6, rtol=0)
+
+
 def in_two_processes(out: Path, *options: str, fails: bool = False) -> str:
     """What the first process prints on stderr."""
     with socket.socket() as free:

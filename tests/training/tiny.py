@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deixis import masks
+from deixis.adapt.mmd import MMDConfig
 from deixis.batch import Batch, Domains, Output, Pair
 from deixis.data.batches import EvalBatches, PairedBatches, TrainBatches
 from deixis.data.images import ImageArray
@@ -223,6 +224,7 @@ OBJECTIVES: dict[str, Callable[[float], nn.Module]] = {
     "idle": lambda dropout: Supervised(Idle(dropout)),
     "grounded": grounded,
     "contrastive": lambda dropout: Contrastive(Dot(dropout)),
+    "mmd": lambda dropout: MMDConfig(num_steps=12).build(Dot(dropout), VOCABULARY),
     "adapting": lambda dropout: Adapting(Dot(dropout)),
 }
 
@@ -313,7 +315,7 @@ def run(
 def data_of(name: str) -> Any:
     if name == "contrastive":
         return batches(sentences_per_image=1, labels="none")
-    return pairs() if name == "adapting" else batches()
+    return pairs() if name in {"adapting", "mmd"} else batches()
 
 
 def steps_seen(out: Path) -> Iterator[int]:

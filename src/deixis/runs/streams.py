@@ -37,7 +37,7 @@ class RunReaders:
         targets = {"training": self.target} | ({} if self.validation is None else {"validation": self.validation})
         return found + [
             f"The target's {name} split shares {len(shared):,} of its images with the source (such as {shared[0]}), "
-            "whose masks are trained on: its scores will be too high."
+            "which has masks of them: scores on the target will be too high."
             for name, reader in targets.items()
             if (shared := same_images(self.training, reader))
         ]

@@ -3,22 +3,27 @@
 import io
 import json
 import pickle
+import runpy
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from deixis.data.images import ImageArray
 from deixis.data.readers.jsonl import JsonlDataset
 from deixis.data.readers.phrasecut import PhraseCut
 from deixis.data.readers.refcoco import RefCOCO
 from deixis.data.subsets import Subset
-from deixis.data.tools.leakage import NEAR, audit, leaks, perceptual_hash, shared_images
+from deixis.data.tools.leakage import NEAR, audit, leaks, perceptual_hash, same_images, shared_images
 from deixis.data.validation import Issues
 from deixis.errors import DeixisError
-from deixis.records import Reader
+from deixis.records import Reader, Sample
 
+tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "training" / "tiny.py")))
 PHOTOS = Path(__file__).parents[3] / ".." / "shared" / "data" / "photos" / "images"
 
 
@@ -194,3 +199,21 @@ def test_training_on_images_of_the_test_split_is_reported_from_ids_alone(tmp_pat
     own_set = own(tmp_path / "own", {"a.png": scene(1)})
     assert leaks(own_set, own_set)
     assert not leaks(own_set, train)
+
+
+def test_equal_files_are_the_same_image_whatever_their_names_and_equal_names_are_not(tmp_path: Path) -> None:
+    first = own(tmp_path / "first", {"a.png": scene(0), "b.png": scene(1), "c.png": scene(2)})
+    second = own(tmp_path / "second", {"b.png": scene(3), "x.png": scene(0)}, sentences=2)
+    shared = same_images(first, second)
+    assert [Path(name).name for name in shared] == ["x.png"]
+    assert same_images(first, first) == tuple(dict.fromkeys(ids.image for ids in first.ids))
+
+
+def test_images_that_are_not_files_are_compared_by_ids_and_pixels() -> None:
+    class Squares(tiny.Squares):  # type: ignore[misc]
+        def __getitem__(self, position: int) -> Sample:
+            sample: Sample = super().__getitem__(position)
+            return replace(sample, visual=ImageArray(255 - sample.visual.read([0])[0]))
+
+    assert same_images(tiny.Squares(4), tiny.Squares(2)) == ("image0", "image1")
+    assert same_images(tiny.Squares(4), Squares(2)) == ()
