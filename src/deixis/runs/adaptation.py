@@ -22,7 +22,7 @@ from ..zoo.loading import load
 from .finetune import change, full_size_totals
 from .objective_report import StoredReport, read_report
 from .open_data import open_domains
-from .page import Figure, page
+from .page import Figure, Part, page
 from .run import Chain, Run
 
 PAGE, FACTS = "report.html", "report.json"  # in the chain's folder
@@ -142,10 +142,10 @@ def _facts(chain: Chain, gain: Gain) -> dict[str, Any]:
 
 def _page(chain: Chain, gain: Gain, figures: Sequence[Figure]) -> str:
     runs = " → ".join(chain.runs)
-    sections: list[tuple[str, Sequence[str | Figure | Sequence[Sequence[str]]]]] = []
-    scores: list[str | Figure | Sequence[Sequence[str]]] = [gain.sentence()]
+    sections: list[tuple[str, Sequence[Part]]] = []
+    scores: list[Part] = [gain.sentence()]
     if gain.measures is not None:
-        rows = [("measure", "source only", "adapted", "change", "95% interval")]
+        rows: list[tuple[str, ...]] = [("measure", "source only", "adapted", "change", "95% interval")]
         rows += [_row(name, each) for name, each in gain.measures.items()]
         count = counted(gain.num_expressions, "expression", "expressions")
         scores += [f"In percent, on {count} of the target, at each image's own size.", rows]
