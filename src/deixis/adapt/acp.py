@@ -130,7 +130,7 @@ class ACP(nn.Module):
         self.eval()
         found: tuple[list[Tensor], list[Tensor]] = [], []
         for domain, is_source in ((batches.source, True), (batches.target, False)):
-            for batch in cast(Iterable[Batch], domain):
+            for batch in domain:
                 if is_source and batch.masks is None:
                     raise InputError("ACP's concepts need the source's masks, but a batch has none; label the source.")
                 output = self.system(batch, features=("embeddings",)).float()

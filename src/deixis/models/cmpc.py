@@ -14,7 +14,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -153,10 +153,8 @@ class CMPC(nn.Module):
         maps = [fused for fused, _ in found]
         responses = [score(each)[:, 0] for score, each in zip(self.level_scores, maps, strict=True)]
         for exchange in self.exchanges:
-            maps = [
-                level(maps[place], maps[:place] + maps[place + 1 :], words.sentence)
-                for place, level in enumerate(exchange)  # type: ignore[arg-type]
-            ]
+            levels = enumerate(cast(nn.ModuleList, exchange))
+            maps = [level(maps[place], maps[:place] + maps[place + 1 :], words.sentence) for place, level in levels]
         answer = self.score(self.merge(maps))
         available: dict[str, Callable[[], Any]] = {
             "query": lambda: words.features,

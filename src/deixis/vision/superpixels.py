@@ -221,7 +221,9 @@ def _labels(images: Tensor, num: int, compactness: float) -> Tensor:
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     colours = ((plain * std + mean) * 255).round().clip(0, 255).to(torch.uint8)
     labels = np.full(filled.shape, PADDING, np.int64)
-    caches = (CACHE, *([] if (on_disk := disk_cache()) is None else [on_disk]))
+    caches: list[Cache | DiskCache] = [CACHE]
+    if (on_disk := disk_cache()) is not None:
+        caches.append(on_disk)
     for pixels, is_filled, label in zip(rearrange(colours, "i c h w -> i h w c").numpy(), filled, labels, strict=True):
         height, width = _length(is_filled.any(axis=1)), _length(is_filled.any(axis=0))
         if height:
