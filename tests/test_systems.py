@@ -22,6 +22,8 @@ from deixis.checkpoints.configs import from_dict, to_dict
 from deixis.compiling import OLDEST, compile_once
 from deixis.data.transforms import Preprocess
 from deixis.errors import InputError, ModelError
+from deixis.models.cmpc import CMPCConfig
+from deixis.models.cmsa import CMSAConfig
 from deixis.models.groupvit import GroupViTConfig
 from deixis.models.late_fusion import LateFusionConfig
 from deixis.models.lavt import LAVTConfig
@@ -36,6 +38,7 @@ from deixis.objectives.text_supervision import TextSupervision, TextSupervisionC
 from deixis.predict.compiled import Compiled
 from deixis.system import Adaptable, EncodesImages, System
 from deixis.text.bert import BertConfig
+from deixis.text.glove import WordConfig
 from deixis.text.gru import GRUConfig
 from deixis.vision.resnet import ResNetConfig
 from deixis.vision.swin import SwinConfig
@@ -61,6 +64,21 @@ VIT: dict[str, Any] = {
     "width": 16,
 }
 TINY: dict[str, Any] = {
+    "cmpc": CMPCConfig(
+        vision=ResNetConfig(depths=(1, 1, 2, 1), width=4),
+        text=WordConfig(vocabulary=40, embedding=12),
+        width=16,
+        fused_width=12,
+        heads=2,
+    ),
+    "cmsa": CMSAConfig(
+        vision=ResNetConfig(depths=(1, 1, 2, 1), width=4),
+        text=WordConfig(vocabulary=40, embedding=12),
+        width=16,
+        narrowed=(8, 8),
+        attention_widths=(8, 8, 8),
+        fused_width=12,
+    ),
     "lavt": LAVTConfig(vision=VISION, text=TEXT),
     "magnet": MagNetConfig(
         vision=VISION,
@@ -115,6 +133,8 @@ WORD_PIECES = "text.bert.embeddings.word_embeddings.weight"
 # float32, on one thread. No system is bitwise equal, because matrix products add in another order for another number of
 # rows; the systems that select pixels or mask their attention amplify the difference.
 BATCH_TOLERANCE = {
+    "cmpc": 5e-5,
+    "cmsa": 5e-5,
     "groupvit": 3e-4,
     "late_fusion": 5e-5,
     "lavt": 5e-5,
@@ -133,6 +153,8 @@ WITHOUT_MASKS = {"groupvit", "maskclip", "sag", "tseg"}
 WITH_MASKS = sorted(set(TINY) - WITHOUT_MASKS)
 # The module of a system's vision half that runs once for each image.
 VISION_HALF = {
+    "cmpc": "vision",
+    "cmsa": "vision",
     "groupvit": "groupvit.vision_model.embeddings",
     "late_fusion": "fusion",
     "maskclip": "clip.vision_model.embeddings",
@@ -141,6 +163,8 @@ VISION_HALF = {
     "tseg": "vision.embeddings",
 }
 INPUT_TABLE = {
+    "cmpc": "text.words.weight",
+    "cmsa": "words.weight",
     "groupvit": "groupvit.text_model.embeddings.token_embedding.weight",
     "maskclip": "clip.text_model.embeddings.token_embedding.weight",
     "sda": "text.words.weight",
@@ -362,7 +386,7 @@ def test_the_loss_reads_the_features_that_it_names(supervised: Any) -> None:
 
 def test_decoding_what_was_fused_is_the_whole_system_and_the_decoder_can_be_replaced(system: Any) -> None:
     if not isinstance(system, Adaptable):
-        assert name_of(system.config) in {"late_fusion", "magnet"} | WITHOUT_MASKS
+        assert name_of(system.config) in {"cmpc", "cmsa", "late_fusion", "magnet"} | WITHOUT_MASKS
         pytest.skip("it is not adaptable")
     given = batch()
     expected = system(given).logits

@@ -1,21 +1,37 @@
 """Superpixels: their labels, their cache, and maxima over regions against loops."""
 
+import logging
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from deixis.data.transforms import Preprocess
 from deixis.errors import ModelError
 from deixis.vision import superpixels as module
-from deixis.vision.superpixels import PADDING, Cache, labels_at, most_regions, pool_regions, slic, superpixels, to_cells
+from deixis.vision.superpixels import (
+    PADDING,
+    Cache,
+    DiskCache,
+    labels_at,
+    most_regions,
+    pool_regions,
+    slic,
+    superpixels,
+    to_cells,
+)
 
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch) -> Cache:
     monkeypatch.setattr(module, "CACHE", cache := Cache())
+    monkeypatch.delenv("DEIXIS_SUPERPIXELS", raising=False)
     return cache
 
 
@@ -78,6 +94,84 @@ def test_the_cache_drops_what_was_used_least_recently() -> None:
     assert cache.get("a") is not None
     assert len(cache) == 2
     assert cache.size == 2 * small.size
+
+
+def test_a_folder_that_the_user_names_serves_the_next_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Cache
+) -> None:
+    expected = superpixels(batch(photo()), 12)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("DEIXIS_SUPERPIXELS", str(tmp_path / "kept"))
+    monkeypatch.setattr(module, "CACHE", Cache())
+    assert torch.equal(superpixels(batch(photo()), 12), expected)
+    (file,) = (tmp_path / "kept").glob("*/*")
+    with Image.open(file) as kept:
+        assert kept.mode == "I;16"
+    monkeypatch.setattr(module, "CACHE", cache := Cache())
+    with monkeypatch.context() as without:
+        without.setattr(module, "slic", None)
+        assert torch.equal(superpixels(batch(photo()), 12), expected)
+    assert len(cache) == 1
+    assert not np.array_equal(superpixels(batch(photo()), 30), expected)  # other parameters, another file
+    assert len(list((tmp_path / "kept").glob("*/*"))) == 2
+
+
+@pytest.mark.parametrize("rest", [b"", b"half a file", "cut", "another"], ids=str)
+def test_a_damaged_file_is_computed_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rest: bytes | str) -> None:
+    monkeypatch.setenv("DEIXIS_SUPERPIXELS", str(tmp_path))
+    expected = superpixels(batch(photo()), 12)
+    (file,) = tmp_path.glob("*/*.png")
+    whole = file.read_bytes()
+    if rest == "another":
+        Image.fromarray(np.full((40, 60), 999, np.uint16)).save(file)  # of more regions than there are
+    else:
+        file.write_bytes(whole[: len(whole) // 2] if isinstance(rest, str) else rest)
+    monkeypatch.setattr(module, "CACHE", Cache())
+    assert torch.equal(superpixels(batch(photo()), 12), expected)
+    assert file.read_bytes() == whole
+
+
+def test_the_folder_is_bounded_and_what_was_written_first_is_deleted(tmp_path: Path) -> None:
+    labels = np.arange(64).reshape(8, 8)
+    DiskCache(tmp_path / "one").put("aa", labels)
+    size = sum(file.stat().st_size for file in (tmp_path / "one").glob("*/*.png"))
+    cache = DiskCache(tmp_path / "many", most=5 * size)
+    for number in range(12):
+        cache.put(f"{number:02}", labels)
+        (file,) = (tmp_path / "many" / f"{number:02}").iterdir()
+        os.utime(file, ns=(number, number))
+        assert len(list((tmp_path / "many").glob("*/*"))) <= 5
+    assert cache.get("00") is None
+    kept = cache.get("11")
+    assert kept is not None
+    assert np.array_equal(kept, labels)
+
+
+def write_many(folder: str, seed: int) -> None:
+    cache = DiskCache(folder, most=4000)
+    for number in np.random.default_rng(seed).integers(0, 6, 40):
+        labels = np.full((16, 16), number)
+        found = cache.get(f"{number:02}")
+        assert found is None or np.array_equal(found, labels)
+        cache.put(f"{number:02}", labels)
+
+
+def test_several_writers_share_a_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as writers:  # each has a cache of its own, as a process has
+        list(writers.map(write_many, [str(tmp_path)] * 3, range(3)))
+    assert all(file.suffix == ".png" for file in tmp_path.glob("*/*"))
+
+
+def test_a_folder_that_cannot_be_written_is_a_warning_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DEIXIS_SUPERPIXELS", str(tmp_path / "file"))
+    with caplog.at_level(logging.WARNING):
+        superpixels(batch(photo()), 12)
+        superpixels(batch(photo()), 13)
+    (record,) = caplog.records
+    assert "No more superpixels are stored in" in record.getMessage()
 
 
 def test_without_scikit_image_one_sentence_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

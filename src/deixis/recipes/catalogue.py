@@ -19,6 +19,14 @@ from .sag import (
     sag_refcoco_t1,
 )
 from .sda import sda_base_refcoco
+from .sda_compared import (
+    cmpc_refcoco_original,
+    cmpc_refcoco_to_gref,
+    cmpc_refcoco_to_plus,
+    cmsa_refcoco_original,
+    cmsa_refcoco_to_gref,
+    cmsa_refcoco_to_plus,
+)
 from .toyland import late_fusion_toyland, scene_parsing_toyland
 from .vega import (
     vega_gref_google,
@@ -34,6 +42,12 @@ if TYPE_CHECKING:
     from ..training.loop import Result
 
 RECIPES: dict[str, Callable[[], Run | Chain]] = {
+    "cmpc_refcoco_original": cmpc_refcoco_original,
+    "cmpc_refcoco_to_gref": cmpc_refcoco_to_gref,
+    "cmpc_refcoco_to_plus": cmpc_refcoco_to_plus,
+    "cmsa_refcoco_original": cmsa_refcoco_original,
+    "cmsa_refcoco_to_gref": cmsa_refcoco_to_gref,
+    "cmsa_refcoco_to_plus": cmsa_refcoco_to_plus,
     "late_fusion_toyland": late_fusion_toyland,
     "lavt_gref_google": lavt_gref_google,
     "lavt_gref_umd": lavt_gref_umd,

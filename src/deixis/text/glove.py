@@ -22,6 +22,22 @@ from .words import SPECIAL
 INIT_STD = 0.4  # of a table without a file: nearly that of GloVe's own numbers
 
 
+@dataclass(frozen=True, kw_only=True)
+class WordConfig:
+    """The sizes of a word table; with `glove` it is filled from a file and not trained."""
+
+    vocabulary: int = 10_000
+    embedding: int = 300  # of the published GloVe files
+    glove: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.vocabulary, self.embedding) < 1:
+            raise InputError(
+                f"The word table has a vocabulary of {self.vocabulary} and vectors of {self.embedding} numbers; "
+                "expected positive numbers."
+            )
+
+
 @dataclass(frozen=True)
 class Glove:
     """The vectors of a vocabulary's words; `unknown` are the words that the file lacks, whose vector is the mean."""

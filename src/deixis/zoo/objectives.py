@@ -1,5 +1,6 @@
 """The objectives by name, each with the config that builds it; other packages add theirs as entry points."""
 
+from ..adapt.acp import ACPConfig
 from ..adapt.dann import DANNConfig
 from ..adapt.man import MANConfig
 from ..adapt.mmd import MMDConfig
@@ -17,6 +18,7 @@ from .systems import GROUP as SYSTEMS_GROUP
 
 GROUP = "deixis.objectives"  # of entry points
 OBJECTIVES: dict[str, type[Config]] = {
+    "acp": ACPConfig,
     "dann": DANNConfig,
     "dense_classes": DenseClassesConfig,
     "image_text": ImageTextConfig,

@@ -2,6 +2,8 @@
 
 from ..checkpoints.configs import type_name
 from ..errors import InputError
+from ..models.cmpc import CMPCConfig
+from ..models.cmsa import CMSAConfig
 from ..models.groupvit import GroupViTConfig
 from ..models.late_fusion import LateFusionConfig
 from ..models.lavt import LAVTConfig
@@ -17,6 +19,8 @@ from .lookup import installed, named_by_user, plugins
 
 GROUP = "deixis.systems"  # of entry points
 SYSTEMS: dict[str, type[Config]] = {
+    "cmpc": CMPCConfig,
+    "cmsa": CMSAConfig,
     "groupvit": GroupViTConfig,
     "late_fusion": LateFusionConfig,
     "lavt": LAVTConfig,
