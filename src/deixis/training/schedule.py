@@ -18,8 +18,8 @@ class Schedule:
     - `inverse`: square root of (first step of the decay / step) (SDA)
     - `constant`: none
 
-    `warm_up_from` is the fraction of the rate that the warm-up starts from. A run that continues the rates of an earlier
-    one gives its length as `after`, in steps or epochs as its own length.
+    `warm_up_from` is the fraction of the rate that the warm-up starts from. A run that continues the rates of an
+    earlier one gives its length as `after`, in steps or epochs as its own length.
     """
 
     steps: int | None = None  # replaces epochs
