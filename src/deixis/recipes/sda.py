@@ -1,13 +1,123 @@
-"""SDA's recipes: the base network on a source of photographs."""
+"""SDA's recipes: the base network on photographs, the Chain of the three stages, and the rows of the paper's ablations.
 
+The Runs after the source's are `predictor` (Appendix B.1), `semantic` (stage 2), `classifier` (Appendix B.2) and `sda`
+(stage 3). Whatever a row does not need is left out of its Chain.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ..adapt.sda.classifier import CategoryClassifierConfig, CategoryLabelsConfig
+from ..adapt.sda.dual import DualAdaptationConfig
+from ..adapt.sda.predictor import WordDistillationConfig, WordWeighingConfig
+from ..adapt.sda.semantic import SemanticInitialisationConfig
 from ..data.transforms import Preprocess
 from ..models.sda import SDAConfig
 from ..records import MaskRule
 from ..runs.data import StoredData
-from ..runs.run import LEARNED, Run
+from ..runs.run import LEARNED, Run, StartFrom
 from ..text.gru import GRUConfig
 from ..training.optim import Optimiser
 from ..training.schedule import Schedule
+
+SOURCE, PREDICTOR, SEMANTIC, CLASSIFIER, SDA = "source", "predictor", "semantic", "classifier", "sda"
+STAGE_3, SHORT = 10 / 20, 5 / 20  # epochs of stage 3, and of the predictor and the classifier, to stage 1's twenty
+# The first half of the published classifier is not trained (IRN's code).
+FIXED = ("vision.conv1.*", "vision.bn1.*", "vision.layer1.*", "vision.layer2.*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SDAStages:
+    """What varies between the rows of the paper; the defaults are the full method.
+
+    `has_stage_3=False` ends after stage 2 (Table 3, CSM alone). `classifier_start` is where the classifier's weights
+    come from, a published ResNet as a rule; only that has parts that are not trained.
+    """
+
+    semantic: SemanticInitialisationConfig = field(default_factory=SemanticInitialisationConfig)
+    dual: DualAdaptationConfig = field(default_factory=DualAdaptationConfig)
+    has_stage_3: bool = True
+    classifier_start: StartFrom | None = None
+
+
+def sda_runs(source: Run, stages: SDAStages | None = None) -> Mapping[str, Run]:
+    """The Runs that follow the one named `source` in a chain, at the lengths that its schedule implies.
+
+    Stage 2 is as long as stage 1 and starts its schedule anew; stage 3 continues stage 2's rates for half as long
+    (Appendix C.2). The classifier is by default a ResNet of the source's size, where the source's system has one.
+    """
+    stages = stages or SDAStages()
+    weighted = stages.semantic.content.needs_predictor and not stages.semantic.categories.is_single
+    runs: dict[str, Run] = {}
+    if weighted:
+        runs[PREDICTOR] = _predictor(source, stages)
+    runs[SEMANTIC] = replace(
+        source, objective=stages.semantic, start_from=StartFrom(checkpoint=SOURCE), vocabulary=SOURCE
+    )
+    if not stages.has_stage_3:
+        return runs
+    dual = replace(stages.dual, classifier=_classifier_config(source, stages))
+    if dual.needs_classifier:
+        runs[CLASSIFIER] = _classifier(source, stages, dual.classifier)
+    runs[SDA] = replace(
+        source,
+        objective=dual,
+        schedule=_longer(source.schedule, STAGE_3, continues=True),
+        start_from=StartFrom(checkpoint=SEMANTIC),
+        vocabulary=SOURCE,
+    )
+    return runs
+
+
+def _predictor(source: Run, stages: SDAStages) -> Run:
+    """On the source alone, everything else fixed; the paper gives its epochs, not its rate."""
+    return replace(
+        source,
+        system=WordWeighingConfig(segmenter=source.system),
+        objective=WordDistillationConfig(average=stages.semantic.content.average),
+        optimiser=Optimiser(lr=source.optimiser.lr, weight_decay=0.0),
+        schedule=_longer(replace(source.schedule, warm_up=0, decay="constant"), SHORT),
+        start_from=StartFrom(checkpoint=SOURCE, prefixes={"": "segmenter."}),
+        vocabulary=SOURCE,
+        description="The weights of an expression's words, learned from a segmenter's attention.",
+    )
+
+
+def _classifier_config(source: Run, stages: SDAStages) -> CategoryClassifierConfig:
+    """A ResNet like that of the source's system; the option's own for a system of another kind, or where it is set."""
+    if stages.dual.classifier != CategoryClassifierConfig() or not isinstance(source.system, SDAConfig):
+        return stages.dual.classifier
+    return CategoryClassifierConfig(vision=source.system.vision)
+
+
+def _classifier(source: Run, stages: SDAStages, config: CategoryClassifierConfig) -> Run:
+    """On the target's images. Adam at a smaller rate stands in for IRN's momentum of 0.9 at 0.01; the head's is ×10."""
+    assert source.target is not None
+    origin = stages.classifier_start or StartFrom(resnet=source.start_from.resnet)
+    schedule = replace(source.schedule, warm_up=0, decay="polynomial", power=0.9)
+    return replace(
+        source,
+        target=replace(source.target, draw="image", sentences_per_image=1),
+        system=config,
+        objective=CategoryLabelsConfig(),
+        optimiser=Optimiser(
+            lr=1e-4 if origin.resnet else source.optimiser.lr,
+            weight_decay=1e-4,
+            frozen=FIXED if origin.resnet else (),
+            lr_multipliers={"head.*": 10.0} if origin.resnet else {},
+        ),
+        schedule=_longer(schedule, SHORT),
+        start_from=origin,
+        vocabulary=SOURCE,
+        description="The categories of the target's images, of which activation maps are made.",
+    )
+
+
+def _longer(schedule: Schedule, times: float, *, continues: bool = False) -> Schedule:
+    steps = None if schedule.steps is None else max(1, round(times * schedule.steps))
+    length = schedule.epochs if schedule.steps is None else schedule.steps
+    epochs = max(1, round(times * schedule.epochs))
+    return replace(schedule, steps=steps, epochs=epochs, after=length if continues else 0)
 
 
 def sda_base_refcoco() -> Run:
