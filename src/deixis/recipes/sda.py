@@ -12,10 +12,11 @@ from ..adapt.sda.dual import DualAdaptationConfig
 from ..adapt.sda.predictor import WordDistillationConfig, WordWeighingConfig
 from ..adapt.sda.semantic import SemanticInitialisationConfig
 from ..data.transforms import Preprocess
+from ..errors import InputError
 from ..models.sda import SDAConfig
 from ..records import MaskRule
 from ..runs.data import StoredData
-from ..runs.run import LEARNED, Run, StartFrom
+from ..runs.run import LEARNED, Chain, Run, StartFrom
 from ..text.gru import GRUConfig
 from ..training.optim import Optimiser
 from ..training.schedule import Schedule
