@@ -1,5 +1,6 @@
 """The Chain of SDA's stages, at toy size."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import pytest
 
 from deixis.adapt.sda.activation import ActivationOptions
 from deixis.adapt.sda.categories import Clusters
+from deixis.adapt.sda.classifier import CategoryClassifierConfig
 from deixis.adapt.sda.construction import CategoryOptions
-from deixis.adapt.sda.dual import DualAdaptationConfig
+from deixis.adapt.sda.dual import DualAdaptation, DualAdaptationConfig
 from deixis.adapt.sda.semantic import SemanticInitialisationConfig
 from deixis.data.transforms import Preprocess
 from deixis.models.sda import SDAConfig
-from deixis.recipes.sda import SDAStages, sda_runs
+from deixis.recipes.sda import SDAStages, sda_refcoco_to_refcoco_plus, sda_runs
 from deixis.records import MaskRule
 from deixis.runs.data import ToylandData
 from deixis.runs.execute import execute
@@ -20,6 +22,7 @@ from deixis.runs.run import LEARNED, Chain, Run
 from deixis.text.gru import GRUConfig
 from deixis.training.optim import Optimiser
 from deixis.training.schedule import Schedule
+from deixis.training.state import STATE, State
 from deixis.vision.resnet import ResNetConfig
 
 TOYLAND = ToylandData(subsets=("toyland",), packed=None, num_scenes=6, validation_scenes=1, validation_limit=4, size=48)
@@ -36,7 +39,7 @@ SOURCE = Run(
     preprocess=Preprocess(image_size=64, max_tokens=12, fit="pad"),
     mask_rule=MaskRule(kind="half-maximum"),
     optimiser=Optimiser(lr=1e-3, weight_decay=0.0),
-    schedule=Schedule(steps=4, batch_size=4, warm_up=2, decay="inverse", log_every=2, validate_every=2),
+    schedule=Schedule(steps=4, batch_size=4, warm_up=2, decay="inverse", log_every=2, validate_every=2, save_every=1),
     vocabulary=LEARNED,
     workers=0,
 )
@@ -66,3 +69,66 @@ def test_the_chain_runs_from_end_to_end(chain: tuple[Chain, Path]) -> None:
     assert (out / "sda/last/model.safetensors").exists()
     assert (out / "semantic/categories.json").exists()
     assert list((out / "sda/semantic_masks").rglob("*.png"))
+
+
+def test_stage_3_that_is_killed_goes_on_to_the_same_bits(
+    chain: tuple[Chain, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, whole = chain
+    shutil.copytree(whole, tmp_path / "chain")
+    shutil.rmtree(tmp_path / "chain/sda")
+    killed: Any = DualAdaptation.after_step
+
+    def die(self: DualAdaptation, step: int) -> None:
+        if step == 1:
+            raise KeyboardInterrupt
+        killed(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DualAdaptation, "after_step", die)
+        with pytest.raises(KeyboardInterrupt):
+            execute(job, tmp_path / "chain", resume=True, quiet=True)
+    state = State.load(tmp_path / "chain/sda" / STATE)
+    assert state.step == 1
+    prepared = DualAdaptation.prepare
+    with monkeypatch.context() as patch:
+        patch.setattr(DualAdaptation, "prepare", lambda *_: pytest.fail("prepared again"))
+        assert execute(job, tmp_path / "chain", resume=True, quiet=True).finished
+    assert prepared is DualAdaptation.prepare
+    first, second = (State.load(folder / "sda" / STATE) for folder in (whole, tmp_path / "chain"))
+    assert first.objective.keys() == second.objective.keys()
+    assert [name for name, each in first.objective.items() if not torch.equal(each, second.objective[name])] == []
+    assert first.objective["banks.0.entered"].sum() > 0
+    assert first.objective["banks.1.entered"].sum() > 0
+
+
+def test_the_last_stage_starts_from_stage_2_and_continues_its_rates(chain: tuple[Chain, Path]) -> None:
+    job, _ = chain
+    semantic, last = job.runs["semantic"], job.runs["sda"]
+    assert semantic.schedule == SOURCE.schedule
+    assert (last.schedule.steps, last.schedule.after) == (2, 4)
+    assert last.start_from.checkpoint == "semantic"
+    assert last.schedule.factor(0, 2) < semantic.schedule.factor(3, 4)
+
+
+def test_the_published_chain_has_the_published_settings() -> None:
+    runs = sda_refcoco_to_refcoco_plus().runs
+    assert [run.schedule.epochs for run in runs.values()] == [20, 5, 20, 5, 10]
+    assert {run.schedule.batch_size for run in runs.values()} == {8}
+    last: Any = runs["sda"]
+    assert last.schedule.after == 20
+    assert (last.objective.contrast_weight, last.objective.relation_weight) == (1.0, 0.1)
+    assert (last.objective.memory, last.objective.high, last.objective.low, last.objective.decay) == (
+        100,
+        0.9,
+        0.1,
+        0.99,
+    )
+    semantic: Any = runs["semantic"].objective
+    assert (semantic.content.temperature, semantic.categories.boundary) == (0.2, 0.5)
+    assert semantic.categories.clusters.threshold == 0.5
+    first = runs["source"]
+    assert first.optimiser.lr * first.schedule.warm_up_from == pytest.approx(1e-7)
+    assert first.schedule.factor(300, 10_000) == pytest.approx(1)
+    assert first.schedule.factor(1_203, 10_000) == pytest.approx(0.5, rel=1e-3)
+    assert runs["classifier"].system == CategoryClassifierConfig()
