@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ class Fixed(torch.nn.Module):
     """A system whose features and responses are parameters; sample 0 is the source's, 1 the target's."""
 
     loss_features: tuple[str, ...] = ()
-    feature_widths = {"visual": WIDTH, "query": 3}
+    feature_widths: ClassVar = {"visual": WIDTH, "query": 3}
 
     def __init__(self) -> None:
         super().__init__()
