@@ -251,8 +251,8 @@ class DualAdaptation(nn.Module):
         every = gather if self.training else (lambda rows: rows)
         cells = [every(_cells(each)) for each in student]
         keys = [every(_cells(each)) for each in teacher]
-        foreground = [every(each.foreground) for each in masks]
-        background = [every(each.background) for each in masks]
+        foreground = [every(each.foreground.float()) > 0.5 for each in masks]
+        background = [every(each.background.float()) > 0.5 for each in masks]
         places = [every(place) for place in self._places(batch)]
         domains = [
             [

@@ -25,7 +25,7 @@ from .construction import CategoryOptions, ContentOptions, construct, visual_pro
 from .contents import semantic_initialisation
 from .predictor import around, trained_predictor
 from .report import summary, write_report
-from .structure import UNKNOWN, CategoryLookup, sample_keys
+from .structure import UNKNOWN, CategoryLookup, SemanticStructure, sample_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,15 +129,15 @@ class SemanticInitialisation(nn.Module):
             content,
             self.config.categories,
         )
-        structure = found.structure
-        self.categories.fill(structure.source_keys, structure.source_labels)
-        prototypes = visual_prototypes(found.source, structure.source_labels, structure.num_source)
-        self.prototypes = torch.as_tensor(prototypes, dtype=torch.float32, device=first.device)
         if is_main():
             Console(stderr=True).print(summary(found), highlight=False, soft_wrap=True, markup=False)
             write_report(found, self.vocabulary, folder)
-            structure.save(folder)
+            found.structure.save(folder)
         wait_for_all()
+        structure = SemanticStructure.load(folder)  # the main process's: another machine may round otherwise
+        self.categories.fill(structure.source_keys, structure.source_labels)
+        prototypes = visual_prototypes(found.source, structure.source_labels, structure.num_source)
+        self.prototypes = torch.as_tensor(prototypes, dtype=torch.float32, device=first.device)
 
     def _folder(self) -> Path:
         if self.folder is None:
