@@ -102,7 +102,6 @@ def _classifier(source: Run, stages: SDAStages, config: CategoryClassifierConfig
     schedule = replace(source.schedule, warm_up=0, decay="polynomial", power=0.9)
     return replace(
         source,
-        target=replace(source.target, draw="image", sentences_per_image=1),
         system=config,
         objective=CategoryLabelsConfig(),
         optimiser=Optimiser(

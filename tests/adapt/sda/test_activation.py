@@ -79,7 +79,7 @@ def test_steps_of_the_walk_are_as_settled() -> None:
     draw = np.random.default_rng(0)
     adjacent = np.array([[False, True, False], [True, False, True], [False, True, False]])
     lab, c4 = draw.normal(size=(3, 3)), draw.uniform(0.1, 1, size=(3, 4))
-    found = transition(adjacent, lab, c4, 10)
+    found = transition(adjacent, lab, c4, 10.0)
     median = np.median([((lab[i] - lab[j]) ** 2).sum() for i, j in ((0, 1), (1, 0), (1, 2), (2, 1))])
     a = np.eye(3)
     for i, j in ((0, 1), (1, 0), (1, 2), (2, 1)):
@@ -103,7 +103,7 @@ def test_the_walk_fills_regions_of_one_colour_and_stops_at_another() -> None:
 def test_without_refinement_the_maps_compete_as_they_are() -> None:
     images, labels = torch.randn(1, 3, 64, 64), torch.tensor([[True, True, False]])
     net = classifier()
-    maps = activation_maps(net, images, labels, (1.0,))[0].numpy()
+    maps = activation_maps(net, images, labels, (1.0,))[0].detach().numpy()
     found = category_maps(net, images, labels, replace(OPTIONS, refinement="none"))[0]
     np.testing.assert_array_equal(found, np.where(maps[:2].max(0) > 0.25, maps[:2].argmax(0) + 1, 0))
 

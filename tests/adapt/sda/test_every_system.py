@@ -164,7 +164,11 @@ def test_the_second_stage_finds_categories_and_adds_one_term(system: Any, tmp_pa
     found = SemanticStructure.load(tmp_path / "own")
     assert found.num_source == 3
     assert 0 < len(found.common) <= 3
-    assert (tmp_path / "own/categories.json").exists()
+    report = objective.report()
+    assert report.facts["source_categories"] == 3
+    assert report.facts["common_fraction"] > 0
+    assert all(picture.ndim == 3 for picture in report.pictures.values())
+    assert any(title.startswith("category 0 (") for title in report.pictures)
 
 
 def test_the_predictor_alone_is_trained_and_the_segmenter_stays(system: Any) -> None:

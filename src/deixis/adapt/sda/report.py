@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
+from PIL import Image
 
 from ...data.tools.contact_sheet import Panel, contact_sheet
 from ...files import replaced
+from ...system import RunReport
 from .construction import Construction, DomainContents
 
 FOLDER, FILE = "categories", "categories.json"
-EXAMPLES, WORDS, SHEETS = 6, 8, 200
+EXAMPLES, WORDS, SHEETS, PAGE = 6, 8, 200, 12
 
 
 def write_report(construction: Construction, vocabulary: Sequence[str], folder: Path) -> None:
@@ -49,6 +51,20 @@ def summary(construction: Construction) -> str:
         f"{len(structure.common)} of the source's {structure.num_source} categories; the others form "
         f"{structure.num_new} new ones."
     )
+
+
+def run_report(folder: Path) -> RunReport:
+    """What `write_report` wrote, for the page of an adaptation: counts, and the sheets of the largest categories."""
+    page = json.loads((folder / FILE).read_bytes())
+    facts = {name: value for name, value in page.items() if name != "categories"}
+    shown = [each for each in page["categories"] if "picture" in each]
+    shown.sort(key=lambda each: -(each["source_samples"] + each["target_samples"]))
+    pictures = {}
+    for each in shown[:PAGE]:
+        words = ", ".join(list(each["source_words"] or each["target_words"])[:4])
+        title = f"category {each['category']} ({each['kind']}): {words}"
+        pictures[title] = np.array(Image.open(folder / each["picture"]).convert("RGB"))
+    return RunReport(facts=facts, pictures=pictures)
 
 
 def category_words(

@@ -21,10 +21,11 @@ from ...errors import InputError
 from ...layers.domains import all_rows
 from ...losses import cell_masks
 from ...records import Config
+from ...system import RunReport
 from .construction import CategoryOptions, ContentOptions, construct, visual_prototypes
 from .contents import semantic_initialisation
 from .predictor import around, trained_predictor
-from .report import summary, write_report
+from .report import run_report, summary, write_report
 from .structure import UNKNOWN, CategoryLookup, SemanticStructure, sample_keys
 
 
@@ -138,6 +139,10 @@ class SemanticInitialisation(nn.Module):
         self.categories.fill(structure.source_keys, structure.source_labels)
         prototypes = visual_prototypes(found.source, structure.source_labels, structure.num_source)
         self.prototypes = torch.as_tensor(prototypes, dtype=torch.float32, device=first.device)
+
+    def report(self) -> RunReport:
+        """The fraction of common targets, the numbers of categories, and the sheets of the largest ones."""
+        return run_report(self._folder())
 
     def _folder(self) -> Path:
         if self.folder is None:
