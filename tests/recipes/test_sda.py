@@ -14,12 +14,16 @@ from deixis.adapt.sda.dual import DualAdaptation, DualAdaptationConfig
 from deixis.adapt.sda.semantic import SemanticInitialisationConfig
 from deixis.data.transforms import Preprocess
 from deixis.models.sda import SDAConfig
+from deixis.recipes.catalogue import recipe_named
 from deixis.recipes.sda import SDAStages, sda_refcoco_to_refcoco_plus, sda_runs
 from deixis.records import MaskRule
 from deixis.runs.data import ToylandData
 from deixis.runs.execute import execute
+from deixis.runs.open_data import open_domains
 from deixis.runs.run import LEARNED, Chain, Run
 from deixis.text.gru import GRUConfig
+from deixis.toyland.export.refcoco import write_refcoco
+from deixis.toyland.export.trees import Tree
 from deixis.training.optim import Optimiser
 from deixis.training.schedule import Schedule
 from deixis.training.state import STATE, State
@@ -132,3 +136,32 @@ def test_the_published_chain_has_the_published_settings() -> None:
     assert first.schedule.factor(300, 10_000) == pytest.approx(1)
     assert first.schedule.factor(1_203, 10_000) == pytest.approx(0.5, rel=1e-3)
     assert runs["classifier"].system == CategoryClassifierConfig()
+
+
+def mini(recipe: str, root: Path) -> Chain:
+    """The published chain on a miniature of the data sets' layout, with a tiny network for two steps."""
+    write_refcoco(root, Tree(scenes={"train": 4, "val": 1, "testA": 1, "testB": 1}, size=48))
+    published: Any = recipe_named(recipe)
+    first = published.runs["source"]
+    data, target = (replace(each, root=str(root), validation_limit=2) for each in (first.data, first.target))
+    small = replace(SOURCE, schedule=replace(SOURCE.schedule, steps=2), data=data, target=target)
+    return Chain(runs={"source": small, **sda_runs(small, STAGES)})
+
+
+@pytest.mark.parametrize("recipe", ["sda_refcoco_to_refcoco_plus", "sda_refcoco_to_gref"])
+def test_the_published_chains_read_the_published_layouts(recipe: str, tmp_path: Path) -> None:
+    chain = mini(recipe, tmp_path)
+    for run in chain.runs.values():
+        assert run.target is not None
+        opened = open_domains(run.data, run.target)
+        assert opened.source[0].mask is not None
+        assert opened.target.ids != opened.source.ids
+        assert opened.validation is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["sda_refcoco_to_refcoco_plus", "sda_refcoco_to_gref"])
+def test_the_published_chains_run_on_the_published_layouts(recipe: str, tmp_path: Path) -> None:
+    result = execute(mini(recipe, tmp_path / "data"), tmp_path / "out", quiet=True)
+    assert result.finished
+    assert result.scores is not None

@@ -136,13 +136,13 @@ def sda_refcoco_to_refcoco_plus() -> Chain:
 
 
 def sda_refcoco_to_gref() -> Chain:
-    """`deixis train sda-refcoco-to-gref`: SDA from RefCOCO (UNC) to G-Ref (RefCOCOg, Google's split).
+    """`deixis train sda-refcoco-to-gref`: SDA from RefCOCO (UNC) to G-Ref (RefCOCOg, the UMD split).
 
     Options as of `sda-refcoco-to-refcoco-plus`.
     Time: not measured. Score: published on G-Ref (no split is named; val here) oIoU 39.64, mIoU 43.13, mAP 29.76,
     against 37.45, 41.09, 26.42 of the source alone.
     """
-    return _from_refcoco(StoredData(dataset="refcocog", split_by="google"))
+    return _from_refcoco(StoredData(dataset="refcocog", split_by="umd"))
 
 
 def _from_refcoco(target: StoredData) -> Chain:
