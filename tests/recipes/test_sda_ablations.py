@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from deixis.adapt.sda.categories import Clusters
 from deixis.batch import Batch
 from deixis.checkpoints.configs import from_dict, to_dict
 from deixis.errors import InputError
@@ -27,8 +28,18 @@ PARTS = {
     "table-4/no-predictor": {"semantic", "classifier", "sda"},
     "table-5/no-reciprocal": {"predictor", "semantic", "sda"},
 }
-# Categories by features of random weights are arbitrary, so that nothing or all may be common.
+# Features of random weights are all alike: by a distance there is one category, and all or nothing is common.
 ARBITRARY = {"table-4/visual", "table-7/encoded"}
+
+
+# A row of each sweep is tested always, the others where slow tests are.
+FIRST = ("table-6/k-means-10", "table-6/spectral-10", "table-8/10", "table-9/0.7-0.3", "figure-5/0.01", "figure-6/0.1")
+SWEPT = ("table-6", "table-8", "table-9", "figure")
+ROWS = [
+    pytest.param(name, marks=[pytest.mark.slow] if name.startswith(SWEPT) and name not in FIRST else [])
+    for name in ABLATIONS
+    if name not in SAME_AS_FULL
+]
 
 
 def of_three_kinds(batch: Batch, kinds: tuple[int, int, int]) -> Batch:
@@ -65,7 +76,7 @@ def test_a_row_is_a_chain_that_is_stored_and_read_again(name: str) -> None:
     assert from_dict(Chain, to_dict(chain), known=known_configs()) == chain
 
 
-@pytest.mark.parametrize("name", [name for name in ABLATIONS if name not in SAME_AS_FULL])
+@pytest.mark.parametrize("name", ROWS)
 def test_each_row_trains_for_one_step(name: str, tmp_path: Path) -> None:
     runs: Any = ablation(name, SOURCE).runs
     segmenter = system()
@@ -73,7 +84,8 @@ def test_each_row_trains_for_one_step(name: str, tmp_path: Path) -> None:
     pair = replace(tiny.PAIR, source=source, target=target)
     semantic = runs["semantic"].objective
     if name in ARBITRARY:
-        semantic = replace(semantic, categories=replace(semantic.categories, boundary=None))
+        categories = replace(semantic.categories, clusters=Clusters(method="k-means", count=3), boundary=None)
+        semantic = replace(semantic, categories=categories)
     torch.manual_seed(1)
     tiny.store(
         tiny.WordWeighingConfig(segmenter=segmenter.config).build().predictor, tmp_path / "predictor", "predictor."
