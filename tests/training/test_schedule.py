@@ -93,3 +93,11 @@ def test_a_mistyped_decay_is_refused_with_the_nearest_name() -> None:
     object.__setattr__(schedule, "decay", "cosin")  # past the tests' own type checks
     with pytest.raises(InputError, match=r"no decay 'cosin'\. Did you mean 'cosine'"):
         schedule.__post_init__()
+
+
+@pytest.mark.parametrize("length", [{"steps": 10, "after": 20}, {"epochs": 2, "after": 4}])
+def test_a_run_continues_the_rates_of_an_earlier_one(length: dict[str, int]) -> None:
+    whole = Schedule(steps=30, warm_up=5, decay="inverse")
+    later = Schedule(warm_up=5, decay="inverse", **length)  # type: ignore[arg-type]
+    assert later.total(5) == 10
+    assert [later.factor(step, 10) for step in range(10)] == [whole.factor(step, 30) for step in range(20, 30)]

@@ -24,6 +24,7 @@ from ..text.gru import GRUConfig
 from ..training.optim import Optimiser
 from ..training.schedule import Schedule
 from ..vision.resnet import ResNetConfig
+from .sda import sda_runs
 from .toyland import TEXT, VISION
 from .vega import vega_small
 
@@ -69,6 +70,7 @@ METHODS: dict[str, Callable[[Run], Mapping[str, Run]]] = {  # from the source's 
     "man": _one_run("man", MANConfig()),
     "mmd": _one_run("mmd", MMDConfig()),
     "plca": _one_run("plca", PLCAConfig()),
+    "sda": sda_runs,
 }
 
 

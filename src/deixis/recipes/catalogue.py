@@ -18,7 +18,7 @@ from .sag import (
     sag_refcoco_random,
     sag_refcoco_t1,
 )
-from .sda import sda_base_refcoco
+from .sda import sda_base_refcoco, sda_refcoco_to_gref, sda_refcoco_to_refcoco_plus
 from .sda_compared import (
     cmpc_refcoco_original,
     cmpc_refcoco_to_gref,
@@ -70,6 +70,8 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "sag_refcoco_t1": sag_refcoco_t1,
     "scene_parsing_toyland": scene_parsing_toyland,
     "sda_base_refcoco": sda_base_refcoco,
+    "sda_refcoco_to_gref": sda_refcoco_to_gref,
+    "sda_refcoco_to_refcoco_plus": sda_refcoco_to_refcoco_plus,
     "vega_gref_google": vega_gref_google,
     "vega_gref_umd": vega_gref_umd,
     "vega_refcoco": vega_refcoco,

@@ -18,7 +18,8 @@ class Schedule:
     - `inverse`: square root of (first step of the decay / step) (SDA)
     - `constant`: none
 
-    `warm_up_from` is the fraction of the rate that the warm-up starts from.
+    `warm_up_from` is the fraction of the rate that the warm-up starts from. A run that continues the rates of an
+    earlier one gives its length as `after`, in steps or epochs as its own length.
     """
 
     steps: int | None = None  # replaces epochs
@@ -30,6 +31,7 @@ class Schedule:
     decay: Decay = "polynomial"
     decay_from: int | None = None  # None: after the warm-up
     power: float = 0.9
+    after: int = 0  # steps, or epochs where `steps` is None, of the earlier run whose rates are continued
     log_every: int = 50
     validate_every: int | None = None  # None: after each epoch
     save_every: int | None = None  # None: at each validation
@@ -37,7 +39,7 @@ class Schedule:
     def __post_init__(self) -> None:
         counts = (self.epochs, self.batch_size, self.accumulate, self.log_every)
         optional = [every for every in (self.steps, self.validate_every, self.save_every) if every is not None]
-        if min(*counts, *optional, self.warm_up + 1) < 1 or self.power < 0:
+        if min(*counts, *optional, self.warm_up + 1, self.after + 1) < 1 or self.power < 0:
             raise InputError(f"A count of the schedule is not positive, or its power is negative: {self}.")
         if self.batch_size % self.accumulate:
             raise InputError(
@@ -59,6 +61,8 @@ class Schedule:
 
     def factor(self, step: int, total: int) -> float:
         """What the learning rate is multiplied by in step 0, 1, …, `total` - 1."""
+        before = self.after * total // self.epochs if self.steps is None else self.after
+        step, total = step + before, total + before
         if step < self.warm_up:
             return self.warm_up_from + (1 - self.warm_up_from) * (step + 1) / (self.warm_up + 1)
         start = self.warm_up if self.decay_from is None else self.decay_from

@@ -5,6 +5,10 @@ from ..adapt.dann import DANNConfig
 from ..adapt.man import MANConfig
 from ..adapt.mmd import MMDConfig
 from ..adapt.plca import PLCAConfig
+from ..adapt.sda.classifier import CategoryLabelsConfig
+from ..adapt.sda.dual import DualAdaptationConfig
+from ..adapt.sda.predictor import WordDistillationConfig
+from ..adapt.sda.semantic import SemanticInitialisationConfig
 from ..checkpoints.configs import type_name
 from ..objectives.dense_classes import DenseClassesConfig
 from ..objectives.image_text import ImageTextConfig
@@ -26,6 +30,10 @@ OBJECTIVES: dict[str, type[Config]] = {
     "mask_grounding": MaskGroundingConfig,
     "mmd": MMDConfig,
     "plca": PLCAConfig,
+    "sda": DualAdaptationConfig,
+    "sda_categories": CategoryLabelsConfig,
+    "sda_semantic": SemanticInitialisationConfig,
+    "sda_words": WordDistillationConfig,
     "supervised": SupervisedConfig,
     "text_supervision": TextSupervisionConfig,
 }

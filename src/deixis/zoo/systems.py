@@ -1,5 +1,7 @@
 """The systems by name, each with the config that builds it; other packages add theirs as entry points."""
 
+from ..adapt.sda.classifier import CategoryClassifierConfig
+from ..adapt.sda.predictor import WordWeighingConfig
 from ..checkpoints.configs import type_name
 from ..errors import InputError
 from ..models.cmpc import CMPCConfig
@@ -32,7 +34,11 @@ SYSTEMS: dict[str, type[Config]] = {
     "vega": VEGAConfig,
 }
 # Networks that only pre-train: their checkpoints hold an encoder to start from, and segment nothing.
-ENCODERS: dict[str, type[Config]] = {"scene_parsing": SceneParsingConfig}
+ENCODERS: dict[str, type[Config]] = {
+    "scene_parsing": SceneParsingConfig,
+    "sda_classifier": CategoryClassifierConfig,
+    "sda_words": WordWeighingConfig,
+}
 
 
 def name_of(config: Config) -> str:

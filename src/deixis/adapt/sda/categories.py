@@ -137,7 +137,7 @@ def _clustered(directions: Float[np.ndarray, "n e"], clusters: Clusters) -> Int[
         from sklearn import cluster
     except ImportError:
         raise ModelError("Categories need scikit-learn; install it by: pip install 'deixis[sda]'.") from None
-    count = min(clusters.count, len(directions))
+    count = min(clusters.count, len(np.unique(directions.round(6), axis=0)))  # equal sentences are one point
     method: Any
     if clusters.method == "agglomerative":
         method = cluster.AgglomerativeClustering(

@@ -43,6 +43,13 @@ def feature_contrast(
     return (every - chosen).mean()
 
 
+def feature_agreement(anchors: Float[Tensor, "n d"], positives: Float[Tensor, "p d"]) -> Float[Tensor, ""]:
+    """Table 5, "w/o contrastive": minus the mean cosine of all pairs of foreground pixels; 0 without a pair."""
+    if not len(anchors) or not len(positives):
+        return anchors.sum() * 0.0
+    return -(F.normalize(anchors, dim=-1) @ F.normalize(positives, dim=-1).mT).mean()
+
+
 class MemoryBank(nn.Module):
     """The latest `size` entries of each category of one domain; an entry holds some cells of one sample.
 
@@ -61,6 +68,12 @@ class MemoryBank(nn.Module):
         self.register_buffer("foreground", torch.zeros(categories, size, cells, width))
         self.register_buffer("background", torch.zeros(categories, size, cells, width))
         self.register_buffer("entered", torch.zeros(categories, dtype=torch.long))  # entries so far
+
+    def resize(self, categories: int) -> None:
+        """Empty, with room for as many categories."""
+        self.foreground = self.foreground.new_zeros(categories, *self.foreground.shape[1:])
+        self.background = self.background.new_zeros(categories, *self.background.shape[1:])
+        self.entered = self.entered.new_zeros(categories)
 
     @torch.no_grad()
     def enter(

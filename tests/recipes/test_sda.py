@@ -1,0 +1,167 @@
+"""The Chain of SDA's stages, at toy size."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deixis.adapt.sda.activation import ActivationOptions
+from deixis.adapt.sda.categories import Clusters
+from deixis.adapt.sda.classifier import CategoryClassifierConfig
+from deixis.adapt.sda.construction import CategoryOptions
+from deixis.adapt.sda.dual import DualAdaptation, DualAdaptationConfig
+from deixis.adapt.sda.semantic import SemanticInitialisationConfig
+from deixis.data.transforms import Preprocess
+from deixis.models.sda import SDAConfig
+from deixis.recipes.catalogue import recipe_named
+from deixis.recipes.sda import SDAStages, sda_refcoco_to_refcoco_plus, sda_runs
+from deixis.records import MaskRule
+from deixis.runs.data import ToylandData
+from deixis.runs.execute import execute
+from deixis.runs.open_data import open_domains
+from deixis.runs.run import LEARNED, Chain, Run
+from deixis.text.gru import GRUConfig
+from deixis.toyland.export.refcoco import write_refcoco
+from deixis.toyland.export.trees import Tree
+from deixis.training.optim import Optimiser
+from deixis.training.schedule import Schedule
+from deixis.training.state import STATE, State
+from deixis.vision.resnet import ResNetConfig
+
+TOYLAND = ToylandData(subsets=("toyland",), packed=None, num_scenes=6, validation_scenes=1, validation_limit=4, size=48)
+SOURCE = Run(
+    data=TOYLAND,
+    target=replace(TOYLAND, subsets=("toyland+",), num_scenes=4),
+    system=SDAConfig(
+        vision=ResNetConfig(depths=(1, 1, 1, 1), width=4, norms="trained"),
+        text=GRUConfig(vocabulary=400, embedding=12, width=16),
+        width=16,
+        decoder_width=8,
+        regions=20,
+    ),
+    preprocess=Preprocess(image_size=64, max_tokens=12, fit="pad"),
+    mask_rule=MaskRule(kind="half-maximum"),
+    optimiser=Optimiser(lr=1e-3, weight_decay=0.0),
+    schedule=Schedule(steps=4, batch_size=4, warm_up=2, decay="inverse", log_every=2, validate_every=2, save_every=1),
+    vocabulary=LEARNED,
+    workers=0,
+)
+STAGES = SDAStages(
+    semantic=SemanticInitialisationConfig(
+        categories=CategoryOptions(
+            clusters=Clusters(method="k-means", count=3), boundary=0.9, similarity_temperature=0.2
+        )
+    ),
+    dual=DualAdaptationConfig(
+        high=0.5, low=0.4, memory=3, cells=2, relation_width=8, activation=ActivationOptions(scales=(1.0,), regions=20)
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Chain, Path]:
+    job = Chain(runs={"source": SOURCE, **sda_runs(SOURCE, STAGES)})
+    out = tmp_path_factory.mktemp("chain")
+    assert execute(job, out, quiet=True).finished
+    return job, out
+
+
+def test_the_chain_runs_from_end_to_end(chain: tuple[Chain, Path]) -> None:
+    job, out = chain
+    assert [*job.runs] == ["source", "predictor", "semantic", "classifier", "sda"]
+    assert (out / "sda/last/model.safetensors").exists()
+    assert (out / "semantic/categories.json").exists()
+    assert list((out / "sda/semantic_masks").rglob("*.png"))
+
+
+def test_stage_3_that_is_killed_goes_on_to_the_same_bits(
+    chain: tuple[Chain, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, whole = chain
+    shutil.copytree(whole, tmp_path / "chain")
+    shutil.rmtree(tmp_path / "chain/sda")
+    killed: Any = DualAdaptation.after_step
+
+    def die(self: DualAdaptation, step: int) -> None:
+        if step == 1:
+            raise KeyboardInterrupt
+        killed(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DualAdaptation, "after_step", die)
+        with pytest.raises(KeyboardInterrupt):
+            execute(job, tmp_path / "chain", resume=True, quiet=True)
+    state = State.load(tmp_path / "chain/sda" / STATE)
+    assert state.step == 1
+    prepared = DualAdaptation.prepare
+    with monkeypatch.context() as patch:
+        patch.setattr(DualAdaptation, "prepare", lambda *_: pytest.fail("prepared again"))
+        assert execute(job, tmp_path / "chain", resume=True, quiet=True).finished
+    assert prepared is DualAdaptation.prepare
+    first, second = (State.load(folder / "sda" / STATE) for folder in (whole, tmp_path / "chain"))
+    assert first.objective.keys() == second.objective.keys()
+    assert [name for name, each in first.objective.items() if not torch.equal(each, second.objective[name])] == []
+    assert first.objective["banks.0.entered"].sum() > 0
+    assert first.objective["banks.1.entered"].sum() > 0
+
+
+def test_the_last_stage_starts_from_stage_2_and_continues_its_rates(chain: tuple[Chain, Path]) -> None:
+    job, _ = chain
+    semantic, last = job.runs["semantic"], job.runs["sda"]
+    assert semantic.schedule == SOURCE.schedule
+    assert (last.schedule.steps, last.schedule.after) == (2, 4)
+    assert last.start_from.checkpoint == "semantic"
+    assert last.schedule.factor(0, 2) < semantic.schedule.factor(3, 4)
+
+
+def test_the_published_chain_has_the_published_settings() -> None:
+    runs = sda_refcoco_to_refcoco_plus().runs
+    assert [run.schedule.epochs for run in runs.values()] == [20, 5, 20, 5, 10]
+    assert {run.schedule.batch_size for run in runs.values()} == {8}
+    last: Any = runs["sda"]
+    assert last.schedule.after == 20
+    assert (last.objective.contrast_weight, last.objective.relation_weight) == (1.0, 0.1)
+    assert (last.objective.memory, last.objective.high, last.objective.low, last.objective.decay) == (
+        100,
+        0.9,
+        0.1,
+        0.99,
+    )
+    semantic: Any = runs["semantic"].objective
+    assert (semantic.content.temperature, semantic.categories.boundary) == (0.2, 0.5)
+    assert semantic.categories.clusters.threshold == 0.5
+    first = runs["source"]
+    assert first.optimiser.lr * first.schedule.warm_up_from == pytest.approx(1e-7)
+    assert first.schedule.factor(300, 10_000) == pytest.approx(1)
+    assert first.schedule.factor(1_203, 10_000) == pytest.approx(0.5, rel=1e-3)
+    assert runs["classifier"].system == CategoryClassifierConfig()
+
+
+def mini(recipe: str, root: Path) -> Chain:
+    """The published chain on a miniature of the data sets' layout, with a tiny network for two steps."""
+    write_refcoco(root, Tree(scenes={"train": 4, "val": 1, "testA": 1, "testB": 1}, size=48))
+    published: Any = recipe_named(recipe)
+    first = published.runs["source"]
+    data, target = (replace(each, root=str(root), validation_limit=2) for each in (first.data, first.target))
+    small = replace(SOURCE, schedule=replace(SOURCE.schedule, steps=2), data=data, target=target)
+    return Chain(runs={"source": small, **sda_runs(small, STAGES)})
+
+
+@pytest.mark.parametrize("recipe", ["sda_refcoco_to_refcoco_plus", "sda_refcoco_to_gref"])
+def test_the_published_chains_read_the_published_layouts(recipe: str, tmp_path: Path) -> None:
+    chain = mini(recipe, tmp_path)
+    for run in chain.runs.values():
+        assert run.target is not None
+        opened = open_domains(run.data, run.target)
+        assert opened.source[0].mask is not None
+        assert opened.target.ids != opened.source.ids
+        assert opened.validation is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["sda_refcoco_to_refcoco_plus", "sda_refcoco_to_gref"])
+def test_the_published_chains_run_on_the_published_layouts(recipe: str, tmp_path: Path) -> None:
+    result = execute(mini(recipe, tmp_path / "data"), tmp_path / "out", quiet=True)
+    assert result.finished
+    assert result.scores is not None
