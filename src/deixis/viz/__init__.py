@@ -1,8 +1,13 @@
-"""Pictures of predictions and their evidence: heat maps over the photo, maps for each token, word clouds, t-SNE.
+"""Pictures of predictions and their evidence: heat maps, maps for each token, entities, word clouds, t-SNE.
 
 Everything takes arrays and is drawn with Pillow and its built-in font, so that it looks the same on every machine.
 """
 
+from .entities import Entities as Entities
+from .entities import all_entities as all_entities
+from .entities import entities_in as entities_in
+from .entities import entity_comparison as entity_comparison
+from .entities import top_entities as top_entities
 from .layout import Pixels as Pixels
 from .layout import bars as bars
 from .layout import stack as stack

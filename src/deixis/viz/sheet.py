@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Shaped
 from PIL import Image
 
 from .. import masks
+from .entities import all_entities, entities_in, is_of_entities, scale_of, top_entities
 from .layout import PANEL, Pixels, bars, paragraph, plain_name, stack, strip, title_line
 from .maps import colour_ends, heat, highlight
 
@@ -21,6 +22,7 @@ def explanation(
 ) -> Image.Image:
     """A prediction on one sheet: photo, overlay and probability; then the maps of each token; then fractions as bars.
 
+    Entities come first: the three most relevant ones beside the probability (SaG's Figure A1), all of them below (A2).
     The shape of evidence decides how it is drawn: `[l y x]` is a heat map for each token (all tokens of one map share
     the colours' ends), or a highlight for each token where all values are 0 or 1; `[y x]` is a heat map; a number
     between 0 and 1, or a short vector of such, is drawn as bars.
@@ -33,10 +35,16 @@ def explanation(
         (masks.paint(small, masks.resize(mask, height, width)), "mask"),
         (heat(small, likely), "probability"),
     ]
+    entities = entities_in(evidence)
+    if entities is not None:
+        panels += top_entities(small, entities)
+        evidence = {name: values for name, values in evidence.items() if not is_of_entities(name)}
     for name, values in evidence.items():
         if values.ndim == 2 and min(values.shape) > 1:
             panels.append((heat(small, values, *colour_ends(values)), plain_name(name)))
     rows = [title_line(f"“{expression}”"), strip(panels)]
+    if entities is not None:
+        rows += [paragraph(scale_of(entities)), strip(all_entities(small, entities))]
     spoken = [(position, spell(token)) for position, token in enumerate(tokens) if token not in {"[PAD]", "[SEP]"}]
     rows += _by_token(small, spoken, len(tokens), evidence)
     rows += [bars(plain_name(name), values) for name, values in evidence.items() if _are_fractions(values)]
