@@ -16,8 +16,13 @@ from .sag import (
     sag_refcoco_plus,
     sag_refcoco_query,
     sag_refcoco_random,
+    sag_refcoco_random_narrow,
     sag_refcoco_t1,
+    sag_refcoco_t2,
+    sag_refcoco_t4,
+    sag_refcoco_t8,
 )
+from .sag_compared import groupvit_refcoco, maskclip_refcoco, tseg_like_refcoco
 from .sda import sda_base_refcoco
 from .toyland import late_fusion_toyland, scene_parsing_toyland
 from .vega import (
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from ..training.loop import Result
 
 RECIPES: dict[str, Callable[[], Run | Chain]] = {
+    "groupvit_refcoco": groupvit_refcoco,
     "late_fusion_toyland": late_fusion_toyland,
     "lavt_gref_google": lavt_gref_google,
     "lavt_gref_umd": lavt_gref_umd,
@@ -46,6 +52,7 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "magnet_refcoco": magnet_refcoco,
     "magnet_refcoco_plus": magnet_refcoco_plus,
     "magnet_toyland": magnet_toyland,
+    "maskclip_refcoco": maskclip_refcoco,
     "sag_gref_google": sag_gref_google,
     "sag_own": sag_own,
     "sag_phrasecut": sag_phrasecut,
@@ -53,9 +60,14 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "sag_refcoco_plus": sag_refcoco_plus,
     "sag_refcoco_query": sag_refcoco_query,
     "sag_refcoco_random": sag_refcoco_random,
+    "sag_refcoco_random_narrow": sag_refcoco_random_narrow,
     "sag_refcoco_t1": sag_refcoco_t1,
+    "sag_refcoco_t2": sag_refcoco_t2,
+    "sag_refcoco_t4": sag_refcoco_t4,
+    "sag_refcoco_t8": sag_refcoco_t8,
     "scene_parsing_toyland": scene_parsing_toyland,
     "sda_base_refcoco": sda_base_refcoco,
+    "tseg_like_refcoco": tseg_like_refcoco,
     "vega_gref_google": vega_gref_google,
     "vega_gref_umd": vega_gref_umd,
     "vega_refcoco": vega_refcoco,
