@@ -53,6 +53,16 @@ def test_slots_share_each_patch_and_an_expression_shares_itself_among_slots() ->
     torch.testing.assert_close(evidence["relevance"].sum(1), torch.ones(2))
 
 
+@pytest.mark.parametrize(
+    ("slots", "gaussians"),
+    [("entity", [0, 0, 1, 1, 2, 2]), ("random", [0] * 6), ("random-narrow", [0] * 6), ("query", None)],
+)
+def test_evidence_says_from_which_gaussian_each_entity_was_drawn(slots: str, gaussians: list[int] | None) -> None:
+    evidence = build(slots=slots)(batch(), explain=True).evidence
+    assert ("gaussian" in evidence) == (gaussians is not None)
+    assert gaussians is None or evidence["gaussian"].tolist() == [gaussians] * 2
+
+
 def test_the_logits_are_those_of_the_relevance_of_the_entities_that_hold_a_patch() -> None:
     output = build()(batch(), explain=True)
     maps = (output.evidence["relevance"][..., None, None] * output.evidence["entities"]).sum(1, keepdim=True)

@@ -25,9 +25,11 @@ from ..batch import Batch, Output
 from ..errors import InputError
 from ..records import Config
 from ..system import chosen_features
-from ..text.clip_tokenizer import PLAIN, TEMPLATES
+from ..text import clip_text
+from ..text.clip_tokenizer import PLAIN, check_template
 
 DUMMY = "a photo of a nothing"
+DUMMY_IDS = (49406, 320, 1125, 539, 320, 2586, 49407)  # in CLIP's vocabulary
 SHARPNESS = 100.0  # of the logits: the largest scale that CLIP's training allows; the mask does not depend on it
 
 
@@ -35,7 +37,8 @@ SHARPNESS = 100.0  # of the logits: the largest scale that CLIP's training allow
 class GroupViTConfig(Config):
     """The sizes of a GroupViT, by default the published ones, and the token ids of the dummy query.
 
-    `dummy` are the ids of `a photo of a nothing` with its start and end token, in the checkpoint's vocabulary.
+    `dummy` are the ids of `a photo of a nothing` with its start and end token, in the checkpoint's vocabulary; by
+    default CLIP's.
     """
 
     image_size: int = 224  # for which the checkpoint has positions; others are interpolated
@@ -55,13 +58,10 @@ class GroupViTConfig(Config):
     width: int = 256
     projection_width: int = 4096
     template: str = PLAIN
-    dummy: tuple[int, ...]
+    dummy: tuple[int, ...] = DUMMY_IDS
 
     def __post_init__(self) -> None:
-        if self.template not in TEMPLATES:
-            raise InputError(
-                f"There is no template {self.template!r}; choose one of {', '.join(map(repr, TEMPLATES))}."
-            )
+        check_template(self.template)
         if not self.dummy or not all(0 <= number < self.vocabulary for number in self.dummy):
             raise InputError(
                 f"GroupViT's dummy query has the token ids {list(self.dummy)}; expected those of {DUMMY!r}, each below "
@@ -82,7 +82,7 @@ class GroupViTConfig(Config):
         from transformers import GroupViTConfig as Sizes
 
         known = Sizes(**settings)
-        vision, text = cast(Any, known.vision_config), cast(Any, known.text_config)
+        vision = cast(Any, known.vision_config)
         sizes: dict[str, Any] = {
             "image_size": vision.image_size,
             "patch_size": vision.patch_size,
@@ -93,12 +93,7 @@ class GroupViTConfig(Config):
             "vision_width": vision.hidden_size,
             "vision_heads": vision.num_attention_heads,
             "vision_feed_forward": vision.intermediate_size,
-            "text_layers": text.num_hidden_layers,
-            "text_width": text.hidden_size,
-            "text_heads": text.num_attention_heads,
-            "text_feed_forward": text.intermediate_size,
-            "vocabulary": text.vocab_size,
-            "positions": text.max_position_embeddings,
+            **clip_text.published_sizes(known.text_config),
             "width": known.projection_dim,
         }
         return cls(**sizes, **options)
@@ -204,7 +199,7 @@ class GroupViT(nn.Module):
 
         They are projected together: a batch norm that trains needs two rows or more.
         """
-        ends = words[torch.arange(len(words), device=words.device), token_mask.sum(1) - 1]
+        ends = clip_text.ends(words, token_mask)
         dummy = torch.tensor([self.config.dummy], device=words.device)
         nothing = self.groupvit.text_model(input_ids=dummy).last_hidden_state[:, -1]
         projected = F.normalize(self.groupvit.text_projection(torch.cat((ends, nothing))), dim=-1)
@@ -227,22 +222,10 @@ def _groupvit(config: GroupViTConfig) -> Any:
         "num_attention_heads": config.vision_heads,
         "intermediate_size": config.vision_feed_forward,
     }
-    text = {
-        "num_hidden_layers": config.text_layers,
-        "hidden_size": config.text_width,
-        "num_attention_heads": config.text_heads,
-        "intermediate_size": config.text_feed_forward,
-        "vocab_size": config.vocabulary,
-        "max_position_embeddings": config.positions,
-        # Not used here: sentences end where the mask says. The published numbers do not fit other vocabularies.
-        "bos_token_id": config.vocabulary - 2,
-        "eos_token_id": config.vocabulary - 1,
-        "pad_token_id": config.vocabulary - 1,
-    }
     return GroupViTModel(
         Sizes(
             vision_config=vision,
-            text_config=text,
+            text_config=clip_text.settings(config),
             projection_dim=config.width,
             projection_intermediate_dim=config.projection_width,
         )

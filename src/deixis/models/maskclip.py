@@ -23,7 +23,8 @@ from ..batch import Batch, Output
 from ..errors import InputError
 from ..records import Config
 from ..system import chosen_features
-from ..text.clip_tokenizer import PLAIN, TEMPLATES
+from ..text import clip_text
+from ..text.clip_tokenizer import PLAIN, check_template
 
 LARGEST_COSINE = 0.999  # so that the logit below is finite in half precision, too
 
@@ -50,10 +51,7 @@ class MaskCLIPConfig(Config):
     plain_value: bool = False
 
     def __post_init__(self) -> None:
-        if self.template not in TEMPLATES:
-            raise InputError(
-                f"There is no template {self.template!r}; choose one of {', '.join(map(repr, TEMPLATES))}."
-            )
+        check_template(self.template)
         if self.vision_layers < 1 or self.vision_width % self.vision_heads or self.text_width % self.text_heads:
             raise InputError(
                 f"MaskCLIP has {self.vision_layers} layers, and {self.vision_heads} and {self.text_heads} heads in "
@@ -69,7 +67,7 @@ class MaskCLIPConfig(Config):
         from transformers import CLIPConfig
 
         known = CLIPConfig(**settings)
-        vision, text = cast(Any, known.vision_config), cast(Any, known.text_config)
+        vision = cast(Any, known.vision_config)
         sizes: dict[str, Any] = {
             "image_size": vision.image_size,
             "patch_size": vision.patch_size,
@@ -77,12 +75,7 @@ class MaskCLIPConfig(Config):
             "vision_width": vision.hidden_size,
             "vision_heads": vision.num_attention_heads,
             "vision_feed_forward": vision.intermediate_size,
-            "text_layers": text.num_hidden_layers,
-            "text_width": text.hidden_size,
-            "text_heads": text.num_attention_heads,
-            "text_feed_forward": text.intermediate_size,
-            "vocabulary": text.vocab_size,
-            "positions": text.max_position_embeddings,
+            **clip_text.published_sizes(known.text_config),
             "width": known.projection_dim,
         }
         return cls(**sizes, **options)
@@ -187,7 +180,7 @@ class MaskCLIP(nn.Module):
 
     def _sentence(self, words: Float[Tensor, "b l d"], token_mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b e"]:
         """The projected feature of the end token, which is the last real one, of unit length."""
-        ends = words[torch.arange(len(words), device=words.device), token_mask.sum(1) - 1]
+        ends = clip_text.ends(words, token_mask)
         return F.normalize(self.clip.text_projection(ends), dim=-1)
 
 
@@ -204,16 +197,8 @@ def _clip(config: MaskCLIPConfig) -> Any:
         "num_attention_heads": config.vision_heads,
         "intermediate_size": config.vision_feed_forward,
     }
-    text = {
-        "num_hidden_layers": config.text_layers,
-        "hidden_size": config.text_width,
-        "num_attention_heads": config.text_heads,
-        "intermediate_size": config.text_feed_forward,
-        "vocab_size": config.vocabulary,
-        "max_position_embeddings": config.positions,
-        # Not used here: sentences end where the mask says. The published numbers do not fit other vocabularies.
-        "bos_token_id": config.vocabulary - 2,
-        "eos_token_id": config.vocabulary - 1,
-        "pad_token_id": config.vocabulary - 1,
-    }
-    return CLIPModel(CLIPConfig(vision_config=vision | own, text_config=text | own, projection_dim=config.width))
+    return CLIPModel(
+        CLIPConfig(
+            vision_config=vision | own, text_config=clip_text.settings(config) | own, projection_dim=config.width
+        )
+    )

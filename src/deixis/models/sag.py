@@ -157,8 +157,19 @@ class SaG(nn.Module):
         return Output(
             logits=self._enlarged(scores, batch).logit(1e-6),
             features=chosen_features(features, self._features(words, sentence, entities, batch), "SaG"),
-            evidence={"relevance": relevance.detach(), "entities": maps.detach()} if explain else {},
+            evidence=self._evidence(relevance.detach(), maps.detach()) if explain else {},
         )
+
+    def _evidence(self, relevance: Float[Tensor, "b k"], maps: Float[Tensor, "b k y x"]) -> dict[str, Tensor]:
+        """`gaussian` is the number of the distribution that each entity was drawn from; query slots have none."""
+        start = self.discovery.start
+        evidence = {"relevance": relevance, "entities": maps}
+        if start.kind != "query":
+            of_each = torch.arange(start.count, device=maps.device) // (
+                start.samples if start.kind == "entity" else start.count
+            )
+            evidence["gaussian"] = of_each.expand(len(maps), -1)
+        return evidence
 
     def _enlarged(self, scores: Float[Tensor, "b y x"], batch: Batch) -> Float[Tensor, "b h w"]:
         """At the image's size, without the cells that only padding filled."""

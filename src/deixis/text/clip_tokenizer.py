@@ -27,8 +27,7 @@ class ClipTokenizer:
     """
 
     def __init__(self, vocabulary: Sequence[str], template: str = PLAIN) -> None:
-        if template not in TEMPLATES:
-            raise InputError(f"There is no template {template!r}; choose one of {', '.join(map(repr, TEMPLATES))}.")
+        check_template(template)
         self.vocabulary, self.template = tuple(vocabulary), template
         ids = {line.replace(" ", ""): number for number, line in enumerate(self.vocabulary)}
         if missing := [token for token in (START, END) if token not in ids]:
@@ -117,6 +116,12 @@ class ClipTokenizer:
 
     def __reduce__(self) -> tuple[type["ClipTokenizer"], tuple[tuple[str, ...], str]]:
         return type(self), (self.vocabulary, self.template)
+
+
+def check_template(template: str) -> None:
+    """Raises `InputError` where there is no such template."""
+    if template not in TEMPLATES:
+        raise InputError(f"There is no template {template!r}; choose one of {', '.join(map(repr, TEMPLATES))}.")
 
 
 def _read(file: Path) -> str:
