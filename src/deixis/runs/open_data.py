@@ -10,6 +10,7 @@ from ..data.readers.captions import CaptionedInstances
 from ..data.readers.formats import choose, open_splits
 from ..data.readers.jsonl import JsonlDataset
 from ..data.readers.options import ReadOptions
+from ..data.readers.unlabelled import without_masks
 from ..data.subsets import Concat
 from ..data.validation import Issues, validate
 from ..errors import InputError
@@ -37,6 +38,7 @@ def _stored(data: StoredData) -> tuple[Reader, Reader]:
         exif=data.exif,
         images=None if data.images is None else Path(data.images),
         allow_outside=data.allow_outside,
+        sentences=data.sentences,
     )
     is_own = data.dataset is not None and ":" in data.dataset
     if is_own:
@@ -49,6 +51,8 @@ def _stored(data: StoredData) -> tuple[Reader, Reader]:
             "another for scores: write train.jsonl and val.jsonl (or .json), or give each record a 'split'."
         )
     chosen = [choose(splits, split, data.root) for split in (data.train_split, data.validation_split)]
+    if data.labels == "none":
+        chosen[0] = without_masks(chosen[0])
     if data.skip_broken or is_own or isinstance(chosen[0], JsonlDataset | CaptionedInstances):
         need_masks = data.labels == "masks"
         with ProgressBar("checking", sum(map(len, chosen)), quiet=not processes().is_main_process) as bar:
