@@ -57,7 +57,7 @@ class Objective(Protocol[BatchT]):
     - `takes_unlabelled`: a batch may mix samples with and without masks; `Batch.targets["labelled"]` tells them apart
 
     Optional: `scores(batch) -> dict[str, Tensor]`, means over a batch of validation, one of which may choose the best
-    weights.
+    weights; `smallest_batch`, of samples, below which a run is refused.
     """
 
     system: nn.Module

@@ -21,7 +21,7 @@ from .files import is_lfs_pointer
 
 Weights = dict[str, Tensor]
 # Training scripts store scores as NumPy's numbers; building one of these, or a dtype, executes nothing of the file.
-_SCALAR = np._core.multiarray.scalar
+_SCALAR: Any = np.float64(0).__reduce__()[0]
 SAFE: list[Any] = [
     *(Namespace, np.dtype, _SCALAR, (_SCALAR, "numpy.core.multiarray.scalar")),
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")),
