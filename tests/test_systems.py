@@ -543,13 +543,12 @@ def deviation(logits: Tensor, exact: Tensor) -> float:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_weights_of_half_precision_give_nearly_the_same_logits(system: Any, dtype: torch.dtype) -> None:
     given = batch()
-    if name_of(system.config) == "sag":
-        pytest.skip("untrained slots hold all patches alike, so that its map varies less than half precision resolves")
     with torch.no_grad():
         exact = system(given).logits
         narrow = replace(given, images=given.images.to(dtype))
         output = system.to(dtype)(narrow, features=promised(system), explain=True)
-    assert output.logits.dtype == dtype
+    # SaG's masks depend on small differences of its map, which half precision does not resolve.
+    assert output.logits.dtype == (torch.float32 if name_of(system.config) == "sag" else dtype)
     assert deviation(output.logits, exact) < HALF_TOLERANCE.get(name_of(system.config), 0.1)
     for _, values in (*output.evidence.items(), *named_tensors(output.features)):
         assert not values.is_floating_point() or values.isfinite().all()

@@ -92,10 +92,13 @@ class MaskRule:
     - `probability`: the value exceeds the threshold (LAVT, VEGA, MagNet)
     - `min-max`: the value, rescaled so that the map spans 0 to 1, reaches the threshold (SaG); a constant map is empty
     - `half-maximum`: the value exceeds half of the map's maximum (SDA); the threshold is not used
+
+    `chosen_on` names the data on whose labels the threshold was chosen; empty where no label was read.
     """
 
     kind: MaskRuleKind = "probability"
     threshold: float = 0.5
+    chosen_on: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in (known := get_args(MaskRuleKind)):

@@ -75,6 +75,7 @@ class Objective(Protocol[BatchT]):
       and the folders of the chain's earlier Runs by their names; called before everything else, also when a run is
       resumed
     - `report() -> RunReport`: what the run's folder shows of the objective; called when the training has ended
+    - `smallest_batch`: of samples, below which a run is refused
     """
 
     system: nn.Module

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -19,6 +20,12 @@ from .errors import InputError, ModelError
 from .files import is_lfs_pointer
 
 Weights = dict[str, Tensor]
+# Training scripts store scores as NumPy's numbers; building one of these, or a dtype, executes nothing of the file.
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+SAFE: list[Any] = [
+    *(Namespace, np.dtype, _SCALAR, (_SCALAR, "numpy.core.multiarray.scalar")),
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")),
+]
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -44,7 +51,7 @@ def refuse_lfs_pointer(path: Path) -> None:
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """The dict in a PyTorch file, which may contain tensors, plain containers and argparse's Namespace only."""
+    """The dict in a PyTorch file: tensors, plain containers, NumPy's numbers and argparse's Namespace only."""
     with path.open("rb") as file:
         start = file.read(512).lstrip()
     if not start:
@@ -53,7 +60,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
     if start[:1] == b"<":
         raise ModelError(f"{path} is a web page, not a checkpoint; download the file itself.")
     try:
-        with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
+        with torch.serialization.safe_globals(SAFE), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about unusual pickle protocols: what cannot be read raises anyway
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

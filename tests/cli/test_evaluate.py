@@ -493,7 +493,8 @@ def test_a_sweep_scores_each_threshold_as_an_evaluation_with_it_does_and_writes_
     assert main([*arguments, "--sweep-threshold", "--write-threshold"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "A threshold that is chosen on a split is not a result for that split" in printed
-    assert native.read_card("model").mask_rule.threshold == found["best"]
+    rule = native.read_card("model").mask_rule
+    assert (rule.threshold, rule.chosen_on) == (found["best"], "toyland val")
     assert native.read("model").card.run == {"seed": 7}
 
 

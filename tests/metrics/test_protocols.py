@@ -8,7 +8,7 @@ from deixis.metrics.protocols import PROTOCOLS, ScoringProtocol, protocol_named
 
 def test_every_protocol_is_listed_under_its_own_name() -> None:
     assert {name: rules.name for name, rules in PROTOCOLS.items()} == {name: name for name in PROTOCOLS}
-    assert set(PROTOCOLS) == {"lavt-480", "full", "weak", "a2d-best", "a2d-all", "grefcoco"}
+    assert set(PROTOCOLS) == {"lavt-480", "full", "weak", "labelled-threshold", "a2d-best", "a2d-all", "grefcoco"}
 
 
 def test_each_protocol_prints_the_totals_of_its_papers() -> None:
@@ -16,7 +16,7 @@ def test_each_protocol_prints_the_totals_of_its_papers() -> None:
     precisions = ["P@0.5", "P@0.6", "P@0.7", "P@0.8", "P@0.9"]
     for protocol in ("full", "lavt-480", "a2d-best", "a2d-all"):
         assert names[protocol] == ["oIoU", "mIoU", *precisions]
-    assert names["weak"] == ["cIoU", "mIoU", "A@0.3", "A@0.5", "A@0.7"]
+    assert names["weak"] == names["labelled-threshold"] == ["oIoU", "mIoU", "A@0.3", "A@0.5", "A@0.7"]
     assert names["grefcoco"] == ["cIoU", "gIoU", "Pr@0.7", "Pr@0.8", "Pr@0.9", "N-acc", "T-acc"]
 
 

@@ -36,7 +36,7 @@ def test_the_logits_are_the_published_ones() -> None:
     weights, unknown = rename_magnet(official)
     assert unknown == []
     assert expected_names(official) == weights.keys()
-    config, made = infer_config(official, facts["config"]["fusion_heads"]), facts["config"]
+    config, made = infer_config(official, {"fusion_heads": facts["config"]["fusion_heads"]}), facts["config"]
     assert config["vision"] == {field: made[field] for field in ("embed_dim", "depths", "heads", "window")}
     config["language_heads"] = made["language_heads"]
     model = MagNet(from_dict(MagNetConfig, config)).eval()
@@ -67,7 +67,7 @@ def test_every_intermediate_map_is_the_published_one(name: str) -> None:
     weights, unknown = rename_magnet(official)
     assert unknown == []
     assert expected_names(official) == weights.keys()
-    config, made = infer_config(official), facts["config"]
+    config, made = infer_config(official, {}), facts["config"]
     config["fusion_heads"] = made.get("mha", [1, 1, 1, 1])
     config["language_heads"] = made.get("bert_num_heads_fusion", [1, 1, 1, 1])[:3]
     model = MagNet(from_dict(MagNetConfig, config)).eval()

@@ -1,10 +1,15 @@
 """Training from sentences alone: no mask is read, each sentence is compared with every image, the loss warms up."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
 
 from deixis.batch import Batch
 from deixis.errors import InputError
@@ -94,6 +99,85 @@ def test_two_sentences_that_share_an_image_equal_two_copies_of_their_own(objecti
     torch.testing.assert_close(terms["contrastive"], expected)
 
 
+def test_in_training_each_sentence_has_a_copy_of_its_image_as_published(objective: TextSupervision) -> None:
+    objective.system.discovery.noise = _noise_of_content
+    given = batch()
+    shared = replace(given, images=given.images[:2], image_index=torch.tensor([0, 1, 1]))
+    copied = replace(given, images=given.images[:2][shared.image_index])
+    found, expected = (objective.train()(each, 9999) for each in (shared, copied))
+    for name, term in expected.items():
+        torch.testing.assert_close(found[name], term)
+    features = objective.system(copied, features=objective.requires).features
+    matches = objective.system.match(features["sentence"], features["slots"])
+    scores = (matches @ features["sentence"][..., None])[..., 0].tolist()
+    losses = [-row[own] + float(torch.tensor(row).exp().sum().log()) for own, row in enumerate(scores)]
+    assert found["contrastive"].item() == pytest.approx(sum(losses) / 3, abs=1e-5)
+
+
+def test_two_processes_give_the_losses_and_gradients_of_one(tmp_path: Path, objective: TextSupervision) -> None:
+    command = [sys.executable, __file__, str(tmp_path)]
+    processes = [
+        subprocess.Popen([*command, str(rank)], env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
+        for rank in (0, 1)
+    ]
+    for process in processes:
+        _, complaint = process.communicate(timeout=300)
+        assert process.returncode == 0, complaint.decode()
+    terms, expected = _terms_and_gradients(objective, _shared_by_some())
+    both = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    for own, gradients in both:
+        torch.testing.assert_close(own["contrastive"], terms["contrastive"], atol=1e-6, rtol=0)
+        for name, gradient in gradients.items():
+            limit = 1e-3 * expected[name].abs().max().item() + 1e-8
+            torch.testing.assert_close(gradient, expected[name], atol=limit, rtol=0, msg=name)
+    mean = (both[0][0]["reconstruction"] + both[1][0]["reconstruction"]) / 2
+    torch.testing.assert_close(mean, terms["reconstruction"], atol=1e-6, rtol=0)
+    assert sum(bool(gradient.abs().max() > 1e-6) for gradient in expected.values()) > len(expected) / 2
+
+
+def _shared_by_some() -> Batch:
+    """Four sentences; the first two are of one image, so that the processes have different numbers of images."""
+    given = batch(4)
+    return replace(given, images=given.images[[0, 2, 3]], image_index=torch.tensor([0, 0, 1, 2]))
+
+
+def _share(whole: Batch, rank: int) -> Batch:
+    part = slice(2 * rank, 2 * rank + 2)
+    images, index = whole.images[[0]] if rank == 0 else whole.images[[1, 2]], torch.tensor([0, 0])
+    return replace(
+        whole,
+        images=images,
+        image_index=index if rank == 0 else None,
+        token_ids=whole.token_ids[part],
+        token_mask=whole.token_mask[part],
+    )
+
+
+def _noise_of_content(context: Tensor) -> Tensor:
+    """Noise that depends on the image alone: the random numbers of two processes are others than those of one."""
+    return context[:, :4].sin()
+
+
+def _terms_and_gradients(model: TextSupervision, given: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    model.system.discovery.noise = _noise_of_content
+    model.train()
+    wrapped: nn.Module = model
+    if dist.is_initialized():
+        wrapped = nn.parallel.DistributedDataParallel(model)
+    terms = wrapped(given, 9999)
+    torch.stack(list(terms.values())).sum().backward()
+    gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    return {name: term.detach() for name, term in terms.items()}, gradients
+
+
+def _run(folder: Path, rank: int) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = TextSupervision(SaG(TINY), TextSupervisionConfig())
+    torch.save(_terms_and_gradients(model, _share(_shared_by_some(), rank)), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
 def test_the_target_of_the_contrast_and_of_the_reconstruction_get_no_gradient(objective: TextSupervision) -> None:
     system = objective.eval().system
     features = system(batch(), features=objective.requires).features
@@ -129,3 +213,7 @@ def test_a_weight_that_is_not_positive_or_zero_is_refused(change: dict) -> None:
     (name,) = change
     with pytest.raises(InputError, match=f"{name} is {change[name]}; expected 0 or more"):
         TextSupervisionConfig(**change)
+
+
+if __name__ == "__main__":
+    _run(Path(sys.argv[1]), int(sys.argv[2]))

@@ -130,6 +130,13 @@ def test_anybodys_folder_is_trained_on(tmp_path: Path) -> None:
         open_data(replace(data, dataset="foldre"))
 
 
+def test_sentences_of_refcoco_are_raw_or_cleaned(tmp_path: Path) -> None:
+    data = StoredData(root=str(SmallTree(tmp_path).write()), validation_split="testA", labels="none")
+    for sentences, expected in (("raw", ["Left cup", "the cup"]), ("sent", ["left cup", "the cup"])):
+        training, _ = open_data(replace(data, sentences=sentences))
+        assert [training[position].expression for position in range(len(training))] == expected
+
+
 def test_a_folder_without_anything_held_out_is_told_how_to_hold_it_out(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has only the split 'train'; .* write train\.jsonl and val\.jsonl"):
         open_data(StoredData(root=str(own(tmp_path / "mine", train=[line(0)]))))

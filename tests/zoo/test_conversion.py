@@ -16,6 +16,7 @@ from deixis.checkpoints import native
 from deixis.checkpoints.official.published import PUBLISHED, Published, published_name
 from deixis.checkpoints.official.reading import read_official
 from deixis.errors import DeixisError
+from deixis.records import MaskRule
 from deixis.text.tokenizer import Tokenizer
 from deixis.zoo import conversion
 from deixis.zoo.conversion import cache_folder, convert, fetch, kept, obtain
@@ -106,6 +107,18 @@ def test_a_file_converted_by_hand_is_recognised_by_its_hash(published: Path, tmp
     assert card.origin["file"] == "mine.pth"
     assert card.origin["dataset"] == "refcoco"
     assert card.scores["published, lavt-480"]["refcoco:val"] == {"oIoU": 75.24}
+
+
+def test_a_file_of_sag_is_converted_with_its_input_and_mask_rule(tmp_path: Path) -> None:
+    file = files.save(tmp_path / "sag.pth", {"model": files.sag()}, args=files.SAG_ARGUMENTS, epoch=49)
+    convert(file, tmp_path / "out")
+    card = native.read_card(tmp_path / "out")
+    assert card.description == "SaG (ViT of 2 layers, BERT of 1 layers), converted from sag.pth."
+    assert (card.preprocess.image_size, card.preprocess.max_tokens) == (384, 64)
+    assert card.preprocess.mean == card.preprocess.std == (0.5, 0.5, 0.5)
+    assert card.mask_rule == MaskRule(kind="min-max", threshold=0.5)
+    assert (card.licence, card.origin["protocol"]) == ("not stated by its authors", "weak")
+    assert deixis.load(tmp_path / "out", device="cpu")(PHOTO, "the red").size == (30, 40)
 
 
 def test_a_hash_that_is_not_known_beforehand_is_recorded(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:

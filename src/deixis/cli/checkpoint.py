@@ -24,8 +24,8 @@ usage: deixis checkpoint show NAME|PATH [--json]
 show       print what a model is: its system, size, input, licence, origin, scores
 download   download a published checkpoint and convert it; afterwards --model NAME needs no network:
            {names}
-convert    convert a published checkpoint (LAVT's or MagNet's .pth) to the folder OUT, for --model; BERT's vocabulary
-           is taken from --vocabulary, from the hub's cache, or downloaded with --download
+convert    convert a published checkpoint (the .pth of LAVT, MagNet or SaG) to the folder OUT, for --model; BERT's
+           vocabulary is taken from --vocabulary, from the hub's cache, or downloaded with --download
 calibrate  fit a presence head's probabilities on a split: two numbers, written into the card"""
 
 MASK_RULES = {

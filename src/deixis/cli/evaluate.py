@@ -41,7 +41,7 @@ class EvaluateOptions(BootstrapOptions, ModelOptions, SplitOptions):
     skip_broken: bool = False
     """Leave out broken records, and list them in the result."""
     protocol: str = "full"
-    """full, lavt-480, weak, a2d-best, a2d-all or grefcoco."""
+    """full, lavt-480, weak, labelled-threshold, a2d-best, a2d-all or grefcoco."""
     out: Annotated[Path, tyro.conf.arg(metavar="PATH")] = Path()
     """A folder, or FILE.json; in a folder the file is named MODEL-DATASET-SPLIT-PROTOCOL.json."""
     batch_size: int = 8
@@ -50,6 +50,8 @@ class EvaluateOptions(BootstrapOptions, ModelOptions, SplitOptions):
     """Processes that read images; 0 reads in this one."""
     threshold: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
     """Replaces the threshold of the model's mask rule, which usually is a probability of 0.5."""
+    threshold_chosen_on: Annotated[str, tyro.conf.arg(metavar="DATA")] = ""
+    """The data on whose labels --threshold was chosen; the result names it, and is not one of the protocol weak."""
     presence_threshold: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
     """The presence probability below which the mask is empty, for models with a presence head (0.5)."""
     sweep_threshold: bool = False
@@ -76,6 +78,8 @@ def main(arguments: list[str]) -> int:
         raise InputError("--write-threshold writes what --sweep-threshold finds; give both.")
     if options.sweep_threshold and options.refine is not None:
         raise InputError("--sweep-threshold compares thresholds of the model's own maps; omit --refine.")
+    if options.threshold_chosen_on and options.threshold is None:
+        raise InputError("--threshold-chosen-on says how --threshold was chosen; give both.")
     if options.sweep_threshold:
         return _sweep(options)
     if options.reliability is not None:
@@ -127,6 +131,7 @@ def _scored(options: EvaluateOptions) -> "Result":
         protocol=options.protocol,
         out=options.out,
         threshold=options.threshold,
+        threshold_chosen_on=options.threshold_chosen_on,
         presence_threshold=options.presence_threshold,
         skip_broken=options.skip_broken,
         batch_size=options.batch_size,

@@ -1,10 +1,13 @@
 """The options of commands that run a model, and how they load it."""
 
+import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..predict.segmenter import Segmenter
@@ -25,8 +28,24 @@ class ModelOptions:
 
     refine: Annotated[str | None, tyro.conf.arg(metavar="crf")] = None
     """Move masks to the photo's edges with a DenseCRF; parameters as in crf:iterations=10,bilateral_sxy=80."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUE")] = ()
+    """A setting of the model's predictions that changes no weight, such as iterations=4 for SaG; may be repeated."""
     system: Annotated[str | None, tyro.conf.arg(metavar="MODULE:CONFIG")] = None
     """The config of the model's system, for a system of your own: my_package.my_file:MyConfig."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The values of --set: numbers as JSON writes them, everything else a text."""
+        found: dict[str, Any] = {}
+        for each in self.set:
+            name, equals, value = each.partition("=")
+            if not (name and equals and value):
+                raise InputError(f"--set is {each!r}; expected NAME=VALUE, such as iterations=4.")
+            try:
+                found[name.replace("-", "_")] = json.loads(value)
+            except ValueError:
+                found[name.replace("-", "_")] = value
+        return found
 
     def load(self, model: str, *, quiet: bool = False) -> "Segmenter":
         from ..zoo.hub_models import download_notice
@@ -43,6 +62,7 @@ class ModelOptions:
             download=self.download,
             compiled=self.compiled,
             refine=self.refine,
+            settings=self.settings,
         )
         if self.compiled and not quiet:  # minutes without a message would look like a fault
             print("deixis: the model is compiled for the first prediction; a large one takes minutes", file=sys.stderr)

@@ -20,7 +20,7 @@ def show_result(result: Result, console: Console, *, breakdowns: bool = True) ->
     missing = f", {result.num_missing:,} without a mask counted as empty" if result.num_missing else ""
     table.caption = (
         f"{result.num_expressions:,} expressions of {result.num_objects:,} objects in {result.num_images:,} images"
-        f"{missing}{broken}; {result.wall_seconds:,.1f} s{_computed(result)}"
+        f"{missing}{broken}; {result.wall_seconds:,.1f} s{_computed(result)}{_threshold(result)}"
     )
     console.print(table)
     if result.presence is not None:
@@ -95,7 +95,14 @@ def _computed(result: Result) -> str:
         return ""
     compiled = ", compiled" if result.computed["compiled"] else ""
     refined = ", refined by a CRF" if "refine" in result.computed else ""
-    return f" in {result.computed['dtype']} on {result.computed['device']}{compiled}{refined}"
+    changed = "".join(f", {name}={value}" for name, value in result.computed.get("settings", {}).items())
+    return f" in {result.computed['dtype']} on {result.computed['device']}{compiled}{refined}{changed}"
+
+
+def _threshold(result: Result) -> str:
+    if not result.threshold_chosen_on:
+        return ""
+    return f"; threshold {result.threshold:g} chosen on labels of {result.threshold_chosen_on}"
 
 
 def _number(value: float | None) -> str:

@@ -194,12 +194,18 @@ def _folder(options: SegmentOptions, photos: list[Photo]) -> Path | None:
 def _settings(segmenter: "Segmenter", options: SegmentOptions) -> dict[str, Any]:
     """What an answer depends on beside the photo and the expression."""
     weights = None if segmenter.weights is None else segmenter.weights.stat()
-    return {
-        "model": segmenter.name,
-        "weights": None if weights is None else [weights.st_size, weights.st_mtime_ns],
-        "threshold": options.threshold,
-        "presence threshold": options.presence_threshold,
-    }
+    refined = {"refinement": segmenter.computed["refine"]} if segmenter.refine is not None else {}
+    changed = {"settings": segmenter.settings} if segmenter.settings else {}
+    return (
+        refined
+        | changed
+        | {
+            "model": segmenter.name,
+            "weights": None if weights is None else [weights.st_size, weights.st_mtime_ns],
+            "threshold": options.threshold,
+            "presence threshold": options.presence_threshold,
+        }
+    )
 
 
 def _draw_evidence(prediction: "Prediction", file: Path) -> None:

@@ -66,7 +66,8 @@ class Answers:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         if settings != self.settings:
-            differing = [key for key in self.settings if settings.get(key) != self.settings[key]]
+            either = {**self.settings, **settings}
+            differing = [key for key in either if settings.get(key) != self.settings.get(key)]
             raise InputError(
                 f"{self.record(name)} was computed with another {' and '.join(differing)}; give another --out, or "
                 "--overwrite to replace it."

@@ -50,14 +50,16 @@ def sweep(options: "EvaluateOptions", folder: "Path") -> None:
     best = max(scores, key=lambda threshold: (scores[threshold][measure] or 0.0, -abs(threshold - 0.5)))
     if place is not None:
         card = native.read_card(place)
-        native.write_card(place, replace(card, mask_rule=replace(card.mask_rule, threshold=best)))
+        rule = replace(card.mask_rule, threshold=best, chosen_on=f"{job.dataset} {job.split}")
+        native.write_card(place, replace(card, mask_rule=rule))
     if options.json:
         print(json.dumps({"best": best, "by": measure, "scores": {f"{key:g}": one for key, one in scores.items()}}))
         return
+    chosen = f"--threshold-chosen-on '{job.dataset} {job.split}'"
     _show(scores, best, f"{segmenter.name} on {job.dataset} {job.split}, protocol {job.rules.name}")
     print(
         f"The threshold {best:g} has the highest {measure}. A threshold that is chosen on a split is not a result for "
-        f"that split: score another one with {'this model' if place else f'--threshold {best:g}'}."
+        f"that split: score another one with {'this model' if place else f'--threshold {best:g} {chosen}'}."
     )
     if place is not None:
         print(f"{place}: the card has the threshold {best:g} now.")

@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from ..data.validation import Issues, validate
 from ..errors import InputError
 from ..metrics.bootstrap import DRAWS
-from ..metrics.protocols import protocol_named
+from ..metrics.protocols import protocol_named, protocol_of
 from ..predict.segmenter import Segmenter
 from ..progress import ProgressBar
-from ..records import Reader
+from ..records import MaskRule, Reader
 from .job import Evaluation, presence_decision
 from .report import Result
 from .scoring import Scoring, limited
@@ -31,6 +31,7 @@ def evaluate(
     protocol: str = "full",
     out: str | Path | None = None,
     threshold: float | None = None,
+    threshold_chosen_on: str = "",
     presence_threshold: float | None = None,
     skip_broken: bool = False,
     batch_size: int = 8,
@@ -47,7 +48,8 @@ def evaluate(
     The result is written to `out`, a `.json` file or a folder, with the records of every expression beside it, where
     `resume` continues an interrupted evaluation; without `out` no file is kept. Several processes (`accelerate
     launch`) share the split, and each returns the whole result. `threshold` replaces the threshold of the checkpoint's
-    mask rule. Broken records raise, or with `skip_broken` are left out and listed in the result.
+    mask rule; `threshold_chosen_on` names the data on whose labels it was chosen, which the result then says, and
+    `weak` becomes `labelled-threshold`. Broken records raise, or with `skip_broken` are left out and listed.
     """
     started = time.perf_counter()
     rank, ranks, wait = this_process(model.device.type if isinstance(model, Segmenter) else None)
@@ -65,8 +67,8 @@ def evaluate(
         segmenter = model if isinstance(model, Segmenter) else model()
         checkpoint = None if segmenter.weights is None else _hash(segmenter.weights)
         decision = presence_decision(segmenter, presence_threshold)
-        rule = segmenter.mask_rule(threshold)
-        job = _named(job, place, segmenter.name)
+        rule = _stated(segmenter.mask_rule(threshold), threshold, threshold_chosen_on)
+        job = _named(replace(job, rules=protocol_of(job.rules, rule)), place, segmenter.name)
         header = job.header(segmenter.name, checkpoint, rule, segmenter.computed, decision)
         job.check_result(header)
         done = job.done(header, resume=resume)
@@ -198,6 +200,15 @@ def _folder(out: str | Path | None, ranks: int = 1) -> Iterator[Path]:
         raise InputError("Several processes share their records in files; give --out a folder.")
     with TemporaryDirectory() as folder:
         yield Path(folder)
+
+
+def _stated(rule: MaskRule, threshold: float | None, chosen_on: str) -> MaskRule:
+    """The rule, with the data that a threshold of the caller's was chosen on."""
+    if chosen_on and threshold is None:
+        raise InputError(
+            f"The threshold is said to be chosen on {chosen_on!r}, but none is given; give it, or omit the data."
+        )
+    return replace(rule, chosen_on=chosen_on) if chosen_on else rule
 
 
 def _make(folder: Path) -> None:

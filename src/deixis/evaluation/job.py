@@ -97,6 +97,7 @@ class Evaluation:
             "checkpoint_hash": checkpoint_hash,
             "mask_rule": None if rule is None else rule.kind,
             "threshold": None if rule is None else rule.threshold,
+            "threshold_chosen_on": None if rule is None else rule.chosen_on or None,
             "computed": computed,
             "presence": presence,
         }
@@ -185,6 +186,7 @@ class Evaluation:
             run=run or None,
             mask_rule=header["mask_rule"],
             threshold=header["threshold"],
+            threshold_chosen_on=header["threshold_chosen_on"] or "",
             computed=header["computed"],
             seed=self.seed,
             measures=measures,

@@ -65,6 +65,7 @@ class Result:
     records: str  # the per-expression records, a file name beside this one
     computed: Mapping[str, Any] | None = None  # device, dtype, compiled or not; None for masks from a file
     mask_rule: str | None = None  # the kind of the checkpoint's rule; None for masks from a file
+    threshold_chosen_on: str = ""  # the data on whose labels the threshold was chosen
     presence: PresenceScores | None = None  # where some expressions refer to nothing
     broken: tuple[str, ...] = ()  # one sentence for each record of the data set that was left out
     format: int = field(default=FORMAT)

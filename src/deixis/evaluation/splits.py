@@ -34,6 +34,8 @@ class SplitOptions:
     """Score this many expressions, evenly spread over the split."""
     text_key: str | None = None
     """The key of the sentences in your own data, where it is not a usual one."""
+    sentences: Literal["raw", "sent"] = "raw"
+    """Of RefCOCO, RefCOCO+ and G-Ref: raw, or sent as their authors cleaned them and SaG reads them."""
     exif: Literal["turn", "ignore"] = "turn"
     """ignore: photos of your own data are read as stored, without turning them as EXIF says."""
 
@@ -68,7 +70,7 @@ def open_split(options: SplitOptions, issues: "Issues", overlaps: "Overlaps" = "
     from ..data.readers.formats import open_data
     from ..data.readers.options import ReadOptions
 
-    read = ReadOptions(text_key=options.text_key, exif=options.exif)
+    read = ReadOptions(text_key=options.text_key, exif=options.exif, sentences=options.sentences)
     return open_data(options.data, options.split, options.dataset, options.split_by, issues, overlaps, read)
 
 
@@ -79,6 +81,7 @@ def _check_generated(options: SplitOptions, split: str) -> None:
         ("--split-by", options.split_by),
         ("--text-key", options.text_key),
         ("--exif", None if options.exif == "turn" else options.exif),
+        ("--sentences", None if options.sentences == "raw" else options.sentences),
     ):
         if value is not None:
             raise InputError(f"{options.data} is generated and has no {name}; omit it.")

@@ -15,7 +15,7 @@ SPREAD = math.log(1 / 512)  # added to log σ², as published
 
 
 class Attention(nn.Module):
-    """Multi-head attention without biases of query, key and value; it returns its weights, too.
+    """Multi-head attention without biases of query, key and value; it returns its weights, too, at least in float32.
 
     With `over_queries` the softmax runs over the queries, and each query's weights are then divided by their sum.
     """
@@ -37,10 +37,12 @@ class Attention(nn.Module):
             for project, each in ((self.query, queries), (self.key, context), (self.value, context))
         )
         scores = einsum(query, key, "b h q d, b h c d -> b h q c") * self.scale
-        weights = used = scores.softmax(2 if self.over_queries else 3)
+        # In single precision: untrained slots hold all patches alike but for less than half precision resolves.
+        single = torch.promote_types(scores.dtype, torch.float32)
+        weights = used = scores.to(single).softmax(2 if self.over_queries else 3)
         if self.over_queries:
             used = weights / (weights.sum(-1, keepdim=True) + 1e-7)
-        mixed = einsum(used, value, "b h q c, b h c d -> b h q d")
+        mixed = einsum(used.to(value.dtype), value, "b h q c, b h c d -> b h q d")
         return self.dropout(self.output(rearrange(mixed, "b h q d -> b q (h d)"))), weights
 
 

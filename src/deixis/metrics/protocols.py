@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import InputError, did_you_mean
+from ..records import MaskRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,9 @@ class ScoringProtocol:
     # Where polygons of one RefCOCO object overlap: their union, or without the shared pixels, as in the published code.
     overlaps: Literal["union", "published"] = "union"
     all_answers: bool = False  # average precision over all answers of the system, not only its best one
+    with_labels: str | None = (
+        None  # the protocol of the same masks where the mask rule's threshold was chosen on labels
+    )
 
     def __post_init__(self) -> None:
         if not all(0 < threshold < 1 for threshold in self.thresholds):
@@ -82,7 +86,14 @@ PROTOCOLS: dict[str, ScoringProtocol] = {
         summary="the image's own size, a threshold chosen before any mask was seen: weak supervision, such as SaG",
         both_empty=0.0,
         thresholds=(0.3, 0.5, 0.7),
-        overall_name="cIoU",
+        threshold_name="A",
+        with_labels="labelled-threshold",
+    ),
+    "labelled-threshold": ScoringProtocol(
+        name="labelled-threshold",
+        summary="as weak, but the threshold was chosen on labels, so that the scores are not those of weak supervision",
+        both_empty=0.0,
+        thresholds=(0.3, 0.5, 0.7),
         threshold_name="A",
     ),
     "a2d-best": ScoringProtocol(
@@ -110,6 +121,12 @@ PROTOCOLS: dict[str, ScoringProtocol] = {
         has_no_target=True,
     ),
 }
+
+
+def protocol_of(rules: ScoringProtocol, rule: MaskRule | None) -> ScoringProtocol:
+    """The protocol, or another one where it does not allow that the rule's threshold was chosen on labels."""
+    was_chosen = rule is not None and bool(rule.chosen_on)
+    return PROTOCOLS[rules.with_labels] if was_chosen and rules.with_labels else rules
 
 
 def protocol_named(name: str) -> ScoringProtocol:

@@ -11,11 +11,11 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from einops import einsum, rearrange
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -56,6 +56,7 @@ class SaGConfig(Config):
     decoder_positions: Positions = "learned"
     noise: Noise = "mean"
     noise_seed: int = 0
+    prediction_settings: ClassVar[tuple[str, ...]] = ("iterations", "noise", "noise_seed")  # they change no weight
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -101,7 +102,10 @@ class Entities:
 
 
 class SaG(nn.Module):
-    """Images and expressions to mask logits: those of the attention that reaches a patch through the slots."""
+    """Images and expressions to mask logits: those of the attention that reaches a patch through the slots.
+
+    In half precision, too, attention weights and logits are in float32: masks depend on their differences alone.
+    """
 
     loss_features: tuple[str, ...] = ()
 
@@ -153,7 +157,7 @@ class SaG(nn.Module):
         sentence = self.sentence(words[:, 0])
         _, weights = self.fusion(sentence[:, None], batch.expand(entities.slots))
         relevance, maps = weights[:, :, 0].mean(1), batch.expand(entities.maps)
-        scores = einsum(relevance, maps, "b k, b k y x -> b y x")
+        scores = (relevance[..., None, None] * maps).sum(1)  # not a matrix product, which autocast would narrow
         return Output(
             logits=self._enlarged(scores, batch).logit(1e-6),
             features=chosen_features(features, self._features(words, sentence, entities, batch), "SaG"),

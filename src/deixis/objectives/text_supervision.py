@@ -2,12 +2,13 @@
 
 - every sentence is fused with every image of the batch; its own image must match it best (InfoNCE over images)
 - the slots of an image must suffice to reconstruct the features of its patches
-- as published, two sentences of one image are each other's negatives; distinct images in a batch avoid that
+- as published, each sentence has a copy of its image, so two sentences of one image are each other's negatives;
+  distinct images in a batch avoid that
 - as published, the loss is warmed up rather than the learning rate
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ class TextSupervision(nn.Module):
     """The losses of a system that offers `match` and the features in `requires`; no mask is read."""
 
     needs_whole_batch = True
+    smallest_batch = 2
     takes_unlabelled = True
     requires: tuple[str, ...] = ("sentence", "slots", "patches", "reconstruction")
 
@@ -56,12 +58,14 @@ class TextSupervision(nn.Module):
         return self.terms(batch, step)
 
     def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        if self.training:
+            # The means of the losses are then over sentences, and each process has as many images as sentences.
+            batch = _with_own_images(batch)
         found = self.system(batch, features=self.requires).float().features
         sentences, slots, own = found["sentence"], found["slots"], _own_images(batch)
         if self.training:
-            # Before gathering, positions count the images of this process only.
-            own = gather(own + _rank() * len(slots))
             sentences, slots = gather(sentences), gather(slots)
+            own = torch.arange(len(slots), device=slots.device)
             if len(slots) < 2:
                 raise InputError("A batch of 1 image has nothing to contrast; set schedule.batch_size to 2 or more.")
         matches = self.system.match(sentences, slots).float()
@@ -88,12 +92,13 @@ def image_contrast(
     return F.cross_entropy((matches @ sentences[..., None])[..., 0], own)
 
 
+def _with_own_images(batch: Batch) -> Batch:
+    """A copy of its image for each sentence."""
+    frames = None if batch.frames is None else batch.expand(batch.frames)
+    return replace(batch, images=batch.expand(batch.images), frames=frames, image_index=None)
+
+
 def _own_images(batch: Batch) -> Int[Tensor, " b"]:
     if batch.image_index is not None:
         return batch.image_index
     return torch.arange(len(batch), device=batch.token_ids.device)
-
-
-def _rank() -> int:
-    is_joint = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_rank() if is_joint else 0

@@ -1,7 +1,7 @@
 """From a photo and sentences to Predictions: reading, batching, and back to the photo's own size."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -52,9 +52,13 @@ class Segmenter:
         compiled: bool = False,
         weights: Path | None = None,
         refine: DenseCRF | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """`weights` is the file that the system's weights were read from; `refine` moves every mask to the edges."""
-        self.refine = refine
+        """`weights` is the file that the system's weights were read from; `refine` moves every mask to the edges.
+
+        `settings` are the fields of the system's config that differ from the checkpoint's.
+        """
+        self.refine, self.settings = refine, dict(settings or {})
         self.system = system.to(device=device, dtype=dtype).eval()
         self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
         self.device, self.dtype, self.weights = torch.device(device), dtype, weights
@@ -191,13 +195,18 @@ class Segmenter:
 
     @property
     def computed(self) -> dict[str, Any]:
-        """What rounding depends on, and the parameters of the refinement where there is one."""
+        """What rounding depends on, and the settings and the parameters of the refinement where there are any."""
         refined = {} if self.refine is None else {"refine": {"method": "crf", **asdict(self.refine)}}
-        return refined | {
-            "device": self.device.type,
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "compiled": self._compiled is not None,
-        }
+        changed = {"settings": self.settings} if self.settings else {}
+        return (
+            refined
+            | changed
+            | {
+                "device": self.device.type,
+                "dtype": str(self.dtype).removeprefix("torch."),
+                "compiled": self._compiled is not None,
+            }
+        )
 
     @property
     def calibration(self) -> Calibration | None:
@@ -220,7 +229,7 @@ class Segmenter:
                 f"The masks of the model {self.name!r} are the pixels above half the maximum, which has no threshold; "
                 "omit the threshold."
             )
-        return replace(rule, threshold=threshold)
+        return replace(rule, threshold=threshold, chosen_on="")
 
     def presences(self, output: Output, threshold: float | None = None) -> list[Presence] | list[None]:
         """For each expression the calibrated probability that its referent is in the image; None without a head.

@@ -187,4 +187,6 @@ def _with_iterations(count: int, words: str) -> Run:
 
 def _sentences(dataset: str, split_by: str | None) -> StoredData:
     """Every sentence of an epoch with its image; an image may be twice in a batch, as published."""
-    return StoredData(dataset=dataset, split_by=split_by, labels="none", draw="sentence", overlaps="union")
+    return StoredData(
+        dataset=dataset, split_by=split_by, labels="none", draw="sentence", sentences="sent", overlaps="union"
+    )

@@ -19,11 +19,14 @@ class StoredData:
     `dataset` is refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder (JSONL), coco (JSON with captions), a function
     of your own as `my_file:open_splits` (docs/extending.md), or None to detect it. Your own records are checked before
     the first step. With `skip_broken` all images are decoded too, and broken records are listed and left out. With
-    `labels="none"` no masks are read for training.
+    `labels="none"` no mask of the training split is read or checked.
 
     Of your own data `text_key` is the key of the sentences, where it is not a usual one, and `images` the folder of the
     photos, where it is not `root`. `exif="ignore"` reads photos as stored. With `allow_outside` records may name files
     outside of the folder, by absolute paths and links.
+
+    `sentences` are those of RefCOCO, RefCOCO+ and G-Ref: `raw` as LAVT and its followers read them, or `sent`, cleaned
+    by the data sets' authors, as SaG does.
 
     An epoch draws one sentence of each object (as published), every `sentence`, or one sentence of each `image`.
     """
@@ -41,6 +44,7 @@ class StoredData:
     validation_limit: int | None = None
     skip_broken: bool = False
     text_key: str | None = None
+    sentences: Literal["raw", "sent"] = "raw"
     exif: Literal["turn", "ignore"] = "turn"
     images: str | None = None
     allow_outside: bool = False

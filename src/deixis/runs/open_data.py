@@ -11,6 +11,7 @@ from ..data.readers.captions import CaptionedInstances
 from ..data.readers.formats import choose, open_splits
 from ..data.readers.jsonl import JsonlDataset
 from ..data.readers.options import ReadOptions
+from ..data.readers.unlabelled import without_masks
 from ..data.subsets import Concat
 from ..data.validation import Issues, validate
 from ..errors import InputError
@@ -78,6 +79,7 @@ def _splits(data: StoredData, issues: Issues) -> Mapping[str, Reader]:
         exif=data.exif,
         images=None if data.images is None else Path(data.images),
         allow_outside=data.allow_outside,
+        sentences=data.sentences,
     )
     if _is_own(data):
         return _own_splits(data)
@@ -87,6 +89,8 @@ def _splits(data: StoredData, issues: Issues) -> Mapping[str, Reader]:
 def _checked(data: StoredData, splits: Mapping[str, Reader], names: Sequence[str], issues: Issues) -> list[Reader]:
     """The splits of these names, without their broken records where these may be left out."""
     chosen = [choose(splits, split, data.root) for split in names]
+    if data.labels == "none":
+        chosen[0] = without_masks(chosen[0])
     if data.skip_broken or _is_own(data) or isinstance(chosen[0], JsonlDataset | CaptionedInstances):
         need_masks = data.labels == "masks"
         with ProgressBar("checking", sum(map(len, chosen)), quiet=not processes().is_main_process) as bar:

@@ -146,6 +146,11 @@ def _check(objective: Any, schedule: Schedule, choose_best: str) -> None:
             f"accumulated in {schedule.accumulate} parts; set schedule.accumulate to 1, and lower the batch size if "
             "memory is short."
         )
+    if schedule.batch_size < (smallest := getattr(objective, "smallest_batch", 1)):
+        raise InputError(
+            f"{type(objective).__name__} compares the images of a batch with each other, but schedule.batch_size is "
+            f"{schedule.batch_size}; set it to {smallest} or more."
+        )
     known = (*MASK_SCORES, LOSS)
     if choose_best not in known and not hasattr(objective, "scores"):
         raise InputError(f"Validation has no score {choose_best!r}. {did_you_mean(choose_best, known)}")

@@ -10,9 +10,8 @@ from torch import Tensor
 from .. import hub
 from ..checkpoints import native
 from ..checkpoints.configs import from_dict, to_dict
-from ..checkpoints.official.published import LICENCES, PROTOCOL, PUBLISHED, Published, published_with, sha256_of
+from ..checkpoints.official.published import LICENCES, PUBLISHED, Published, published_with, sha256_of
 from ..checkpoints.official.reading import LAYOUTS, OfficialCheckpoint, read_official
-from ..data.transforms import Preprocess
 from ..errors import InputError
 from ..text.tokenizer import Tokenizer
 from .systems import SYSTEMS
@@ -98,14 +97,16 @@ def _write(
             f"The vocabulary has {len(tokenizer)} words, but {file} was trained with {config.vocabulary_size}; "
             "give the vocab.txt of that training."
         )
+    layout = LAYOUTS[official.system]
     card = native.Card(
         system=official.system,
         config=to_dict(config),
-        preprocess=Preprocess(),  # every published system reads 480x480 pixels and 20 tokens
+        preprocess=layout.preprocess,
+        mask_rule=layout.mask_rule,
         description=_description(official, file, entry),
         licence=LICENCES[official.system],
-        scores=_scores(entry),
-        origin=_origin(file, digest, entry),
+        scores=_scores(entry, layout.protocol),
+        origin=_origin(file, digest, entry, layout.protocol),
     )
     weights = _fitting(official, config, file)
     try:
@@ -125,21 +126,25 @@ def _fitting(official: OfficialCheckpoint, config: Any, file: str) -> dict[str, 
 
 def _description(official: OfficialCheckpoint, file: str, entry: Published | None) -> str:
     vision, text = official.config["vision"], official.config["text"]
-    size = f"Swin of {'-'.join(map(str, vision['depths']))} blocks, BERT of {text['layers']} layers"
+    if "depths" in vision:
+        image = f"Swin of {'-'.join(map(str, vision['depths']))} blocks"
+    else:
+        image = f"ViT of {vision['layers']} layers"
+    size = f"{image}, BERT of {text['layers']} layers"
     unknown = UNKNOWN_DATA if entry is not None and entry.dataset is None else ""
     return f"{LAYOUTS[official.system].title} ({size}), converted from {file}.{unknown}"
 
 
-def _scores(entry: Published | None) -> dict[str, Any]:
+def _scores(entry: Published | None, protocol: str) -> dict[str, Any]:
     """The authors' own scores, apart from those measured with deixis."""
     if entry is None or not entry.scores:
         return {}
-    return {f"published, {PROTOCOL}": {f"{entry.dataset}:{at}": {"oIoU": oiou} for at, oiou in entry.scores.items()}}
+    return {f"published, {protocol}": {f"{entry.dataset}:{at}": {"oIoU": oiou} for at, oiou in entry.scores.items()}}
 
 
-def _origin(file: str, digest: str, entry: Published | None) -> dict[str, str]:
+def _origin(file: str, digest: str, entry: Published | None, protocol: str) -> dict[str, str]:
     """The origin of the weights, for the card."""
-    origin = {"file": file, "sha256": digest, "protocol": PROTOCOL}
+    origin = {"file": file, "sha256": digest, "protocol": protocol}
     if entry is None:
         return {**origin, "hash": "recorded when converted, not known beforehand"}
     return {

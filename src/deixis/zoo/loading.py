@@ -1,6 +1,7 @@
 """`load`: from a name or a path to a Segmenter; `segment`: one call from a photo and a sentence to a mask."""
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from ..checkpoints import native
-from ..checkpoints.configs import from_dict
+from ..checkpoints.configs import from_dict, to_dict
 from ..checkpoints.official.published import PUBLISHED, published_name
 from ..data.images import Source
 from ..errors import InputError, did_you_mean
@@ -39,6 +40,7 @@ def load(
     download: bool = False,
     compiled: bool = False,
     refine: str | DenseCRF | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Segmenter:
     """A model that is ready for photos.
 
@@ -48,15 +50,16 @@ def load(
 
     Without `device` the fastest one available is used. Only a published checkpoint is ever downloaded, once, and only
     if `download` allows it. A `compiled` model takes minutes for its first prediction and less time for the others; it
-    needs a C++ compiler. `refine` post-processes every mask: `crf`, with parameters as in `crf:iterations=10`. Raises
-    `InputError` if there is no such model or its files are broken or do not fit the system, and `ModelError` if its
-    weights are not finite or this machine cannot compile it.
+    needs a C++ compiler. `refine` post-processes every mask: `crf`, with parameters as in `crf:iterations=10`.
+    `settings` replace fields of the config that belong to the prediction and change no weight, such as SaG's
+    `iterations`. Raises `InputError` if there is no such model or its files are broken or do not fit the system, and
+    `ModelError` if its weights are not finite or this machine cannot compile it.
     """
     chosen, precision, refined = _device(device), _dtype(dtype), refinement(refine)
     place = find(name_or_path, download=download)
     checkpoint = native.read(place)
     where = f"The checkpoint {place}"
-    config: Any = _config(checkpoint, system, where)
+    config: Any = _with_settings(_config(checkpoint, system, where), settings or {}, str(name_or_path))
     return Segmenter(
         _filled(checkpoint, config, where),
         tokenizer_for(config, checkpoint.vocabulary),
@@ -68,6 +71,7 @@ def load(
         compiled=compiled,
         weights=place / native.WEIGHTS if place.is_dir() else place,
         refine=refined,
+        settings=settings,
     )
 
 
@@ -164,6 +168,16 @@ def _config(checkpoint: native.Checkpoint, given: type[Config] | None, where: st
             f"{config.vocabulary_size} and {config.longest_sentence}; get an unchanged copy."
         )
     return config
+
+
+def _with_settings(config: Any, settings: Mapping[str, Any], name: str) -> Any:
+    """The config with other values of the fields that its class lists in `prediction_settings`."""
+    known: tuple[str, ...] = getattr(config, "prediction_settings", ())
+    for setting in settings:
+        if setting not in known:
+            offered = did_you_mean(setting, known) if known else "This system has none: omit it."
+            raise InputError(f"The model {name!r} has no setting {setting!r} of its predictions. {offered}")
+    return from_dict(type(config), {**to_dict(config), **settings}, f"The settings of {name!r}") if settings else config
 
 
 def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module:

@@ -140,7 +140,7 @@ def without(tensors: dict[str, Tensor], *starts: str) -> dict[str, Tensor]:
 
 def test_every_weight_maps_back_to_its_published_name(parts: dict, magnet: dict) -> None:
     flat = {**parts["model"], **beside(parts["bert_model"], "text_encoder.")}
-    for layout, official in ((LAYOUTS["lavt"], flat), (LAYOUTS["magnet"], magnet)):
+    for layout, official in ((LAYOUTS["lavt"], flat), (LAYOUTS["magnet"], magnet), (LAYOUTS["sag"], files.sag())):
         ours, unknown = layout.rename(official)
         assert not unknown
         assert {layout.original(name) for name in ours} <= official.keys()
@@ -157,7 +157,7 @@ def test_a_missing_or_unknown_weight_is_named(parts: dict, tmp_path: Path) -> No
     with pytest.raises(ModelError, match="has no BERT, neither in `bert_model` nor as text_encoder"):
         read_official(write(tmp_path / "c.pth", model))
     with pytest.raises(
-        InputError, match=r"not a LAVT or MagNet checkpoint: it has conv1; expected backbone\.layers\.\* or"
+        InputError, match=r"not a LAVT, MagNet or SaG checkpoint: it has conv1; expected backbone\.layers\.\* or"
     ):
         read_official(write(tmp_path / "d.pth", {"conv1": torch.zeros(1)}))
     lacking = without(bert, "encoder.layer.1.output.dense.bias")

@@ -55,12 +55,12 @@ def original(name: str) -> str:
     return published_name(name, RULES)
 
 
-def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None) -> dict[str, Any]:
+def infer_config(official: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of LAVT's config, from shapes; the number of the fusion's heads cannot be seen in them."""
     return {
         "vision": swin_config(official, "backbone"),
         "text": bert_config(official, "text_encoder"),
-        "fusion_heads": heads or [1, 1, 1, 1],
+        "fusion_heads": arguments.get("fusion_heads", [1, 1, 1, 1]),
         "decoder_width": first_of(4, official["classifier.conv1_4.weight"]),
     }
 

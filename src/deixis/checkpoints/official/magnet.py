@@ -134,7 +134,7 @@ def original(name: str) -> str:
     return re.sub(r"in_(?:query|key|value)\.", "in_proj_", published_name(name, RULES))
 
 
-def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None) -> dict[str, Any]:
+def infer_config(official: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of MagNet's config, from shapes; the number of the fusions' heads cannot be seen in them.
 
     The config reproduces the published code: its language fusion, and no presence head, since the published code does
@@ -145,7 +145,7 @@ def infer_config(official: Mapping[str, Tensor], heads: list[int] | None = None)
     return {
         "vision": swin_config(official, "image_model"),
         "text": bert_config(official, "language_model"),
-        "fusion_heads": heads or [1, 1, 1, 1],
+        "fusion_heads": arguments.get("fusion_heads", [1, 1, 1, 1]),
         "language_fusion": "published",
         "width": width,
         "mask_width": first_of(4, official["classifier.pixel_decoder.mask_features.weight"]),

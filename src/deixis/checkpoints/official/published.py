@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Stated by the authors for their code; their weights are used under their licences.
-LICENCES = {"lavt": "GPL-3.0, as its authors state", "magnet": "AGPL-3.0, as its authors state"}
-PROTOCOL = "lavt-480"  # of the scores that LAVT and MagNet publish
+LICENCES = {
+    "lavt": "GPL-3.0, as its authors state",
+    "magnet": "AGPL-3.0, as its authors state",
+    "sag": "not stated by its authors",
+}
 
 MAGNET_REPOSITORY = "yxchng/magnet_weights"
 MAGNET_REVISION = "ad6e798363639c608b6745692ee7650d696b0f2c"

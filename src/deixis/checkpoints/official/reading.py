@@ -1,16 +1,19 @@
 """Read the checkpoints that the papers' authors published, with the weights under our names."""
 
 import re
+from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from ...data.transforms import Preprocess
 from ...errors import InputError, ModelError
+from ...records import MaskRule
 from ...weights import check_finite, read_pickle, tensors_in
-from . import lavt, magnet
+from . import lavt, magnet, sag
 from .renaming import Weights, some
 
 
@@ -24,7 +27,10 @@ class Layout:
     rename: Callable[[Mapping[str, Tensor]], tuple[Weights, list[str]]]
     original: Callable[[str], str]  # the published name of one of our weights
     expected_names: Callable[[Mapping[str, Tensor]], set[str]]
-    infer_config: Callable[[Mapping[str, Tensor], list[int] | None], dict[str, Any]]
+    infer_config: Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Any]]
+    protocol: str = "lavt-480"  # of the scores that its authors publish
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    mask_rule: MaskRule = field(default_factory=MaskRule)
 
 
 LAYOUTS = {
@@ -46,6 +52,19 @@ LAYOUTS = {
         expected_names=magnet.expected_names,
         infer_config=magnet.infer_config,
     ),
+    "sag": Layout(
+        title="SaG",
+        vision="encoders.img_enc.img_backbone.",
+        text="encoders.txt_enc.bert.",
+        rename=sag.rename_checked,
+        original=sag.original,
+        expected_names=sag.expected_names,
+        infer_config=sag.infer_config,
+        protocol="weak",
+        # The published code cuts no sentence; the recipes read as many tokens.
+        preprocess=Preprocess(image_size=384, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), max_tokens=64),
+        mask_rule=MaskRule(kind="min-max", threshold=0.5),
+    ),
 }
 
 
@@ -59,7 +78,7 @@ class OfficialCheckpoint:
 
 
 def read_official(path: str | Path) -> OfficialCheckpoint:
-    """Read a published `.pth` of LAVT or MagNet, whose BERT is part of the model or beside it; no code is executed.
+    """Read a published `.pth` of LAVT, MagNet or SaG, BERT included or beside it; no code is executed.
 
     Raises InputError if the file is missing or not of these systems, and ModelError if it is broken, lacks a weight or
     has an unexpected one.
@@ -70,11 +89,11 @@ def read_official(path: str | Path) -> OfficialCheckpoint:
     raw = read_pickle(path)
     official = _flat(raw, path)
     system, layout = _layout(official, path)
-    heads = _heads(raw.get("args"), path)
+    arguments = _arguments(raw.get("args"), path)
     try:
         ours, unknown = layout.rename(official)
         missing = layout.expected_names(official) - ours.keys()
-        config = None if missing or unknown else layout.infer_config(official, heads)
+        config = None if missing or unknown else layout.infer_config(official, arguments)
     except (KeyError, IndexError, ValueError) as error:
         raise ModelError(
             f"{path} has weights of shapes that no {layout.title} has ({error}); download it again."
@@ -96,23 +115,25 @@ def _layout(official: Weights, path: str | Path) -> tuple[str, Layout]:
                     f"{path} has no BERT, neither in `bert_model` nor as {layout.text}*; download the published file."
                 )
             return system, layout
-    titles = " or ".join(layout.title for layout in LAYOUTS.values())
+    *titles, last = (layout.title for layout in LAYOUTS.values())
     expected = " or ".join(f"{layout.vision}*" for layout in LAYOUTS.values())
     raise InputError(
-        f"{path} is not a {titles} checkpoint: it has {some(official)}; expected {expected}. Give a published file."
+        f"{path} is not a {', '.join(titles)} or {last} checkpoint: it has {some(official)}; expected {expected}. Give "
+        "a published file."
     )
 
 
-def _heads(arguments: Any, path: str | Path) -> list[int] | None:
-    """The number of the fusions' heads, from the training argument `mha` such as `1-2-1-4`; old files lack it."""
-    mha = getattr(arguments, "mha", None)
+def _arguments(arguments: Any, path: str | Path) -> dict[str, Any]:
+    """The training's arguments by name, `fusion_heads` from `mha` such as `1-2-1-4`; old files lack it."""
+    told: dict[str, Any] = dict(vars(arguments)) if isinstance(arguments, Namespace) else {}
+    mha = told.get("mha")
     if not isinstance(mha, str) or not mha:
-        return None
+        return told
     if not re.fullmatch(r"[1-9]\d?(-[1-9]\d?){3}", mha):
         raise ModelError(
             f"{path} was trained with mha={mha!r}; expected four numbers such as 1-2-1-4. Download it again."
         )
-    return [int(count) for count in mha.split("-")]
+    return told | {"fusion_heads": [int(count) for count in mha.split("-")]}
 
 
 def _flat(raw: dict[str, Any], path: Path) -> Weights:

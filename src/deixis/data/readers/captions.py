@@ -18,7 +18,7 @@ from .instances import Instances
 from .json_files import check_text
 from .named_images import named_image
 from .options import AS_WRITTEN, ReadOptions
-from .record_masks import facts_of, mask_of
+from .record_masks import NO_MASK, facts_of, mask_of
 from .referents import unknown_split
 from .sentences import expected_keys, sentences_of
 
@@ -35,6 +35,8 @@ class Caption:
 
 class CaptionedInstances:
     """The sentences of one file: of one split, or of all without a split."""
+
+    reads_masks = True
 
     def __init__(
         self,
@@ -113,7 +115,7 @@ class CaptionedInstances:
         place = f"{instances.path} (image {name})"
         visual = named_image(self.folders, image.name, image.size, place, ignore_exif)
         where = f"{instances.path}: annotation {caption.annotation}"
-        mask = mask_of(record, "segmentation", visual, where, self.issues)
+        mask = mask_of(record, "segmentation", visual, where, self.issues) if self.reads_masks else NO_MASK
         traits = dict(record["traits"]) if isinstance(record.get("traits"), dict) else self._facts(caption.annotation)
         return Sample(
             visual=visual,

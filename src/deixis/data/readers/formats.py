@@ -38,7 +38,9 @@ def _refcoco(dataset: str) -> Format:
         return named or ((path.name == dataset or unnamed) and any(path.glob("refs(*).p")))
 
     def open_splits(path: Path, asked: _Request) -> Mapping[str, Reader]:
-        return refcoco.RefCOCO.every_split(path, dataset, asked.split_by, asked.issues, asked.overlaps)
+        return refcoco.RefCOCO.every_split(
+            path, dataset, asked.split_by, asked.issues, asked.overlaps, asked.options.sentences
+        )
 
     return Format(title=dataset, is_at=is_at, open_splits=open_splits)
 
@@ -124,7 +126,8 @@ def open_splits(
 ) -> Mapping[str, Reader]:
     """Every split of the data set at the path, its files read once.
 
-    `overlaps` applies to RefCOCO's family, `options` to your own data. Raises InputError without any record.
+    `overlaps` and the `sentences` of `options` apply to RefCOCO's family, the other options to your own data. Raises
+    InputError without any record.
     """
     asked = _Request(split_by=split_by, issues=issues, overlaps=overlaps, options=options)
     splits = FORMATS[detect_format(path, dataset)].open_splits(Path(path), asked)

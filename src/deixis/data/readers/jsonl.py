@@ -21,7 +21,7 @@ from .json_files import Span, check_text, parse, read_span
 from .named_files import SearchFolders
 from .named_images import named_image
 from .options import AS_WRITTEN, ReadOptions
-from .record_masks import facts_of, mask_of
+from .record_masks import NO_MASK, facts_of, mask_of
 from .referents import unknown_split
 from .sentences import TEXT_KEYS, expected_keys, sentences_of
 from .text_files import read_text_file
@@ -50,6 +50,8 @@ class Row:
 
 class JsonlDataset:
     """The sentences of one split, or of all without a split."""
+
+    reads_masks = True
 
     def __init__(
         self,
@@ -96,7 +98,8 @@ class JsonlDataset:
         folders = self._folders_of(row.split)
         ignore_exif = line.get("exif") == "ignore" or self.options.exif == "ignore"
         visual = named_image(folders, row.image, _size(line, row.where), row.where, ignore_exif)
-        mask = mask_of(line, "mask" if "mask" in line else "segmentation", visual, row.where, self.issues)
+        key = "mask" if "mask" in line else "segmentation"
+        mask = mask_of(line, key, visual, row.where, self.issues) if self.reads_masks else NO_MASK
         if not isinstance(traits := line.get("traits") or {}, Mapping):
             raise InputError(f"{row.where}: 'traits' is of type {type(traits).__name__}; expected an object.")
         return Sample(
@@ -175,7 +178,8 @@ def _csv_lines(file: Path, text_key: str | None) -> Iterator[_Line]:
             )
         for record in table:
             cells = {(name or "").strip().lower(): cell for name, cell in record.items()}
-            kept = {key: cells[key] for key in (*_CSV_KEYS, *texts) if cells.get(key)}
+            kept = {key: cells[key] for key in _CSV_KEYS if cells.get(key)}
+            kept |= {key: cells[key] for key in texts if cells.get(key) is not None}
             if (label := kept.get("label", "")).lstrip("-").isdigit():
                 kept["label"] = int(label)
             kept = {text_key if text_key and key == text_key.lower() else key: cell for key, cell in kept.items()}
@@ -196,6 +200,8 @@ def _rows(line: _Line, split: str, text_key: str | None) -> list[Row]:
     if not isinstance(image := record.get("image"), str):
         raise InputError(f"{where} has no 'image'; expected the name of a file.")
     texts = sentences_of(record, where, text_key)
+    if not texts and (empty := next((key for key in (text_key, *TEXT_KEYS) if record.get(key) == ""), None)):
+        raise InputError(f"{where} has an empty {empty!r}; expected a text.")
     if not texts:
         raise InputError(
             f"{where} has no {text_key or 'expression'!r}; expected a text. Its keys are {', '.join(map(str, record))}"

@@ -42,6 +42,8 @@ class GenomeImage:
 class PhraseCut:
     """The phrases of one split; the mask is the union of all instances that the phrase refers to."""
 
+    reads_masks = True
+
     def __init__(self, root: str | Path, split: str = "val", issues: Issues | None = None) -> None:
         root = Path(root)
         known = known_splits(root)
@@ -85,7 +87,7 @@ class PhraseCut:
         phrase, ids = self._phrases[position], self.ids[position]
         where = f"{self.file}: task {ids.sentence}"
         visual = self._visual(phrase.image, where)
-        mask = _mask(self._records.read(position, f"task {ids.sentence}"), visual.size, where)
+        mask = self._mask(position, visual.size, where) if self.reads_masks else None
         facts = self.genome.get(phrase.image)
         coco = {"coco_image": facts.coco} if facts and facts.coco is not None else {}
         area = {} if mask is None else {"area": masks.area(mask)}
@@ -102,6 +104,9 @@ class PhraseCut:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[position] for position in range(len(self)))
+
+    def _mask(self, position: int, size: tuple[int, int], where: str) -> RLE | None:
+        return _mask(self._records.read(position, f"task {self.ids[position].sentence}"), size, where)
 
     def _visual(self, image: int, where: str) -> NamedImage:
         facts = self.genome.get(image)

@@ -10,6 +10,7 @@ from ..validation import Issues
 from .mask_images import ReadMask, read_mask_image
 from .named_images import NamedImage
 
+NO_MASK = ReadMask(None)
 CUT = "mask_was_cut"  # a trait: the mask's blurred edges were cut at half of the largest value
 
 
@@ -20,7 +21,7 @@ def mask_of(record: Mapping[str, Any], key: str, visual: NamedImage, where: str,
     """
     value, label = record.get(key), record.get("label")
     if says_nothing(value, record):
-        return ReadMask(None)
+        return NO_MASK
     try:
         if isinstance(value, str):
             path = visual.folders.find(value, where)

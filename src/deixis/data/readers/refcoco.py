@@ -55,9 +55,10 @@ class RefCOCO(TreeSplit):
         split_by: str | None = None,
         issues: Issues | None = None,
         overlaps: Overlaps = "union",
+        sentences: Sentences = "raw",
     ) -> dict[str, TreeSplit]:
         """All splits of the tree, which is read once."""
-        tree = read_tree(Path(root), dataset, split_by, "raw", overlaps, issues)
+        tree = read_tree(Path(root), dataset, split_by, sentences, overlaps, issues)
         return {split: cls.of(tree, split) for split in tree.splits}
 
 

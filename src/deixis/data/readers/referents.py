@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from ... import masks
 from ...errors import InputError
@@ -16,9 +16,9 @@ from ..validation import Issues
 from .instances import Instances
 from .named_files import SearchFolders
 from .named_images import named_image
+from .options import Sentences as Sentences
 
 NOTHING = -1  # the annotation id of gRefCOCO's sentences without a referent in the image
-Sentences = Literal["raw", "sent"]
 
 _IMAGE_FOLDERS = (
     "images/mscoco/images/train2014",
@@ -68,11 +68,11 @@ class Tree:
         sentences = sum(len(referent.sentences) for referent in self.referents)
         return sentences, len(self.referents), len({referent.image for referent in self.referents})
 
-    def sample(self, referent: Referent, number: int, ids: Ids) -> Sample:
+    def sample(self, referent: Referent, number: int, ids: Ids, *, reads_mask: bool = True) -> Sample:
         image = self.instances.images[referent.image]
         record = f"{self.instances.path} (image {referent.image})"
         visual = named_image(SearchFolders(self.images, ("",)), image.name, image.size, record)
-        mask = self.mask(referent, visual.size)
+        mask = self.mask(referent, visual.size) if reads_mask else None
         return Sample(
             visual=visual,
             expression=referent.sentences[number][1],

@@ -15,7 +15,7 @@ TEXT_KEYS = (
 def sentences_of(record: Mapping[str, Any], where: str, text_key: str | None = None) -> list[str]:
     """The texts under the first key that has any, of the record or of its `attributes`; none where there are none.
 
-    Raises InputError where something other than a text, or a list of texts, is there.
+    Raises InputError where something other than a text, or a list of texts, is there, or an empty text.
     """
     attributes = record.get("attributes")
     places = (record, attributes) if isinstance(attributes, Mapping) else (record,)
@@ -28,6 +28,8 @@ def sentences_of(record: Mapping[str, Any], where: str, text_key: str | None = N
     if not all(isinstance(text, str) for text in texts):
         raise InputError(f"{where} needs texts as captions, but {key!r} holds {str(value)[:40]!a}.")
     check_text(texts, where)
+    if not all(text.strip() for text in texts):
+        raise InputError(f"{where} has an empty {key!r}; expected a text.")
     return texts
 
 

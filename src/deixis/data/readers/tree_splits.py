@@ -9,6 +9,8 @@ from .referents import Tree, entries, without_garbage_collection
 class TreeSplit:
     """The sentences of one split in the published order; subclasses read the tree."""
 
+    reads_masks = True
+
     @without_garbage_collection()
     def __init__(self, tree: Tree, split: str) -> None:
         self.tree = tree
@@ -30,7 +32,7 @@ class TreeSplit:
         return len(self.ids)
 
     def __getitem__(self, position: int) -> Sample:
-        return self.tree.sample(*self._entries[position], self.ids[position])
+        return self.tree.sample(*self._entries[position], self.ids[position], reads_mask=self.reads_masks)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[position] for position in range(len(self)))
