@@ -110,7 +110,7 @@ def test_what_is_no_video_is_named_in_one_sentence(tmp_path: Path) -> None:
     expected = {
         "talk.wav": "has sound only, no video stream",
         "codec.mp4": "compressed by a codec that PyAV does not have",
-        "index.mov": "has no video stream",
+        "index.mov": "its index is cut off",
         "zero.mp4": "has no frame that can be decoded",
         "text.mp4": "is not a video that PyAV can read",
         "empty.mp4": "is an empty file",

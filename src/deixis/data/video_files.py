@@ -195,7 +195,7 @@ def _what_it_is(path: Path) -> str:
         return "is an empty file; get a complete copy of it"
     if start == LFS_START:
         return "is a Git LFS pointer, not the video itself; run `git lfs pull`"
-    return "is not a video that PyAV can read, or its beginning is lost; get a complete copy, or convert it to MP4"
+    return "is not a video that PyAV can read, or its index is cut off; get a complete copy, or convert it to MP4"
 
 
 def _video_stream(container: Any, path: str | Path) -> Any:
