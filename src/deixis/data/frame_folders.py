@@ -33,7 +33,10 @@ class FrameFolder:
 
     @property
     def size(self) -> tuple[int, int]:
-        return ImageFile(self.folder / self.names[0]).size
+        first = self.folder / self.names[0]
+        if not first.is_file():
+            raise self._missing(first)
+        return ImageFile(first).size
 
     @property
     def num_frames(self) -> int:
@@ -60,14 +63,20 @@ class FrameFolder:
     def _pixels(self, position: int) -> Pixels:
         if not 0 <= position < len(self.names):
             raise InputError(f"{self.folder} has {len(self.names)} frames; frame {position + 1} was requested.")
-        pixels = open_image(self.folder / self.names[position])
+        file = self.folder / self.names[position]
+        if not file.is_file():
+            raise self._missing(file)
+        pixels = open_image(file)
         if pixels.shape[:2] != self.size:
             height, width = self.size
             raise InputError(
-                f"{self.folder / self.names[position]} is {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width), "
+                f"{file} is {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width), "
                 f"but the first frame of its clip, {self.names[0]}, is {height}x{width}; all must have one size."
             )
         return pixels
+
+    def _missing(self, file: Path) -> InputError:
+        return InputError(f"{file} is missing, but it is a frame of its clip; put the file there.")
 
 
 def frame_folder(folder: Path, rate: float | None = None) -> FrameFolder:
