@@ -9,6 +9,7 @@ import numpy as np
 from ... import masks
 from ...errors import DeixisError
 from ...records import Reader
+from ..readers.clip_splits import ClipSplit
 from ..readers.refcoco import PUBLISHED, RefCOCO
 from ..validation import Issues
 
@@ -68,10 +69,11 @@ def as_json(facts: Mapping[str, SplitFacts]) -> dict[str, Any]:
 
 
 def completeness(readers: Mapping[str, Reader]) -> str:
-    """A sentence that compares the counts with the published ones; empty where none are published."""
+    """A sentence that compares the counts with the published ones, or the notes of a data set of videos; or nothing."""
     reader = next(iter(readers.values()), None)
     if not isinstance(reader, RefCOCO):
-        return ""
+        notes = [note for each in readers.values() if isinstance(each, ClipSplit) for note in each.notes]
+        return " ".join(dict.fromkeys(notes))
     published = PUBLISHED.get((reader.tree.dataset, reader.tree.split_by))
     counts = reader.tree.counts()
     if published is None:
