@@ -66,7 +66,7 @@ def test_the_small_tree_is_read_as_expected() -> None:
         assert sample.visual.num_frames == each["video_frames"]
         assert shown(sample, 8) == each["clip_8_frames_1_based"]
     notes = " ".join(splits["train"].notes)
-    assert "1 row left out: the instance is no number (-mDogWalk01, '1 (copy)')" in notes
+    assert "1 row left out: the instance is not a number (-mDogWalk01, '1 (copy)')" in notes
     assert "1 row left out: a2d_missed_videos.txt lists the video" in notes
     assert "1 pair of a sentence and an annotated frame left out" in notes
     assert "clips320H" in notes

@@ -141,9 +141,8 @@ def _rows(file: Path, notes: list[str], issues: Issues) -> Iterator[_Row]:
         else:
             yield _Row(table.line_num, video, int(instance), text)
     if copies:
-        notes.append(
-            f"{counted(len(copies), 'row', 'rows')} left out: the instance is no number ({'; '.join(copies)})."
-        )
+        rows = counted(len(copies), "row", "rows")
+        notes.append(f"{rows} left out: the instance is not a number ({'; '.join(copies)}).")
     if without_masks:
         notes.append(f"{counted(len(without_masks), 'row', 'rows')} left out: {missed.name} lists the video.")
 

@@ -1,4 +1,4 @@
-"""`meta_expressions.json` of Refer-YouTube-VOS, MeViS and the converted Ref-DAVIS17: videos, their frames, sentences."""
+"""`meta_expressions.json` of Refer-YouTube-VOS, MeViS and the converted Ref-DAVIS17: frames and sentences."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
