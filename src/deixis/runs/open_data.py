@@ -9,6 +9,7 @@ from rich.console import Console
 from ..data.readers.captions import CaptionedInstances
 from ..data.readers.formats import choose, open_splits
 from ..data.readers.jsonl import JsonlDataset
+from ..data.readers.loose_clips import LooseClips
 from ..data.readers.options import ReadOptions
 from ..data.subsets import Concat
 from ..data.validation import Issues, validate
@@ -49,7 +50,7 @@ def _stored(data: StoredData) -> tuple[Reader, Reader]:
             "another for scores: write train.jsonl and val.jsonl (or .json), or give each record a 'split'."
         )
     chosen = [choose(splits, split, data.root) for split in (data.train_split, data.validation_split)]
-    if data.skip_broken or is_own or isinstance(chosen[0], JsonlDataset | CaptionedInstances):
+    if data.skip_broken or is_own or isinstance(chosen[0], JsonlDataset | LooseClips | CaptionedInstances):
         need_masks = data.labels == "masks"
         with ProgressBar("checking", sum(map(len, chosen)), quiet=not processes().is_main_process) as bar:
             chosen = [

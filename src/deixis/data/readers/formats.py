@@ -8,7 +8,19 @@ from ...errors import InputError, did_you_mean
 from ...records import Reader
 from ..segmentation import Overlaps
 from ..validation import Issues
-from . import a2d, captions, grefcoco, jhmdb, jsonl, mevis, phrasecut, ref_davis, refcoco, refer_youtube_vos
+from . import (
+    a2d,
+    captions,
+    grefcoco,
+    jhmdb,
+    jsonl,
+    loose_clips,
+    mevis,
+    phrasecut,
+    ref_davis,
+    refcoco,
+    refer_youtube_vos,
+)
 from .coco_layouts import find_coco_files
 from .options import AS_WRITTEN, ReadOptions
 
@@ -88,9 +100,14 @@ FORMATS: dict[str, Format] = {
         is_at=jhmdb.is_at,
         open_splits=lambda path, asked: jhmdb.every_split(path, asked.issues),
     ),
+    "clips": Format(
+        title="JSONL of clips",
+        is_at=loose_clips.is_at,
+        open_splits=lambda path, asked: loose_clips.every_split(path, asked.issues, asked.options),
+    ),
     "folder": Format(
         title="JSONL or CSV",
-        is_at=lambda path: bool(jsonl.find_files(path)[1]),
+        is_at=lambda path: bool(jsonl.find_files(path)[1]) and not loose_clips.is_at(path),
         open_splits=lambda path, asked: jsonl.JsonlDataset.every_split(path, asked.issues, asked.options),
     ),
     "coco": Format(
@@ -164,7 +181,7 @@ def detect_format(path: str | Path, dataset: str | None = None) -> str:
     path = Path(path)
     if dataset is not None and dataset not in FORMATS:
         raise InputError(f"There is no data set {dataset!r}. {did_you_mean(dataset, FORMATS)}")
-    if dataset is not None and (path.exists() or dataset not in ("folder", "coco")):
+    if dataset is not None and (path.exists() or dataset not in ("folder", "clips", "coco")):
         return dataset  # its reader says where to download what is missing
     if not path.exists():
         raise InputError(f"There is nothing at {path}; give the folder of a data set.")
