@@ -10,6 +10,7 @@ from ... import masks
 from ...errors import DeixisError
 from ...records import Reader
 from ..readers.clip_splits import ClipSplit
+from ..readers.loose_clips import LooseClips
 from ..readers.refcoco import PUBLISHED, RefCOCO
 from ..validation import Issues
 
@@ -39,7 +40,7 @@ class Spread:
 class SplitFacts:
     """One split. Sentences and masks are those of `looked_at` samples."""
 
-    images: int
+    images: int  # of videos, the videos
     objects: int
     expressions: int
     looked_at: int
@@ -50,6 +51,7 @@ class SplitFacts:
     heights: Spread | None
     widths: Spread | None
     broken: int
+    of_videos: bool = False
 
 
 def describe(
@@ -119,4 +121,5 @@ def _facts(reader: Reader, issues: Issues, advance: Callable[[], None]) -> Split
         heights=Spread.of(heights),
         widths=Spread.of(widths),
         broken=broken,
+        of_videos=isinstance(getattr(reader, "reader", reader), ClipSplit | LooseClips),
     )
