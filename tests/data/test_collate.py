@@ -126,14 +126,14 @@ class Clip:
 @pytest.mark.parametrize("num_frames", [1, 3, 4])
 def test_the_target_frame_of_a_clip_is_the_one_that_its_mask_belongs_to(num_frames: int) -> None:
     sample = replace(tiny.Squares(1)[0], visual=Clip(), frame=4)
-    batch = collate([sample], tiny.Letters(), PREPROCESS, num_frames=num_frames)
+    batch = collate([sample], tiny.Letters(), replace(PREPROCESS, num_frames=num_frames))
     assert batch.images.shape[1] == num_frames
     assert (PREPROCESS.pixels(batch.target_frames()[0].numpy()) == 40).all()
 
 
 def test_sentences_about_different_frames_of_a_clip_do_not_share_them() -> None:
     first = replace(tiny.Squares(1)[0], visual=Clip(), frame=1)
-    batch = collate([first, replace(first, frame=3), first], tiny.Letters(), PREPROCESS, num_frames=3)
+    batch = collate([first, replace(first, frame=3), first], tiny.Letters(), replace(PREPROCESS, num_frames=3))
     assert batch.image_index is not None
     assert batch.image_index.tolist() == [0, 1, 0]
     middles = [int(PREPROCESS.pixels(frame.numpy()).mean()) for frame in batch.target_frames()]

@@ -37,7 +37,8 @@ class Source:
     """Which data set at the path is read, and how."""
 
     dataset: str | None = None
-    """refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder or coco; detected where the path holds one."""
+    """refcoco, refcoco+, refcocog, grefcoco, phrasecut, a2d, jhmdb, refer-youtube-vos, ref-davis, mevis, folder, clips
+    or coco; detected where the path holds one."""
     split_by: str | None = None
     """The authors of the splits: unc, umd or google."""
     text_key: str | None = None

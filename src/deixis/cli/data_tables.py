@@ -21,7 +21,8 @@ def print_facts(title: str, facts: "Mapping[str, SplitFacts]", completeness: str
     caption = f"{spreads} Empty, no mask: share of the samples." if some_lack else spreads
     table = Table(title=title, caption=f"{caption}\n{completeness}".strip(), box=SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True
-    headings = ["split", "images", "objects", "sentences", "words per\nsentence", "mask area,\n% of photo"]
+    first = "videos" if any(one.of_videos for one in facts.values()) else "images"
+    headings = ["split", first, "objects", "sentences", "words per\nsentence", "mask area,\n% of photo"]
     for heading in [*headings, "empty\nmask", "no\nmask"] if some_lack else headings:
         is_first = heading == "split"
         table.add_column(

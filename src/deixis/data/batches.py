@@ -27,7 +27,7 @@ class TrainBatches:
 
     `batch_size` counts the expressions of one optimiser step over all processes and accumulated parts, so that one
     process and many see the same batches. `EpochOrder` describes `draw`, `sentences_per_image` and `distinct_images`;
-    with `labels="none"` no masks are read. `num_frames` are read of each clip, around the sample's frame.
+    with `labels="none"` no masks are read.
     """
 
     reader: Reader
@@ -38,7 +38,6 @@ class TrainBatches:
     draw: Draw = "object"
     distinct_images: bool = False
     labels: Labels = "masks"
-    num_frames: int = 1
     seed: int = 0
     workers: int = 0
 
@@ -73,7 +72,7 @@ class TrainBatches:
                 f"choose a multiple of {ranks * parts}."
             )
         plan = _Plan(self.order, start, stop, rank, ranks, parts)
-        make = _Collate(self.tokenizer, self.preprocess, self.labels, self.num_frames)
+        make = _Collate(self.tokenizer, self.preprocess, self.labels)
         return load_samples(self.reader, plan, make, self.workers)
 
     def in_order(self) -> "EvalBatches":
@@ -84,7 +83,6 @@ class TrainBatches:
             preprocess=self.preprocess,
             batch_size=self.batch_size,
             labels=self.labels,
-            num_frames=self.num_frames,
             workers=self.workers,
         )
 
@@ -123,7 +121,6 @@ class EvalBatches:
     batch_size: int
     limit: int | None = None
     labels: Labels = "masks"
-    num_frames: int = 1
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -135,7 +132,7 @@ class EvalBatches:
         if self.limit is not None and self.limit < len(positions):
             positions = positions[np.linspace(0, len(positions) - 1, self.limit).round().astype(int)]
         cuts = [positions[at : at + self.batch_size].tolist() for at in range(0, len(positions), self.batch_size)]
-        make = _Collate(self.tokenizer, self.preprocess, self.labels, self.num_frames)
+        make = _Collate(self.tokenizer, self.preprocess, self.labels)
         return load_samples(self.reader, cuts[rank::ranks], make, self.workers)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -188,10 +185,9 @@ class _Collate:
     tokenizer: Tokenizer
     preprocess: Preprocess
     labels: Labels
-    num_frames: int
 
     def __call__(self, samples: list[Sample]) -> Batch:
-        return collate(samples, self.tokenizer, self.preprocess, labels=self.labels, num_frames=self.num_frames)
+        return collate(samples, self.tokenizer, self.preprocess, labels=self.labels)
 
 
 def load_samples(

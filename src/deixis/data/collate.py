@@ -34,17 +34,16 @@ def collate(
     preprocess: Preprocess,
     *,
     labels: Labels = "masks",
-    num_frames: int = 1,
 ) -> Batch:
     """One Batch; samples of the same frame of the same visual share it, in order of first appearance.
 
-    `num_frames` frames around each sample's frame are read. With `labels="none"` no mask is touched. Where only some
-    samples have a mask, the others get an empty one and `targets["labelled"]` tells them apart.
+    `preprocess.num_frames` frames around each sample's frame are read. With `labels="none"` no mask is touched. Where
+    only some samples have a mask, the others get an empty one and `targets["labelled"]` tells them apart.
     """
     first: dict[tuple[str, int], int] = {}
     index = [first.setdefault((sample.ids.image, sample.frame), len(first)) for sample in samples]
     owners = [samples[index.index(position)] for position in range(len(first))]
-    clips = [owner.visual.read(window(owner.frame, owner.visual.num_frames, num_frames)) for owner in owners]
+    clips = [owner.visual.read(window(owner.frame, owner.visual.num_frames, preprocess.num_frames)) for owner in owners]
     sizes = [(clip.shape[1], clip.shape[2]) for clip in clips]
     token_ids, token_mask = tokenizer.encode([sample.expression for sample in samples], preprocess.max_tokens)
     found = [

@@ -21,6 +21,9 @@ class Preprocess:
     `pad` keeps the aspect ratio: the longer side fills the square, the photo lies in the upper left corner, and the
     rest holds the mean colour. The photo's first pixel is then the square's first, and nothing is shifted by half a
     pixel. Images are resized bilinearly by Pillow on 8-bit pixels, as for LAVT's published numbers.
+
+    Of a clip, `num_frames` frames around the one that is asked about are read (8 for SDA: four before, three after);
+    beyond the ends the first or last frame is repeated. With 1 the system sees the frame alone.
     """
 
     image_size: int = 480
@@ -28,10 +31,13 @@ class Preprocess:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     fit: Fit = "stretch"
+    num_frames: int = 1
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
             raise InputError(f"The image size is {self.image_size}; expected a positive number of pixels.")
+        if self.num_frames < 1:
+            raise InputError(f"The number of frames is {self.num_frames}; expected a positive number.")
         if self.max_tokens < 3:
             raise InputError(
                 f"The longest sentence has {self.max_tokens} tokens; expected 3 or more: [CLS], a word and [SEP]."

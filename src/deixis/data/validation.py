@@ -1,10 +1,12 @@
 """Broken records: the first one raises, or all are counted and listed; none is dropped silently."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import DeixisError, InputError
 from ..records import Reader, Sample
+from .frame_streams import each_frame
 from .subsets import Subset
 
 
@@ -121,7 +123,7 @@ def _count_mask(sample: Sample, seen: set[tuple[str, str]], issues: Issues) -> N
 
 def _wrong_with_image(sample: Sample) -> str:
     try:
-        sample.visual.read()
+        deque(each_frame(sample.visual), maxlen=0)
     except DeixisError as error:
         return str(error)
     return ""

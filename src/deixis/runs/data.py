@@ -16,8 +16,9 @@ Draw = Literal["object", "sentence", "image"]
 class StoredData:
     """A data set under `root`: a published one, as its authors publish it, or your own.
 
-    `dataset` is refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder (JSONL), coco (JSON with captions), a function
-    of your own as `my_file:open_splits` (docs/extending.md), or None to detect it. Your own records are checked before
+    `dataset` is refcoco, refcoco+, refcocog, grefcoco, phrasecut, folder (JSONL), coco (JSON with captions); of videos
+    a2d, jhmdb, refer-youtube-vos, ref-davis, mevis, clips (JSONL); a function of your own as `my_file:open_splits`
+    (docs/extending.md), or None to detect it. Your own records are checked before
     the first step. With `skip_broken` all images are decoded too, and broken records are listed and left out. With
     `labels="none"` no mask of the training split is read or checked.
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from ..data.readers.captions import CaptionedInstances
 from ..data.readers.formats import choose, open_splits
 from ..data.readers.jsonl import JsonlDataset
+from ..data.readers.loose_clips import LooseClips
 from ..data.readers.options import ReadOptions
 from ..data.readers.unlabelled import without_masks
 from ..data.subsets import Concat
@@ -91,7 +92,7 @@ def _checked(data: StoredData, splits: Mapping[str, Reader], names: Sequence[str
     chosen = [choose(splits, split, data.root) for split in names]
     if data.labels == "none":
         chosen[0] = without_masks(chosen[0])
-    if data.skip_broken or _is_own(data) or isinstance(chosen[0], JsonlDataset | CaptionedInstances):
+    if data.skip_broken or _is_own(data) or isinstance(chosen[0], JsonlDataset | LooseClips | CaptionedInstances):
         need_masks = data.labels == "masks"
         with ProgressBar("checking", sum(map(len, chosen)), quiet=not processes().is_main_process) as bar:
             chosen = [

@@ -129,18 +129,19 @@ def test_of_several_splits_one_must_be_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mark", "title"),
+    ("mark", "name"),
     [
-        ("meta_expressions/valid/meta_expressions.json", "Refer-YouTube-VOS"),
-        ("a2d_annotation.txt", "A2D-Sentences"),
-        ("jhmdb_annotation.txt", "J-HMDB-Sentences"),
+        ("meta_expressions/valid/meta_expressions.json", "refer-youtube-vos"),
+        ("valid_u/meta_expressions.json", "mevis"),
+        ("text_annotations/a2d_annotation.txt", "a2d"),
+        ("jhmdb_annotation.txt", "jhmdb"),
+        ("davis_text_annotations/Davis17_annot1.txt", "ref-davis"),
     ],
 )
-def test_video_sets_are_named_but_not_read(tmp_path: Path, mark: str, title: str) -> None:
+def test_video_sets_are_detected_by_their_files(tmp_path: Path, mark: str, name: str) -> None:
     (tmp_path / mark).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / mark).write_text("")
-    with pytest.raises(DeixisError, match=f"is {title}, which is not supported yet"):
-        open_data(tmp_path)
+    assert detect_format(tmp_path) == name
 
 
 def test_a_path_with_nothing_is_refused(tmp_path: Path) -> None:

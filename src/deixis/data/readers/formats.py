@@ -8,7 +8,19 @@ from ...errors import InputError, did_you_mean
 from ...records import Reader
 from ..segmentation import Overlaps
 from ..validation import Issues
-from . import captions, grefcoco, jsonl, phrasecut, refcoco
+from . import (
+    a2d,
+    captions,
+    grefcoco,
+    jhmdb,
+    jsonl,
+    loose_clips,
+    mevis,
+    phrasecut,
+    ref_davis,
+    refcoco,
+    refer_youtube_vos,
+)
 from .coco_layouts import find_coco_files
 from .options import AS_WRITTEN, ReadOptions
 
@@ -45,14 +57,19 @@ def _refcoco(dataset: str) -> Format:
     return Format(title=dataset, is_at=is_at, open_splits=open_splits)
 
 
-def _video(title: str, marks: tuple[str, ...]) -> Format:
-    def open_splits(path: Path, _: _Request) -> Mapping[str, Reader]:
-        raise InputError(f"{path} is {title}, which is not supported yet; only data sets of images are.")
+def _is_davis(path: Path) -> bool:
+    """The original files, or the layout of Refer-YouTube-VOS with DAVIS's videos."""
+    return ref_davis.is_at(path) or (refer_youtube_vos.is_at(path) and refer_youtube_vos.is_davis(path))
 
-    return Format(
-        title=title, is_at=lambda path: any((path / mark).exists() for mark in marks), open_splits=open_splits
-    )
 
+def _open_davis(path: Path, asked: _Request) -> Mapping[str, Reader]:
+    if ref_davis.is_at(path) or not refer_youtube_vos.is_at(path):
+        return ref_davis.every_split(path, asked.issues)
+    return refer_youtube_vos.every_split(path, "ref-davis", asked.issues)
+
+
+# Of the split that has labels and is not trained on.
+_OTHER_NAMES = {"val": ("valid_u", "valid"), "valid": ("val",)}
 
 FORMATS: dict[str, Format] = {
     "refcoco": _refcoco("refcoco"),
@@ -68,12 +85,31 @@ FORMATS: dict[str, Format] = {
         is_at=lambda path: any((path / f"refer_{split}.json").is_file() for split in phrasecut.SPLITS),
         open_splits=lambda path, asked: phrasecut.PhraseCut.every_split(path, asked.issues),
     ),
-    "youtube-vos": _video("Refer-YouTube-VOS", ("meta_expressions",)),
-    "a2d": _video("A2D-Sentences", ("a2d_annotation.txt", "a2d_annotation_with_instances")),
-    "jhmdb": _video("J-HMDB-Sentences", ("jhmdb_annotation.txt",)),
+    "refer-youtube-vos": Format(
+        title="Refer-YouTube-VOS",
+        is_at=lambda path: refer_youtube_vos.is_at(path) and not refer_youtube_vos.is_davis(path),
+        open_splits=lambda path, asked: refer_youtube_vos.every_split(path, "refer-youtube-vos", asked.issues),
+    ),
+    "ref-davis": Format(title="Ref-DAVIS17", is_at=_is_davis, open_splits=_open_davis),
+    "mevis": Format(
+        title="MeViS", is_at=mevis.is_at, open_splits=lambda path, asked: mevis.every_split(path, asked.issues)
+    ),
+    "a2d": Format(
+        title="A2D-Sentences", is_at=a2d.is_at, open_splits=lambda path, asked: a2d.every_split(path, asked.issues)
+    ),
+    "jhmdb": Format(
+        title="J-HMDB-Sentences",
+        is_at=jhmdb.is_at,
+        open_splits=lambda path, asked: jhmdb.every_split(path, asked.issues),
+    ),
+    "clips": Format(
+        title="JSONL of clips",
+        is_at=loose_clips.is_at,
+        open_splits=lambda path, asked: loose_clips.every_split(path, asked.issues, asked.options),
+    ),
     "folder": Format(
         title="JSONL or CSV",
-        is_at=lambda path: bool(jsonl.find_files(path)[1]),
+        is_at=lambda path: bool(jsonl.find_files(path)[1]) and not loose_clips.is_at(path),
         open_splits=lambda path, asked: jsonl.JsonlDataset.every_split(path, asked.issues, asked.options),
     ),
     "coco": Format(
@@ -110,6 +146,8 @@ def choose(splits: Mapping[str, Reader], split: str, path: str | Path) -> Reader
     """The split of that name; `test` is testA and testB together. Raises InputError where there is none."""
     if split in splits:
         return splits[split]
+    if found := next((name for name in _OTHER_NAMES.get(split, ()) if name in splits), None):
+        return splits[found]
     reader = next(iter(splits.values()), None)
     if split == "test" and isinstance(reader, refcoco.RefCOCO | grefcoco.GRefCOCO):
         return reader.sibling(split)
@@ -146,7 +184,7 @@ def detect_format(path: str | Path, dataset: str | None = None) -> str:
     path = Path(path)
     if dataset is not None and dataset not in FORMATS:
         raise InputError(f"There is no data set {dataset!r}. {did_you_mean(dataset, FORMATS)}")
-    if dataset is not None and (path.exists() or dataset not in ("folder", "coco")):
+    if dataset is not None and (path.exists() or dataset not in ("folder", "clips", "coco")):
         return dataset  # its reader says where to download what is missing
     if not path.exists():
         raise InputError(f"There is nothing at {path}; give the folder of a data set.")

@@ -136,8 +136,8 @@ def read_rows(files: Sequence[Path], issues: Issues, text_key: str | None = None
     """The sentences of every record that has an image and sentences; the others are added to the issues."""
     for file in files:
         split = file.stem if file.stem in NAMED_SPLITS else WHOLE
-        read = _jsonl_lines if file.suffix.lower() == ".jsonl" else _csv_lines
-        for line in read(file, text_key):
+        lines = jsonl_lines(file) if file.suffix.lower() == ".jsonl" else _csv_lines(file, text_key)
+        for line in lines:
             try:
                 yield from _rows(line, split, text_key)
             except DeixisError as error:
@@ -145,24 +145,27 @@ def read_rows(files: Sequence[Path], issues: Issues, text_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
+    """One record as it is in the file."""
+
     file: Path
     number: int
     span: Span | None
     parse: Callable[[], Any]
 
 
-def _jsonl_lines(file: Path, _: str | None) -> Iterator[_Line]:
+def jsonl_lines(file: Path) -> Iterator[Line]:
+    """The lines that are not blank, not parsed yet."""
     text = read_text_file(file)
     start = text.start or 0
     for number, line in enumerate(io.BytesIO(text.data), 1):
         span = None if text.start is None else (start, start + len(line))
         start += len(line)
         if line.strip():
-            yield _Line(file, number, span, lambda line=line, number=number: parse(line, file, f"line {number}"))  # type: ignore[misc]
+            yield Line(file, number, span, lambda line=line, number=number: parse(line, file, f"line {number}"))  # type: ignore[misc]
 
 
-def _csv_lines(file: Path, text_key: str | None) -> Iterator[_Line]:
+def _csv_lines(file: Path, text_key: str | None) -> Iterator[Line]:
     """The rows; cells are separated by commas, semicolons or tabs."""
     text = read_text_file(file).text
     heading = text.lstrip("\r\n").partition("\n")[0]
@@ -183,12 +186,12 @@ def _csv_lines(file: Path, text_key: str | None) -> Iterator[_Line]:
             if (label := kept.get("label", "")).lstrip("-").isdigit():
                 kept["label"] = int(label)
             kept = {text_key if text_key and key == text_key.lower() else key: cell for key, cell in kept.items()}
-            yield _Line(file, table.line_num, None, lambda kept=kept: kept)  # type: ignore[misc]
+            yield Line(file, table.line_num, None, lambda kept=kept: kept)  # type: ignore[misc]
     except csv.Error as error:
         raise InputError(f"{file}, line {table.line_num}, is not valid CSV ({error}).") from error
 
 
-def _rows(line: _Line, split: str, text_key: str | None) -> list[Row]:
+def _rows(line: Line, split: str, text_key: str | None) -> list[Row]:
     where = f"{line.file}, line {line.number}"
     record = line.parse()
     if not isinstance(record, Mapping):
@@ -196,7 +199,7 @@ def _rows(line: _Line, split: str, text_key: str | None) -> list[Row]:
             f"{where} is of type {type(record).__name__}; expected an object with 'image' and 'expression'."
         )
     if record.get("video") is not None:
-        raise InputError(f"{where} is of a video, which is not supported yet; give the frames as images.")
+        raise InputError(f"{where} is of a video, but the file begins with images; put clips into a file of their own.")
     if not isinstance(image := record.get("image"), str):
         raise InputError(f"{where} has no 'image'; expected the name of a file.")
     texts = sentences_of(record, where, text_key)

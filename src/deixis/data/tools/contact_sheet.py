@@ -65,7 +65,7 @@ def examples(reader: Reader, count: int, issues: Issues) -> list[Sample]:
     for position in np.linspace(0, len(reader) - 1, min(count, len(reader))).round().astype(int).tolist():
         try:
             sample = reader[position]
-            sample.visual.read()
+            sample.visual.read([sample.frame])
             found.append(sample)
         except DeixisError as error:
             issues.add(str(error))

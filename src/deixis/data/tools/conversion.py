@@ -1,12 +1,14 @@
 """Write any reader as plain files: JSONL with run-length masks, or COCO JSON with captions, beside the images.
 
-Both are read back as the same samples. The folder appears only when it is complete.
+Both are read back as the same samples. Clips stay clips in JSONL; COCO JSON has none, so that there the frames with
+masks become images. The folder appears only when it is complete.
 """
 
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,7 @@ from ... import masks
 from ...errors import DeixisError, InputError
 from ...files import complete_or_absent
 from ...records import Reader, Sample
+from ..clips import FrameFolder, VideoFile
 from ..readers.record_masks import CUT
 from ..validation import Issues
 
@@ -37,7 +40,7 @@ def convert(
     issues = Issues() if issues is None else issues
     written = 0
     with complete_or_absent(out) as folder:
-        pictures = _Pictures(folder / "images")
+        pictures = _Pictures(folder / "images", keep_clips=layout == "jsonl")
         samples = _samples(readers, pictures, issues, advance)
         if layout == "jsonl":
             with (folder / "data.jsonl").open("w", encoding="utf-8") as file:
@@ -61,43 +64,87 @@ def _samples(
         for position in range(len(reader)):
             try:
                 sample = reader[position]
-                yield sample, f"images/{pictures.add(sample)}"
+                yield pictures.renamed(sample), pictures.add(sample)
             except DeixisError as error:
                 issues.add(str(error))
             advance()
 
 
 class _Pictures:
-    """The images written so far: one file each, under its own name where that is free."""
+    """The images and clips written so far: each once, under its own name where that is free."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep_clips: bool) -> None:
         self.folder = folder
-        self.name_of: dict[str, str] = {}
+        self.keep_clips = keep_clips
+        self.name_of: dict[tuple[str, int], str] = {}
         self.taken: set[str] = set()
         folder.mkdir()
 
     def add(self, sample: Sample) -> str:
+        """Where the sample's image or clip is, from the new folder."""
+        is_clip = isinstance(sample.visual, VideoFile | FrameFolder)
+        key = sample.ids.image, sample.frame if is_clip and not self.keep_clips else 0
+        if key not in self.name_of:
+            write = self._image if not is_clip else self._clip if self.keep_clips else self._frame
+            self.name_of[key] = write(sample)
+        return self.name_of[key]
+
+    def renamed(self, sample: Sample) -> Sample:
+        """The sample, whose frame has an id of its own where it becomes an image."""
+        if self.keep_clips or not isinstance(sample.visual, VideoFile | FrameFolder):
+            return sample
+        return replace(sample, ids=replace(sample.ids, image=f"{sample.ids.image}/{sample.frame}"))
+
+    def _image(self, sample: Sample) -> str:
         image = sample.ids.image
-        if image not in self.name_of:
-            source = getattr(sample.visual, "path", None)
-            name = self._free_name(Path(source).name if source else f"{Path(image).name}.png")
-            if source:
-                _link(Path(source).resolve(), self.folder / name)
-            else:
-                pixels = sample.visual.read()
-                if len(pixels) != 1:
-                    raise InputError(f"Image {image} is a clip of {len(pixels)} frames; only images are converted.")
-                Image.fromarray(pixels[0]).save(self.folder / name)
-            self.taken.add(name.lower())
-            self.name_of[image] = name
-        return self.name_of[image]
+        source = getattr(sample.visual, "path", None)
+        name = self._free_name(Path(source).name if source else f"{Path(image).name}.png")
+        if source:
+            _link(Path(source).resolve(), self.folder / name)
+        else:
+            pixels = sample.visual.read()
+            if len(pixels) != 1:
+                raise InputError(f"Image {image} is a clip of {len(pixels)} frames; only images are converted.")
+            Image.fromarray(pixels[0]).save(self.folder / name)
+        return f"images/{name}"
+
+    def _frame(self, sample: Sample) -> str:
+        name = self._free_name(f"{_file_name(sample.ids.image)}_{sample.frame:05d}.png")
+        Image.fromarray(sample.visual.read([sample.frame])[0]).save(self.folder / name)
+        return f"images/{name}"
+
+    def _clip(self, sample: Sample) -> str:
+        source = sample.visual
+        folder = self.folder.with_name("videos")
+        folder.mkdir(exist_ok=True)
+        if isinstance(source, FrameFolder):
+            name = self._free_name(_file_name(sample.ids.image))
+            part = folder / name
+            part.mkdir()
+            try:
+                for frame in source.names:
+                    _link((source.folder / frame).resolve(), part / frame)
+            except DeixisError:
+                shutil.rmtree(part)
+                raise
+        else:
+            path = Path(getattr(source, "path", ""))
+            name = self._free_name(path.name)
+            _link(path.resolve(), folder / name)
+        return f"videos/{name}"
 
     def _free_name(self, name: str) -> str:
         stem, suffix, number = Path(name).stem, Path(name).suffix, 1
         while name.lower() in self.taken:
             number += 1
             name = f"{stem}_{number}{suffix}"
+        self.taken.add(name.lower())
         return name
+
+
+def _file_name(identity: str) -> str:
+    """The identity without what divides folders."""
+    return identity.replace("/", "_").replace("\\", "_")
 
 
 def _link(source: Path, target: Path) -> None:
@@ -113,9 +160,14 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _line(sample: Sample, name: str) -> dict[str, Any]:
+    visual = sample.visual
+    place: dict[str, Any] = {"image": name, "size": list(visual.size)}
+    if isinstance(visual, VideoFile | FrameFolder):
+        place = {"video": name, "frame": sample.frame}
+    if isinstance(visual, FrameFolder):
+        place["frames"] = list(visual.names)  # which may have gaps
     return {
-        "image": name,
-        "size": list(sample.visual.size),
+        **place,
         "expression": sample.expression,
         "mask": sample.mask,
         "ids": {"image": sample.ids.image, "object": sample.ids.object, "sentence": sample.ids.sentence},
@@ -146,15 +198,15 @@ class _Coco:
 
     def add(self, sample: Sample, name: str) -> None:
         ids = sample.ids
-        image = self.images.get(ids.image)
+        image = self.images.get(name)
         if image is None:
             height, width = sample.visual.size
             number = len(self.images) + 1
             file_name = name.removeprefix("images/")
             image = {"id": number, "file_name": file_name, "height": height, "width": width, **_exif(sample)}
-            self.images[ids.image] = image
+            self.images[name] = image
         shape = sample.mask["counts"] if sample.mask else ""
-        key = (sample.dataset, sample.split, ids.image, ids.object, shape)
+        key = (sample.dataset, sample.split, name, ids.object, shape)
         if key not in self.annotations:
             self.annotations[key] = self._annotation(sample, image["id"])
         self.annotations[key]["captions"].append(sample.expression)

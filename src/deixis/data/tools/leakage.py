@@ -2,6 +2,7 @@
 
 Two images are the same if they have the same COCO id or the same Visual Genome id, or if they look the same: by a
 perceptual hash, which resizing and recompressing hardly change. PhraseCut lists the COCO ids of Visual Genome's images.
+Two clips are the same if their data sets name them the same, or if the frames of their first samples look the same.
 """
 
 import hashlib
@@ -19,13 +20,14 @@ from PIL import Image
 
 from ...errors import DeixisError
 from ...records import Reader
+from ..readers.clip_splits import ClipSplit
 from ..readers.grefcoco import GRefCOCO
 from ..readers.phrasecut import PhraseCut
 from ..readers.refcoco import RefCOCO
 from ..subsets import Subset
 from ..validation import Issues
 
-Match = Literal["coco", "genome", "looks"]
+Match = Literal["coco", "genome", "video", "looks"]
 
 NEAR = 16  # of 128 bits: resized and recompressed copies differ in 0 to 11, any two of 155 photos in 35 or more
 # COCO's ids have six digits, so a name without its prefix that fills all twelve is something else, such as a date.
@@ -45,6 +47,7 @@ class ImageFacts:
     coco: int | None
     genome: int | None
     coco_known: bool  # whether `coco` is known, also where it is None
+    video: str | None = None  # the name of a video in a published data set
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,8 @@ def _facts(reader: Reader, position: int, sentences: int) -> ImageFacts:
     if isinstance(reader, PhraseCut):
         facts = reader.genome.get(int(image))
         return ImageFacts(image, position, sentences, facts.coco if facts else None, int(image), facts is not None)
+    if isinstance(reader, ClipSplit):
+        return ImageFacts(image, position, sentences, None, None, False, image)
     tree = getattr(reader, "tree", None)
     if tree is not None and getattr(tree, "dataset", "") in _COCO_DATASETS:
         name = tree.instances.images[int(image)].name
@@ -205,8 +210,11 @@ def _name(reader: Reader, position: int) -> str:
 def _by_ids(first: Sequence[ImageFacts], second: Sequence[ImageFacts]) -> Iterator[SharedImage]:
     coco = {image.coco: image.id for image in first if image.coco is not None}
     genome = {image.genome: image.id for image in first if image.genome is not None}
+    videos = {image.video for image in first if image.video is not None}
     for image in second:
-        if image.coco is not None and image.coco in coco:
+        if image.video in videos:
+            yield SharedImage(image.id, image.id, "video", image.sentences)
+        elif image.coco is not None and image.coco in coco:
             yield SharedImage(coco[image.coco], image.id, "coco", image.sentences)
         elif image.genome is not None and image.genome in genome:
             yield SharedImage(genome[image.genome], image.id, "genome", image.sentences)

@@ -9,6 +9,8 @@ import numpy as np
 from ... import masks
 from ...errors import DeixisError
 from ...records import Reader
+from ..readers.clip_splits import ClipSplit
+from ..readers.loose_clips import LooseClips
 from ..readers.refcoco import PUBLISHED, RefCOCO
 from ..validation import Issues
 
@@ -38,7 +40,7 @@ class Spread:
 class SplitFacts:
     """One split. Sentences and masks are those of `looked_at` samples."""
 
-    images: int
+    images: int  # of videos, the videos
     objects: int
     expressions: int
     looked_at: int
@@ -49,6 +51,7 @@ class SplitFacts:
     heights: Spread | None
     widths: Spread | None
     broken: int
+    of_videos: bool = False
 
 
 def describe(
@@ -68,10 +71,11 @@ def as_json(facts: Mapping[str, SplitFacts]) -> dict[str, Any]:
 
 
 def completeness(readers: Mapping[str, Reader]) -> str:
-    """A sentence that compares the counts with the published ones; empty where none are published."""
+    """A sentence that compares the counts with the published ones, or the notes of a data set of videos; or nothing."""
     reader = next(iter(readers.values()), None)
     if not isinstance(reader, RefCOCO):
-        return ""
+        notes = [note for each in readers.values() if isinstance(each, ClipSplit) for note in each.notes]
+        return " ".join(dict.fromkeys(notes))
     published = PUBLISHED.get((reader.tree.dataset, reader.tree.split_by))
     counts = reader.tree.counts()
     if published is None:
@@ -117,4 +121,5 @@ def _facts(reader: Reader, issues: Issues, advance: Callable[[], None]) -> Split
         heights=Spread.of(heights),
         widths=Spread.of(widths),
         broken=broken,
+        of_videos=isinstance(getattr(reader, "reader", reader), ClipSplit | LooseClips),
     )
