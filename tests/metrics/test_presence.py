@@ -2,9 +2,11 @@
 
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
+from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
-from deixis.metrics.presence import from_fields, presence_scores
+from deixis.metrics.presence import PresenceRows, from_fields, presence_scores
 from deixis.metrics.scored import Answer, Scored
 from deixis.records import Ids
 
@@ -67,3 +69,42 @@ def test_scores_are_read_from_their_fields() -> None:
     found = presence_scores(FIVE, "mask")
     assert found is not None
     assert from_fields(asdict(found)) == found
+
+
+def random_rows(seed: int, count: int = 300) -> PresenceRows:
+    generator = np.random.default_rng(seed)
+    present = generator.random(count) < 0.6
+    probability = np.round(generator.random(count) * 0.7 + 0.3 * present, 2)  # ties
+    image = np.sort(generator.integers(0, 40, count))
+    image[-1] = 39
+    return PresenceRows(probability=probability, present=present, found=probability > 0.5, image=image)
+
+
+def test_correlation_and_area_are_those_of_scikit_learn() -> None:
+    rows = random_rows(0)
+    values = rows.values()
+    assert values["MCC"] == pytest.approx(matthews_corrcoef(rows.present, rows.found))
+    assert values["AUROC"] == pytest.approx(roc_auc_score(rows.present, rows.probability))
+
+
+def test_each_draw_weighs_whole_images() -> None:
+    """The first draw again, by hand: every expression as often as its image was drawn."""
+    rows = random_rows(1)
+    drawn = rows.resampled(draws=5, seed=7)
+    times = np.bincount(np.random.default_rng(7).integers(40, size=(5, 40), dtype=np.int64)[0], minlength=40)
+    weights = times[rows.image]
+    assert drawn["MCC"][0] == pytest.approx(matthews_corrcoef(rows.present, rows.found, sample_weight=weights))
+    assert drawn["AUROC"][0] == pytest.approx(roc_auc_score(rows.present, rows.probability, sample_weight=weights))
+    assert {name: len(each) for name, each in drawn.items()} == dict.fromkeys(("N-acc", "T-acc", "MCC", "AUROC"), 5)
+
+
+def test_a_system_that_always_marks_something_has_no_correlation() -> None:
+    found = presence_scores([scored(0, 9, 0.9, 9), scored(1, 0, 0.2, 4)], "mask", draws=20)
+    assert found is not None
+    assert (found.mcc, found.auroc) == (0.0, 1.0)
+
+
+def test_without_present_referents_there_is_no_correlation() -> None:
+    found = presence_scores(FIVE[3:], "mask", draws=20)
+    assert found is not None
+    assert (found.mcc, found.auroc, found.mcc_interval, found.auroc_interval) == (None, None, None, None)

@@ -13,6 +13,7 @@ from .options import BootstrapOptions, parse
 if TYPE_CHECKING:
     from ..evaluation.report import Result
     from ..metrics.accumulators import Totals
+    from ..metrics.presence import PresenceRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
 
     from rich.console import Console
 
-    from ..evaluation.comparison import compare_totals
+    from ..evaluation.comparison import compare_presence, compare_totals
     from ..evaluation.report import Result
     from .results import show_differences
 
@@ -43,6 +44,10 @@ def main(arguments: list[str]) -> int:
     _check_comparable(results[0], results[1])
     first, second = (_totals(path, one) for path, one in zip((options.first, options.second), results, strict=True))
     differences = compare_totals(first, second, draws=options.draws, seed=options.seed)
+    if all(one.presence is not None for one in results):
+        rows = [_presence_rows(path, one) for path, one in zip((options.first, options.second), results, strict=True)]
+        presence = compare_presence(*rows, draws=options.draws, seed=options.seed)
+        differences |= {name: one for name, one in presence.items() if name not in differences}
     if options.json:
         print(json.dumps({name: asdict(difference) for name, difference in differences.items()}))
         return 0
@@ -69,6 +74,13 @@ def _totals(path: Path, result: "Result") -> "Totals":
             "own --out."
         )
     return totals
+
+
+def _presence_rows(path: Path, result: "Result") -> "PresenceRows":
+    from ..evaluation.record_files import read_records
+    from ..metrics.presence import PresenceRows
+
+    return PresenceRows.of(read_records(path.parent / result.records))
 
 
 def _check_comparable(first: "Result", second: "Result") -> None:

@@ -69,6 +69,12 @@ def _presence_table(presence: PresenceScores) -> Table:
         ("something (T-acc)", presence.num_present, presence.t_acc, presence.t_acc_interval),
     ):
         table.add_row(referent, f"{number:,}", _number(right), _interval(*(span or (None, None))))
+    both = presence.num_absent + presence.num_present
+    for measure, value, span in (
+        ("either: MCC, -1 to 1", presence.mcc, presence.mcc_interval),
+        ("either: AUROC of the score, 0 to 1", presence.auroc, presence.auroc_interval),
+    ):
+        table.add_row(measure, f"{both:,}", _number(value), _interval(*(span or (None, None))))
     above = "" if presence.threshold is None else f", present above {presence.threshold:g}"
     how = "calibrated" if presence.calibrated else "not calibrated"
     table.caption = f"score by the {presence.score}, {how}{above}; calibration error {presence.ece:.3f}"

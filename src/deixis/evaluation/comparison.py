@@ -9,12 +9,17 @@ from ..errors import InputError
 from ..metrics.accumulators import Totals
 from ..metrics.average_precision import NAMES
 from ..metrics.bootstrap import DRAWS, interval, resampled_sums, two_sided_p
+from ..metrics.presence import NAMES as PRESENCE_NAMES
+from ..metrics.presence import PresenceRows
 from .report import ratios_of_draws
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """First minus second, in points; `p` is two-sided: twice the fraction of draws of images with the other sign."""
+    """First minus second, in points, MCC and AUROC in their own unit.
+
+    `p` is two-sided: twice the fraction of draws of images with the other sign.
+    """
 
     first: float | None
     second: float | None
@@ -46,6 +51,15 @@ def compare_totals(first: Totals, second: Totals, *, draws: int = DRAWS, seed: i
             known = [None if np.isnan(side[place]) else float(side[place]) for side in (before, after)]
             differences[name] = _difference(known[0], known[1], drawn[:, place] - redrawn[:, place])
     return differences
+
+
+def compare_presence(
+    first: PresenceRows, second: PresenceRows, *, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Difference]:
+    """The difference of each measure of presence; both use the same draws of images."""
+    values = first.values(), second.values()
+    one, other = (rows.resampled(draws=draws, seed=seed) for rows in (first, second))
+    return {name: _difference(values[0][name], values[1][name], one[name] - other[name]) for name in PRESENCE_NAMES}
 
 
 def _difference(first: float | None, second: float | None, drawn: Float[np.ndarray, " draws"]) -> Difference:
