@@ -76,6 +76,12 @@ def main(arguments: list[str]) -> int:
         raise InputError("--write-threshold writes what --sweep-threshold finds; give both.")
     if options.sweep_threshold and options.refine is not None:
         raise InputError("--sweep-threshold compares thresholds of the model's own maps; omit --refine.")
+    if options.perturb is not None:
+        from .robustness import check, kinds_of, robustness
+
+        check(options)
+        robustness(options, kinds_of(options.perturb))
+        return 0
     if options.sweep_threshold:
         return _sweep(options)
     if options.reliability is not None:
