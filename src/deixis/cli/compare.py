@@ -42,7 +42,9 @@ def main(arguments: list[str]) -> int:
 
     results = [Result.read(path) for path in (options.first, options.second)]
     _check_comparable(results[0], results[1])
-    first, second = (_totals(path, one) for path, one in zip((options.first, options.second), results, strict=True))
+    first, second = (
+        totals_beside(path, one) for path, one in zip((options.first, options.second), results, strict=True)
+    )
     differences = compare_totals(first, second, draws=options.draws, seed=options.seed)
     if all(one.presence is not None for one in results):
         rows = [_presence_rows(path, one) for path, one in zip((options.first, options.second), results, strict=True)]
@@ -55,7 +57,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _totals(path: Path, result: "Result") -> "Totals":
+def totals_beside(path: Path, result: "Result") -> "Totals":
     """The sums of the records beside a result."""
     from ..evaluation.record_files import check_header, read_records
     from ..metrics.accumulators import Totals

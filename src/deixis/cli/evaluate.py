@@ -80,6 +80,12 @@ def main(arguments: list[str]) -> int:
         raise InputError("--sweep-threshold compares thresholds of the model's own maps; omit --refine.")
     if options.threshold_chosen_on and options.threshold is None:
         raise InputError("--threshold-chosen-on says how --threshold was chosen; give both.")
+    if options.perturb is not None:
+        from .robustness import check, kinds_of, robustness
+
+        check(options)
+        robustness(options, kinds_of(options.perturb))
+        return 0
     if options.sweep_threshold:
         return _sweep(options)
     if options.reliability is not None:

@@ -1,7 +1,7 @@
-"""Readers made of readers: some samples of one, or all samples of several."""
+"""Readers made of readers: some samples of one, all samples of several, or one with other sentences."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..records import Ids, Reader, Sample
@@ -44,3 +44,22 @@ class Concat:
                 return reader[position]
             position -= len(reader)
         raise IndexError(position)
+
+
+@dataclass(frozen=True)
+class Reworded:
+    """The samples of a reader with their expressions changed; ids stay, so that scores can be paired."""
+
+    reader: Reader
+    change: Callable[[str], str]
+
+    @property
+    def ids(self) -> tuple[Ids, ...]:
+        return self.reader.ids
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, position: int) -> Sample:
+        sample = self.reader[position]
+        return replace(sample, expression=self.change(sample.expression))

@@ -140,6 +140,8 @@ def open_evaluation(
         raise InputError(f"The split has no expressions to score; {reason}")
     first = reader[0]
     named = (options.split if isinstance(options, SplitOptions) else split) or first.split
+    if isinstance(options, SplitOptions) and options.perturb is not None:
+        named = f"{named}+{options.perturb}{f'-{options.perturb_seed}' if options.perturb_seed else ''}"
     file = result_file(out, "model", first.dataset, named, rules.name)
     _make(file.parent)
     return Evaluation(
