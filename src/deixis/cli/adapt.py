@@ -37,7 +37,7 @@ from their abstracts.
 
 Ctrl-C, SIGTERM and SIGHUP finish the step and save; --resume ends as if it had not been stopped.
 """
-METHOD, MODEL = "mmd", "sda"
+METHOD, MODEL = "sda", "sda"
 
 
 def main(arguments: list[str]) -> int:

@@ -8,6 +8,7 @@ them; MAN and ACP are reconstructions from their abstracts.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from ..adapt.acp import ACPConfig
 from ..adapt.dann import DANNConfig
 from ..adapt.man import MANConfig
 from ..adapt.mmd import MMDConfig
@@ -66,6 +67,7 @@ def _one_run(name: str, objective: Config) -> Callable[[Run], Mapping[str, Run]]
 
 
 METHODS: dict[str, Callable[[Run], Mapping[str, Run]]] = {  # from the source's Run to those that follow it
+    "acp": _one_run("acp", ACPConfig()),
     "dann": _one_run("dann", DANNConfig()),
     "man": _one_run("man", MANConfig()),
     "mmd": _one_run("mmd", MMDConfig()),

@@ -184,7 +184,7 @@ def _frames(record: Mapping[str, Any], folders: SearchFolders, where: str) -> li
     if isinstance(clip, FrameFolder):
         for name in found:
             _position(clip, name, where)
-    return sorted(found, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    return [*sorted(found, key=lambda name: (len(name), name) if name.isdigit() else (0, name))]
 
 
 def _named_masks(named: Any, folders: SearchFolders, where: str) -> dict[str, Any]:
