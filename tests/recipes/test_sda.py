@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from deixis.adapt.sda.activation import ActivationOptions
 from deixis.adapt.sda.categories import Clusters
