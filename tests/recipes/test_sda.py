@@ -163,7 +163,7 @@ def test_the_published_chains_read_the_published_layouts(recipe: str, tmp_path: 
         assert run.target is not None
         opened = open_domains(run.data, run.target)
         assert opened.source[0].mask is not None
-        assert opened.target.ids != opened.source.ids
+        assert opened.target[0].dataset != opened.source[0].dataset
         assert opened.validation is not None
 
 
