@@ -188,7 +188,7 @@ def test_a_csv_of_images_and_sentences_is_weak(root: Path) -> None:
             r"data\.jsonl, line 2 has no 'expression'; expected a text\. Its keys are image, phrase: .* --text-key",
         ),
         ({"image": "images/a.jpg", "expression": 5}, r"data\.jsonl, line 2 needs texts as captions, but 'expression'"),
-        ({"video": "a.mp4", "expression": "x"}, r"line 2 is of a video, which is not supported yet"),
+        ({"video": "a.mp4", "expression": "x"}, r"line 2 is of a video, but the file begins with images"),
         (line(ids=[1]), r"line 2: 'ids' is of type list"),
         (line(expression="a \ud83d"), r"line 2 has a text that cannot be written as UTF-8 \(surrogates not allowed\)"),
         (line(ids={"sentence": "\ud83d"}), "line 2 has a text that cannot be written"),
