@@ -35,13 +35,15 @@ class EvaluateOptions(BootstrapOptions, ModelOptions, SplitOptions):
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = None
     """A model's name, or the folder of a checkpoint or of a run."""
     predictions: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Masks of any system as JSON lines, instead of a model."""
+    """Masks of any system as JSON lines, or of clips as a folder or zip of PNGs, instead of a model."""
+    submission: Annotated[Path | None, tyro.conf.arg(metavar="OUT.zip")] = None
+    """Write the masks of a video data set as its challenge server takes them, and score nothing."""
     allow_missing: bool = False
     """Count expressions without a mask as empty masks."""
     skip_broken: bool = False
     """Leave out broken records, and list them in the result."""
     protocol: str = "full"
-    """full, lavt-480, weak, labelled-threshold, a2d-best, a2d-all or grefcoco."""
+    """full, lavt-480, weak, labelled-threshold, a2d-best, a2d-all, rvos, ref-davis, ref-davis-fixed or grefcoco."""
     out: Annotated[Path, tyro.conf.arg(metavar="PATH")] = Path()
     """A folder, or FILE.json; in a folder the file is named MODEL-DATASET-SPLIT-PROTOCOL.json."""
     batch_size: int = 8
@@ -80,6 +82,8 @@ def main(arguments: list[str]) -> int:
         raise InputError("--sweep-threshold compares thresholds of the model's own maps; omit --refine.")
     if options.threshold_chosen_on and options.threshold is None:
         raise InputError("--threshold-chosen-on says how --threshold was chosen; give both.")
+    if options.submission is not None:
+        return _submit(options, options.submission)
     if options.perturb is not None:
         from .robustness import check, kinds_of, robustness
 
@@ -93,6 +97,25 @@ def main(arguments: list[str]) -> int:
     result = _scored(options)
     if int(os.environ.get("RANK", "0")) == 0:
         _show(result, options)
+    return 0
+
+
+def _submit(options: EvaluateOptions, path: Path) -> int:
+    if options.model is None or options.perturb is not None or options.sweep_threshold or options.reliability:
+        raise InputError("--submission writes the masks of a MODEL and scores nothing; omit the other options.")
+    from ..evaluation.submit import submit
+
+    num_files = submit(
+        lambda: options.load(str(options.model), quiet=options.quiet),
+        options,
+        path,
+        threshold=options.threshold,
+        presence_threshold=options.presence_threshold,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        quiet=options.quiet,
+    )
+    print(f"{path}  {num_files:,} masks")
     return 0
 
 

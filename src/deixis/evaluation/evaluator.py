@@ -17,6 +17,7 @@ from ..metrics.protocols import protocol_named, protocol_of
 from ..predict.segmenter import Segmenter
 from ..progress import ProgressBar
 from ..records import MaskRule, Reader
+from . import ref_davis
 from .job import Evaluation, presence_decision
 from .report import Result
 from .scoring import Scoring, limited
@@ -138,7 +139,11 @@ def open_evaluation(
     if not len(reader):
         reason = f"all of them are broken: {issues.broken[0]}" if issues else "choose another split."
         raise InputError(f"The split has no expressions to score; {reason}")
-    first = reader[0]
+    first, all_frames = reader[0], None
+    if rules.davis is not None:
+        if first.dataset != "ref-davis":
+            raise InputError(f"The protocol {rules.name} is Ref-DAVIS17's, and the data are {first.dataset}; use rvos.")
+        reader, all_frames = ref_davis.counted(reader, rules.davis), reader
     named = (options.split if isinstance(options, SplitOptions) else split) or first.split
     if isinstance(options, SplitOptions) and options.perturb is not None:
         named = f"{named}+{options.perturb}{f'-{options.perturb_seed}' if options.perturb_seed else ''}"
@@ -154,6 +159,7 @@ def open_evaluation(
         seed=seed,
         issues=issues,
         left_out=frozenset(left_out),
+        whole=all_frames,
     )
 
 

@@ -22,10 +22,12 @@ from ..metrics.scored import Scored
 from ..predict.presence import THRESHOLD as PRESENCE_THRESHOLD
 from ..predict.segmenter import Segmenter
 from ..records import MaskRule, Reader
+from .mask_files import FileScorer
 from .predictions import Predictions
 from .record_files import RecordWriter, check_header, mend, merge_shards, read_records
 from .report import Result, hash_of_ids, measure
 from .scoring import Scoring, score_system
+from .submissions import MaskFiles, is_mask_files
 
 FEW = 10  # ids that the error about missing predictions names
 FLUSH = 1000  # masks of a predictions file between two flushes to disk
@@ -48,6 +50,7 @@ class Evaluation:
     seed: int = 0
     issues: Issues = field(default_factory=Issues)
     left_out: frozenset[str] = frozenset()  # sentences of the split that are not scored
+    whole: Reader | None = None  # all of the split, where the protocol reads frames that it does not score
     advance: Callable[[int], None] = field(default=lambda count: None)
 
     def __post_init__(self) -> None:
@@ -133,7 +136,11 @@ class Evaluation:
         self, segmenter: Segmenter, scoring: Scoring, header: dict[str, Any], done: frozenset[str] = frozenset()
     ) -> None:
         """This process's part, each batch on disk before the next one begins."""
-        self._write(self.part(scoring.rank), score_system(segmenter, self.reader, self.rules, scoring, done), header)
+        self._write(
+            self.part(scoring.rank),
+            score_system(segmenter, self.whole or self.reader, self.rules, scoring, done),
+            header,
+        )
 
     def score_predictions(self, path: Path, header: dict[str, Any], *, allow_missing: bool = False) -> int:
         """Score a file of masks; returns the number of expressions without a mask, which are scored as empty masks.
@@ -144,6 +151,8 @@ class Evaluation:
             if mend(part):
                 check_header(part, header)
             part.unlink()
+        if is_mask_files(path):
+            return self._score_mask_files(path, header, allow_missing)
         # A file with masks for the whole split has some for the broken records that were left out.
         predictions = Predictions(path, self.reader, allow_unknown=bool(self.issues), left_out=self.left_out)
         try:
@@ -161,6 +170,19 @@ class Evaluation:
             self.part(0).unlink(missing_ok=True)
             raise
         return len(missing)
+
+    def _score_mask_files(self, path: Path, header: dict[str, Any], allow_missing: bool) -> int:
+        """As `score_predictions`, of a folder or a zip with one PNG for each frame of a clip."""
+        scorer = FileScorer(MaskFiles.open(path), self.whole or self.reader, self.rules)
+        try:
+            self._write(self.part(0), scorer.scored(), header)
+            self._list(scorer.missing)
+            if scorer.missing and not allow_missing:
+                raise self._refusal(path, scorer.missing)
+        except DeixisError:
+            self.part(0).unlink(missing_ok=True)
+            raise
+        return len(scorer.missing)
 
     def finish(
         self, header: dict[str, Any], *, run: dict[str, Any] | None, started: float, num_missing: int = 0

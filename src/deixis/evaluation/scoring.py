@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from .. import masks
 from ..batch import Batch, Output
@@ -15,13 +16,14 @@ from ..data.subsets import Subset
 from ..data.transforms import Preprocess
 from ..errors import InputError, ModelError
 from ..metrics.accumulators import Totals
-from ..metrics.protocols import ScoringProtocol
+from ..metrics.protocols import PROTOCOLS, ScoringProtocol
 from ..metrics.scored import Scored, label_of, score_expression
 from ..predict.outputs import is_finite, mask_probabilities, presence_probabilities
 from ..predict.presence import Presence, check_threshold, decide
 from ..predict.refine import resized
 from ..predict.segmenter import Segmenter
 from ..records import Ids, MaskRule, Reader, Sample
+from . import ref_davis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +66,57 @@ def limited(reader: Reader, limit: int | None) -> Reader:
 def score_system(
     segmenter: Segmenter, reader: Reader, rules: ScoringProtocol, scoring: Scoring, done: frozenset[str] = frozenset()
 ) -> Iterator[list[Scored]]:
-    """This process's part of the split, one batch at a time, without the sentences in `done`."""
+    """This process's part of the split, one batch at a time, without the sentences in `done`.
+
+    Where the objects of a clip compete for its pixels, `reader` is the whole split, and a clip is one batch.
+    """
+    if rules.davis is not None:
+        yield from _score_clips(segmenter, reader, rules, scoring, done)
+        return
     for samples, batch, output in _predicted(segmenter, reader, scoring, done):
         yield _score(segmenter, batch, samples, output, rules, scoring)
+
+
+def _score_clips(
+    segmenter: Segmenter, reader: Reader, rules: ScoringProtocol, scoring: Scoring, done: frozenset[str]
+) -> Iterator[list[Scored]]:
+    """Each video and annotator at a time, by the label maps that its objects compete for."""
+    assert rules.davis is not None
+    alone = replace(scoring, rank=0, ranks=1)
+    for group in ref_davis.groups(reader, rules.davis)[scoring.rank :: scoring.ranks]:
+        places = [at for name in group.frames for at in group.frames[name]]
+        if all(reader.ids[at].sentence in done for name in group.counted for at in group.frames[name]):
+            continue
+        frames: dict[str, list[Sample]] = {name: [] for name in group.frames}
+        labels: dict[str, UInt8[np.ndarray, "_ _"]] = {}
+        each = predicted_masks(segmenter, Subset(reader, places), alone)
+        for name, of_frame in groupby(each, key=lambda one: str(one.sample.traits["frame_name"])):
+            labels[name] = label_map(found := list(of_frame))
+            frames[name] = [one.sample for one in found]
+        records = ref_davis.score_group(frames, labels, group.counted, rules.davis)
+        yield [one for one in records if one.ids.sentence not in done]
+
+
+def label_map(found: Sequence["PredictedMask"]) -> UInt8[np.ndarray, "h w"]:
+    """The numbers of the objects of one frame, which compete for its pixels."""
+    numbers = [int(one.sample.ids.object) for one in found]
+    return ref_davis.label_map(numbers, [one.probability for one in found], [one.mask for one in found])
+
+
+@dataclass(frozen=True)
+class PredictedMask:
+    """One sample with its probability map and its mask, at the image's own size."""
+
+    sample: Sample
+    probability: Float32[np.ndarray, "h w"]
+    mask: Bool[np.ndarray, "h w"]
+
+
+def predicted_masks(segmenter: Segmenter, reader: Reader, scoring: Scoring) -> Iterator[PredictedMask]:
+    """The masks of a split, which needs no labels; images stay together, otherwise in the reader's order."""
+    for samples, batch, output in _predicted(segmenter, reader, scoring):
+        for sample, probability, rule, presence in _maps(segmenter, batch, samples, output, PROTOCOLS["full"], scoring):
+            yield PredictedMask(sample, probability, decide(probability, rule, presence)[0])
 
 
 def score_thresholds(

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from .average_precision import Detections
 from .iou import reaches
-from .protocols import ScoringProtocol, column
+from .protocols import BOUNDARY_MEASURES, ScoringProtocol, column
 from .scored import Scored
 
 # A quotient of two pixel counts below 2^43 is a multiple of 2^-96: sums of such are exact in integers of this unit.
@@ -29,7 +29,9 @@ class Tally:
 
     def __init__(self, rules: ScoringProtocol) -> None:
         self.rules = rules
-        self.columns = FIXED_COLUMNS + tuple(column(threshold) for threshold in rules.thresholds)
+        clips = ("clips", *BOUNDARY_MEASURES) if rules.boundaries else ()
+        self.columns = FIXED_COLUMNS + tuple(column(threshold) for threshold in rules.thresholds) + clips
+        self.fractions = {place for place, name in enumerate(self.columns) if name in ("iou", *clips)}  # in UNIT
         self.rows: dict[str, list[int]] = {}
 
     def add(self, scored: Scored) -> None:
@@ -48,6 +50,10 @@ class Tally:
         if scored.target or not self.rules.has_no_target:
             for place, threshold in enumerate(self.rules.thresholds, start=len(FIXED_COLUMNS)):
                 row[place] += reaches(value, threshold, strict=self.rules.strict)
+        if self.rules.boundaries:
+            j, f = value, 0.0 if best.boundary is None else best.boundary
+            for place, part in enumerate((1.0, (j + f) / 2, j, f), start=len(self.columns) - 4):
+                row[place] += int(part / scored.num_frames * UNIT)
 
     def merge(self, other: "Tally") -> None:
         """Add another worker's sums; both may have rows for the same image."""
@@ -65,7 +71,7 @@ class Tally:
         totals = self.totals()
         values: dict[str, float | None] = {}
         for measure in self.rules.measures:
-            unit = UNIT if measure.numerator == "iou" else 1
+            unit = UNIT if measure.numerator == "iou" else 1  # both sums of a clip's measures are in UNIT
             below = totals[measure.denominator] * unit
             values[measure.name] = 100 * totals[measure.numerator] / below if below else None
         return values
@@ -77,7 +83,8 @@ class Tally:
             if image in self.rows:
                 row = self.rows[image]
                 table[place] = row
-                table[place, 3] = row[3] / UNIT
+                for fraction in self.fractions:
+                    table[place, fraction] = row[fraction] / UNIT
         return table
 
     def _row_of(self, image: str) -> list[int]:

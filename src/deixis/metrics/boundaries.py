@@ -88,8 +88,8 @@ def _boundary_score(target: Bool[np.ndarray, "h w"], prediction: Bool[np.ndarray
     num_target, num_prediction = np.count_nonzero(target), np.count_nonzero(prediction)
     if not num_target or not num_prediction:
         return float(num_target == num_prediction)
-    precision = _num_near(prediction, target, reach) / num_prediction
-    recall = _num_near(target, prediction, reach) / num_target
+    precision = _num_near(prediction, target, reach) / int(num_prediction)
+    recall = _num_near(target, prediction, reach) / int(num_target)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 

@@ -8,7 +8,7 @@
 Both take the number of objects from the truth's first frame: an object that appears later is never scored.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,22 +43,31 @@ class DavisScore:
         return (self.j.mean + self.f.mean) / 2
 
 
-def score_video(frames: Iterable[tuple[Labels, Labels]], task: Task) -> list[ObjectScore]:
+def score_video(frames: Sequence[tuple[Labels, Labels]], task: Task) -> list[ObjectScore]:
     """The scores of the objects 1, 2 … of one video, from its pairs of true and predicted label maps in order.
 
-    Frames are read one at a time. Raises `InputError` for a prediction of another size than its frame and for more
-    predicted objects than the task allows.
+    Raises `InputError` for a prediction of another size than its frame and for more predicted objects than the task
+    allows.
     """
     j, f = _tables(frames, task)
+    chosen = _matched(j, f, task)
     if task == "semi-supervised":
         j, f = j[1:-1], f[1:-1]
-        chosen = list(range(j.shape[1]))
-    else:
-        chosen = _assigned(j, f)
     return [
         ObjectScore(statistics(j[:, true, predicted]), statistics(f[:, true, predicted]))
         for true, predicted in enumerate(chosen)
     ]
+
+
+def match(frames: Sequence[tuple[Labels, Labels]], task: Task) -> dict[int, int]:
+    """For each true object the number of the predicted one that it is compared with; it may not exist.
+
+    The errors are those of `score_video`.
+    """
+    if task == "semi-supervised":
+        return {number: number for number in range(1, largest(frames[0][0]) + 1)}
+    chosen = _matched(*_tables(frames, task), task)
+    return dict(enumerate((each + 1 for each in chosen), start=1))
 
 
 def average(videos: Mapping[str, list[ObjectScore]]) -> DavisScore:
@@ -72,7 +81,7 @@ def average(videos: Mapping[str, list[ObjectScore]]) -> DavisScore:
 
 
 def _tables(
-    frames: Iterable[tuple[Labels, Labels]], task: Task
+    frames: Sequence[tuple[Labels, Labels]], task: Task
 ) -> tuple[Float[np.ndarray, "t k p"], Float[np.ndarray, "t k p"]]:
     """J and F of every true object against the predicted ones: all of them, or under fixed numbers its own alone."""
     rows: list[dict[tuple[int, int], tuple[float, float]]] = []
@@ -84,8 +93,8 @@ def _tables(
                 f"{truth.shape[0]}x{truth.shape[1]}, as its truth."
             )
         if number == 0:
-            num_true = num_predicted = _largest(truth)
-        num_predicted = max(num_predicted, _largest(predicted))
+            num_true = num_predicted = largest(truth)
+        num_predicted = max(num_predicted, largest(predicted))
         _check(num_predicted, num_true, number, task)
         rows.append(_frame(truth, predicted, num_true, task))
     j, f = np.zeros((2, len(rows), num_true, num_predicted))
@@ -119,8 +128,10 @@ def _absent(
     return [(np.array([one[0] for one in each]), np.array([one[1] for one in each])) for each in pairs]
 
 
-def _assigned(j: Float[np.ndarray, "t k p"], f: Float[np.ndarray, "t k p"]) -> list[int]:
-    """The predicted object of each true one, by which the sum of mean J and mean F is largest."""
+def _matched(j: Float[np.ndarray, "t k p"], f: Float[np.ndarray, "t k p"], task: Task) -> list[int]:
+    """The place of each true object's prediction: its own, or by which the sum of mean J and mean F is largest."""
+    if task == "semi-supervised":
+        return list(range(j.shape[1]))
     try:
         from scipy.optimize import linear_sum_assignment
     except ModuleNotFoundError:
@@ -129,7 +140,8 @@ def _assigned(j: Float[np.ndarray, "t k p"], f: Float[np.ndarray, "t k p"]) -> l
     return [int(each) for each in predicted]
 
 
-def _largest(labels: Labels) -> int:
+def largest(labels: Labels) -> int:
+    """The largest number of an object in a label map."""
     return int(np.where(labels == VOID, 0, labels).max(initial=0))
 
 

@@ -8,6 +8,9 @@ from typing import Literal
 
 from ..errors import InputError, did_you_mean
 from ..records import MaskRule
+from .davis import Task
+
+BOUNDARY_MEASURES = ("J&F", "J", "F")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,9 @@ class ScoringProtocol:
     # Where polygons of one RefCOCO object overlap: their union, or without the shared pixels, as in the published code.
     overlaps: Literal["union", "published"] = "union"
     all_answers: bool = False  # average precision over all answers of the system, not only its best one
-    with_labels: str | None = (
-        None  # the protocol of the same masks where the mask rule's threshold was chosen on labels
-    )
+    with_labels: str | None = None  # the protocol of the same masks where the threshold was chosen on labels
+    boundaries: bool = False  # J, F and their mean over the frames of each expression about a clip, nothing else
+    davis: Task | None = None  # the objects of a clip compete for its pixels, and the DAVIS program compares them
 
     def __post_init__(self) -> None:
         if not all(0 < threshold < 1 for threshold in self.thresholds):
@@ -49,10 +52,14 @@ class ScoringProtocol:
             raise ValueError(f"The compared size is {self.size}; expected a positive number of pixels.")
         if self.all_answers and not self.average_precision:
             raise ValueError("`all_answers` needs `average_precision`.")
+        if self.davis is not None and not self.boundaries:
+            raise ValueError("`davis` needs `boundaries`.")
 
     @property
     def measures(self) -> tuple[Measure, ...]:
         """Every total that is a ratio of sums, in the order of printing."""
+        if self.boundaries:
+            return tuple(Measure(name, name, "clips") for name in BOUNDARY_MEASURES)
         counted = "targeted" if self.has_no_target else "expressions"
         totals = [
             Measure(self.overall_name, "intersection", "union"),
@@ -110,6 +117,23 @@ PROTOCOLS: dict[str, ScoringProtocol] = {
         strict=True,
         average_precision=True,
         all_answers=True,
+    ),
+    "rvos": ScoringProtocol(
+        name="rvos",
+        summary="J, F and J&F, mean over all frames of an expression, then over expressions: Refer-YouTube-VOS, MeViS",
+        boundaries=True,
+    ),
+    "ref-davis": ScoringProtocol(
+        name="ref-davis",
+        summary="Ref-DAVIS17 as published: predicted objects are reassigned to the true ones; all frames, without void",
+        boundaries=True,
+        davis="unsupervised",
+    ),
+    "ref-davis-fixed": ScoringProtocol(
+        name="ref-davis-fixed",
+        summary="Ref-DAVIS17 with fixed objects, without the first and last frames: exchanged objects are wrong",
+        boundaries=True,
+        davis="semi-supervised",
     ),
     "grefcoco": ScoringProtocol(
         name="grefcoco",

@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from .. import masks
 from ..errors import InputError
 from ..masks import RLE
 from ..records import Ids, Sample
+from .boundaries import frame_score
 from .breakdowns import groups_of
 from .iou import best_answer, iou
 from .protocols import ScoringProtocol
@@ -16,22 +19,27 @@ from .protocols import ScoringProtocol
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One predicted mask against the target, in pixels."""
+    """One predicted mask against the target, in pixels; with the agreement F of their boundaries where it counts."""
 
     score: float
     area: int
     intersection: int
     union: int
+    boundary: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """One expression: the target's area, each answer of the system, and its groups in the breakdowns."""
+    """One expression: the target's area, each answer of the system, and its groups in the breakdowns.
+
+    Of an expression about a clip it is one frame of `num_frames`.
+    """
 
     ids: Ids
     target: int
     answers: tuple[Answer, ...]
     groups: Mapping[str, str] = field(default_factory=dict)
+    num_frames: int = 1
 
     @property
     def best(self) -> Answer:
@@ -53,8 +61,10 @@ def score_expression(sample: Sample, answers: Sequence[tuple[RLE, float]], rules
     groups = groups_of(sample.expression, masks.area(label), sample.traits)
     target = at_protocol_size(label, rules)
     area, size = masks.area(target), list(label["size"])
+    answers = answers or [(_empty(label), 0.0)]
     given = tuple(compare(mask, score, target, area, rules, sample.ids, size) for mask, score in answers)
-    return Scored(ids=sample.ids, target=area, answers=given or (Answer(0.0, 0, 0, area),), groups=groups)
+    num_frames = int(sample.traits.get("num_frames", 1))
+    return Scored(ids=sample.ids, target=area, answers=given, groups=groups, num_frames=num_frames)
 
 
 def label_of(sample: Sample) -> RLE:
@@ -79,7 +89,12 @@ def compare(
         intersection, union = masks.intersection_and_union(mask, target)
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"The mask of sentence {ids.sentence!r} (image {ids.image!r}) is wrong: {error}") from None
-    return Answer(score, union + intersection - target_area, intersection, union)
+    agreement = frame_score(masks.decode(target), masks.decode(mask)).f if rules.boundaries else None
+    return Answer(score, union + intersection - target_area, intersection, union, agreement)
+
+
+def _empty(label: RLE) -> RLE:
+    return masks.encode(np.zeros(label["size"], dtype=bool))  # type: ignore[return-value]
 
 
 def at_protocol_size(mask: RLE, rules: ScoringProtocol) -> RLE:
@@ -97,9 +112,11 @@ def to_line(scored: Scored, rules: ScoringProtocol) -> str:
         "sentence": scored.ids.sentence,
         "iou": scored.iou(rules),
         "target": scored.target,
-        "answers": [[a.score, a.area, a.intersection, a.union] for a in scored.answers],
+        "answers": [_counts(answer) for answer in scored.answers],
         "groups": dict(scored.groups),
     }
+    if scored.num_frames > 1:
+        fields["num_frames"] = scored.num_frames
     return json.dumps(fields, separators=(",", ":"))
 
 
@@ -110,4 +127,10 @@ def from_fields(fields: Mapping[str, Any]) -> Scored:
         target=fields["target"],
         answers=tuple(Answer(*counts) for counts in fields["answers"]),
         groups=fields["groups"],
+        num_frames=fields.get("num_frames", 1),
     )
+
+
+def _counts(answer: Answer) -> list[int | float]:
+    counts: list[int | float] = [answer.score, answer.area, answer.intersection, answer.union]
+    return counts if answer.boundary is None else [*counts, answer.boundary]

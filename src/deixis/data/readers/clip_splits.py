@@ -84,6 +84,7 @@ class ClipSplit:
             "video": expression.video,
             "expression": expression.id,
             "frame_name": expression.names[number],
+            "num_frames": len(expression.frames),
             **({} if mask is None else {"area": masks.area(mask)}),
             **facts,
         }
