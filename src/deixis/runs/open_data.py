@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from ..data.pictures import Pictures
 from ..data.readers.captions import CaptionedInstances
 from ..data.readers.formats import choose, open_splits
 from ..data.readers.jsonl import JsonlDataset
@@ -38,8 +39,15 @@ class DomainReaders:
 
 def open_data(data: Data) -> tuple[Reader, Reader]:
     """Training and validation."""
-    if isinstance(data, ToylandData):
-        return _toyland(data, "train"), _toyland(data, "val")
+    training, validation = (
+        (_toyland(data, "train"), _toyland(data, "val")) if isinstance(data, ToylandData) else _stored(data)
+    )
+    if data.labels == "pictures":
+        return Pictures(training), Pictures(validation)
+    return training, validation
+
+
+def _stored(data: StoredData) -> tuple[Reader, Reader]:
     issues = Issues(skip=data.skip_broken)
     splits = _splits(data, issues)
     if len(splits) == 1 and {data.train_split, data.validation_split} - {*splits}:
