@@ -97,6 +97,8 @@ def _splits(data: StoredData, issues: Issues) -> Mapping[str, Reader]:
 def _checked(data: StoredData, splits: Mapping[str, Reader], names: Sequence[str], issues: Issues) -> list[Reader]:
     """The splits of these names, without their broken records where these may be left out."""
     chosen = [choose(splits, split, data.root) for split in names]
+    if data.labels == "pictures":
+        chosen = [without_masks(reader) for reader in chosen]
     if data.labels == "none":
         chosen[0] = without_masks(chosen[0])
     if data.skip_broken or _is_own(data) or isinstance(chosen[0], JsonlDataset | CaptionedInstances):
