@@ -1,6 +1,6 @@
 """SaG on Toyland from sentences alone, its floors, its ceiling and its ablations: `python -m benchmarks.sag`.
 
-Every training starts from the same encoders, which saw pictures and sentences but no mask, and has the same steps.
+Every training starts from the same weights, which saw pictures and sentences but no mask, and has the same steps.
 Every score is `deixis evaluate`'s on `toyland:val`, protocol `weak`, with a bootstrap over images. What is finished is
 kept, and a stopped training is resumed: after a kill, start it again. `--train sag:0 sag:1` and `--score` limit the
 work, so that two processes share it; `--table` prints the tables of docs/sag.md, `--pictures FOLDER` draws entities.
@@ -22,7 +22,7 @@ from .sag_floors import CentrePrior, RandomEntity
 
 FILE = RESULTS / "sag.json"
 FOLDER = Path("runs/sag")
-STARTS = ("pictures", "encoders")  # the trainings that the others start from
+STARTS = ("pictures", "base")  # the trainings that the others start from
 DATA = "toyland:val"
 MEASURES = ("mIoU", "cIoU", "A@0.3", "A@0.5", "A@0.7")
 SENTENCES, MASKS, NONE = "sentences", "full masks", "none"
@@ -93,7 +93,7 @@ def scores() -> list[Score]:
 
 
 def run_of(training: str) -> Any:
-    """The Run of a training such as `sag-t1:0`, which starts from the encoders in `FOLDER`."""
+    """The Run of a training such as `sag-t1:0`, which starts from the base in `FOLDER`."""
     from deixis.recipes.sag_toyland import late_fusion_vit_toyland, sag_toyland
     from deixis.runs.run import with_seed
 
