@@ -3,7 +3,7 @@
 Every training starts from the same weights, which saw pictures and sentences but no mask, and has the same steps.
 Every score is `deixis evaluate`'s on `toyland:val`, protocol `weak`, with a bootstrap over images. What is finished is
 kept, and a stopped training is resumed: after a kill, start it again. `--train sag:0 sag:1` and `--score` limit the
-work, so that two processes share it; `--table` prints the tables of docs/sag.md, `--pictures FOLDER` draws entities.
+work, so that two processes share it; `--table` prints the tables of docs/sag.md, `--pictures FILE` draws entities.
 """
 
 import argparse
@@ -24,7 +24,7 @@ FILE = RESULTS / "sag.json"
 FOLDER = Path("runs/sag")
 STARTS = ("pictures", "base")  # the trainings that the others start from
 DATA = "toyland:val"
-MEASURES = ("mIoU", "cIoU", "A@0.3", "A@0.5", "A@0.7")
+MEASURES = ("mIoU", "oIoU", "A@0.3", "A@0.5", "A@0.7")
 SENTENCES, MASKS, NONE = "sentences", "full masks", "none"
 
 
@@ -166,12 +166,14 @@ def segmenter_of(row: Score) -> Any:
     """The trained model, changed as the row says."""
     from deixis.zoo.loading import load
 
-    segmenter = load(folder_of(row.training) / "last", device="cpu", refine=row.refine)
+    settings = {"iterations": row.iterations, "noise": row.noise}
+    segmenter = load(
+        folder_of(row.training) / "last",
+        device="cpu",
+        refine=row.refine,
+        settings={name: value for name, value in settings.items() if value is not None},
+    )
     system: Any = segmenter.system
-    if row.iterations is not None:
-        system.discovery.iterations = row.iterations
-    if row.noise is not None:
-        system.discovery.noise_kind = row.noise
     if row.floor == "random entity":
         segmenter.system = RandomEntity(system).eval()
     if row.floor == "centre":
@@ -182,8 +184,8 @@ def segmenter_of(row: Score) -> Any:
 @contextmanager
 def results() -> Iterator[dict[str, Any]]:
     """The results, to be changed; two processes may share the work, so the file is locked, read again and written."""
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / ".sag.lock").open("w") as lock:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         everything = read()
         yield everything
@@ -215,7 +217,8 @@ def table() -> str:
         lines.append("")
     lines += ["| training | steps | CPU minutes | wall minutes |", "|---|---|---|---|"]
     for name, entry in everything["trainings"].items():
-        minutes = (f"{entry[kind] / 60:.1f}" for kind in ("cpu_seconds", "wall_seconds"))
+        taken = (entry[kind] for kind in ("cpu_seconds", "wall_seconds"))
+        minutes = ("not measured" if seconds is None else f"{seconds / 60:.1f}" for seconds in taken)
         lines.append(f"| {name} | {entry['steps']} | {' | '.join(minutes)} |")
     return "\n".join(lines)
 
@@ -229,9 +232,9 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the tables of what was measured before")
     parser.add_argument("--train", nargs="*", default=list(ORDER), choices=[*ORDER], help="trainings")
     parser.add_argument("--score", nargs="*", help="tables to score: main, A2, A3, slots, CRF; all by default")
-    parser.add_argument("--scenes", type=int, default=60)
+    parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--crf-scenes", type=int, default=15)
-    parser.add_argument("--pictures", type=Path, help="draw the entities of a few scenes into this folder")
+    parser.add_argument("--pictures", type=Path, metavar="FILE", help="draw the entities of a few scenes")
     arguments = parser.parse_args()
     if arguments.pictures:
         from .sag_pictures import draw

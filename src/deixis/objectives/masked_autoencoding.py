@@ -59,8 +59,9 @@ class MaskedAutoencoding(nn.Module):
                 "set preprocess.image_size to a multiple."
             )
         target = normalised_patches(images, patch)
-        order = self._order(*target.shape[:2], images.device)
-        kept, removed = order.split_with_sizes([n := self._kept(order.shape[1]), order.shape[1] - n], dim=1)
+        order = self._order(target.shape[0], target.shape[1], images.device)
+        count = self._kept(order.shape[1])
+        kept, removed = order[:, :count], order[:, count:]
         painted = self.system(images, kept).float()
         index = removed[..., None].expand(-1, -1, target.shape[-1])
         return {"reconstruction": (painted.gather(1, index) - target.gather(1, index)).square().mean()}
