@@ -30,11 +30,16 @@ SENTENCES, MASKS, NONE = "sentences", "full masks", "none"
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A Run of `recipes/sag_toyland.py`, and the fields of its system that make it a variant."""
+    """A Run of `recipes/sag_toyland.py`, and the fields of its system that make it a variant.
+
+    With `after` it goes on from the weights of another training, for `steps`.
+    """
 
     run: str = "sag"
     system: tuple[tuple[str, Any], ...] = ()
     supervision: str = SENTENCES
+    after: str | None = None
+    steps: int | None = None
 
 
 TRAININGS = {
@@ -43,8 +48,9 @@ TRAININGS = {
     "sag-random": Training(system=(("slots", "random"),)),
     "sag-query": Training(system=(("slots", "query"),)),
     "late-fusion": Training(run="late-fusion", supervision=MASKS),
+    "sag-longer": Training(after="sag:0", steps=300),
 }
-ORDER = ("sag:0", "late-fusion:0", "sag:1", "sag-t1:0", "sag:2", "sag-random:0", "sag-query:0")
+ORDER = ("sag:0", "late-fusion:0", "sag:1", "sag-t1:0", "sag:2", "sag-random:0", "sag-query:0", "sag-longer:0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,7 @@ class Score:
 def scores() -> list[Score]:
     rows = [Score(name=f"SaG, seed {seed}", table="main", training=f"sag:{seed}") for seed in range(3)]
     rows += [
+        Score(name="SaG, seed 0, 300 more steps", table="main", training="sag-longer:0"),
         Score(name="late fusion, masks", table="main", training="late-fusion:0"),
         Score(name="random entity of SaG", table="main", training="sag:0", floor="random entity"),
         Score(name="image centre", table="main", training="sag:0", floor="centre", supervision=NONE),
@@ -95,7 +102,7 @@ def scores() -> list[Score]:
 def run_of(training: str) -> Any:
     """The Run of a training such as `sag-t1:0`, which starts from the base in `FOLDER`."""
     from deixis.recipes.sag_toyland import late_fusion_vit_toyland, sag_toyland
-    from deixis.runs.run import with_seed
+    from deixis.runs.run import StartFrom, with_seed
 
     name, _, seed = training.partition(":")
     variant = TRAININGS.get(name, Training(run=name))
@@ -103,6 +110,10 @@ def run_of(training: str) -> Any:
     changes: dict[str, Any] = {"system": replace(run.system, **dict(variant.system))}
     if (earlier := run.start_from.checkpoint) is not None:
         changes["start_from"] = replace(run.start_from, checkpoint=str(FOLDER / earlier / "last"))
+    if variant.after is not None:
+        changes["start_from"] = StartFrom(checkpoint=str(folder_of(variant.after) / "last"))
+    if variant.steps is not None:
+        changes["schedule"] = replace(run.schedule, steps=variant.steps, validate_every=variant.steps)
     if run.vocabulary in STARTS:
         changes["vocabulary"] = str(FOLDER / run.vocabulary / "last")
     return with_seed(replace(run, **changes), int(seed or 0))

@@ -56,8 +56,8 @@ def test_the_centre_prior_is_a_disc_in_the_middle() -> None:
 @pytest.mark.parametrize("training", [*sag.STARTS, *sag.ORDER])
 def test_every_training_starts_from_what_was_trained_before(training: str) -> None:
     run = sag.run_of(training)
-    expected = {"pictures": None, "base": "runs/sag/pictures/last"}.get(training, "runs/sag/base/last")
-    assert run.start_from.checkpoint == expected
+    expected = {"pictures": None, "base": "pictures", "sag-longer:0": "sag-0"}.get(training, "base")
+    assert run.start_from.checkpoint == (expected and f"runs/sag/{expected}/last")
     assert run.data.labels == {"pictures": "pictures", "late-fusion:0": "masks"}.get(training, "none")
 
 
