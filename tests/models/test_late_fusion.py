@@ -8,11 +8,13 @@ from torch.nn import functional as F
 
 from deixis import losses
 from deixis.batch import Batch
+from deixis.checkpoints.configs import from_dict, to_dict
 from deixis.errors import InputError
 from deixis.models.late_fusion import LateFusion, LateFusionConfig
 from deixis.system import EncodesImages, System
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
+from deixis.vision.vit import ViT, ViTConfig
 
 TINY = LateFusionConfig(
     vision=SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0),
@@ -70,6 +72,19 @@ def test_the_loss_is_binary_cross_entropy_and_weighted_dice(model: LateFusion, b
     torch.testing.assert_close(terms["mask"], -signed.sigmoid().log().mean())
     torch.testing.assert_close(terms["dice"], 0.5 * losses.dice(output.logits, batch.masks))
     assert terms.keys() == {"mask", "dice"}
+
+
+def test_a_plain_vit_takes_swins_place_under_the_same_name(batch: Batch) -> None:
+    torch.manual_seed(0)
+    vit = ViTConfig(layers=1, width=8, heads=2, patch=4, grid=4, drop_path=0.0)
+    model = LateFusion(replace(TINY, vit=vit)).eval()
+    assert model.encode_images(batch.images).shape == (2, 10, 13, 12)
+    assert model(batch).logits.shape == (3, 40, 52)
+    weights = {name.removeprefix("fusion.vision."): each.shape for name, each in model.state_dict().items()}
+    assert {name: each.shape for name, each in ViT(vit).state_dict().items()}.items() <= weights.items()
+    config = from_dict(LateFusionConfig, to_dict(model.config))
+    assert config == model.config
+    assert config.num_layers == 2
 
 
 @pytest.mark.parametrize("change", [{"width": 0}, {"dice_weight": -1.0}, {"dice_weight": float("nan")}])

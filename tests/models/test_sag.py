@@ -118,3 +118,32 @@ def test_the_learned_positions_of_the_decoder_end() -> None:
 def test_a_wrong_config_is_one_sentence(change: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         replace(TINY, **change)
+
+
+def test_the_sentence_is_the_first_token_or_the_mean_of_the_real_ones() -> None:
+    given = batch()
+    mask = torch.arange(6) < torch.tensor([[6], [4]])
+    given = replace(given, token_mask=mask)
+    for pooling in ("first", "mean"):
+        model = build(pooling=pooling)
+        words = model.text(given.token_ids, mask)
+        pooled = words[:, 0] if pooling == "first" else torch.stack([words[0].mean(0), words[1, :4].mean(0)])
+        found = model(given, features=("sentence",)).features["sentence"]
+        torch.testing.assert_close(found, model.sentence(pooled))
+
+
+def test_sharpness_multiplies_the_scores_of_the_attention() -> None:
+    model, sharp = build(), build(sharpness=3.0)
+    for layer, sharper in ((model.fusion, sharp.fusion), (model.discovery.aggregation, sharp.discovery.aggregation)):
+        assert sharper.attention.scale == pytest.approx(3 * layer.attention.scale)
+    given = batch()
+    relevance, sharper_relevance = (each(given, explain=True).evidence["relevance"] for each in (model, sharp))
+    assert sharper_relevance.max() > relevance.max()
+
+
+def test_cells_of_the_reconstruction_are_those_of_the_whole() -> None:
+    model, slots = build(), torch.randn(2, 6, TINY.width, generator=torch.Generator().manual_seed(2))
+    whole = model.reconstruct(slots, 3, 4)
+    assert whole.shape == (2, 12, TINY.vision.width)
+    cells = torch.tensor([7, 0, 11])
+    torch.testing.assert_close(model.reconstruct(slots, 3, 4, cells), whole[:, cells])

@@ -158,7 +158,7 @@ def test_one_optimiser_step_is_the_published_one(iteration: int) -> None:
     batch = given(small)
     model.double()
     precise = Batch(images=batch.images.double(), token_ids=batch.token_ids, token_mask=batch.token_mask)
-    found = model(precise, features=TextSupervision.requires).features
+    found = model(precise, features=(*TextSupervision.requires, "reconstruction")).features
     matches = model.match(found["sentence"], found["slots"])
     contrastive = image_contrast(found["sentence"].detach(), matches, torch.arange(3))
     loss = contrastive + F.mse_loss(found["reconstruction"], found["patches"].detach())

@@ -215,5 +215,65 @@ def test_a_weight_that_is_not_positive_or_zero_is_refused(change: dict) -> None:
         TextSupervisionConfig(**change)
 
 
+def test_a_temperature_divides_the_products(objective: TextSupervision) -> None:
+    given = batch()
+    found = objective.eval().system(given, features=objective.requires).features
+    matches = objective.system.match(found["sentence"], found["slots"])
+    cold = TextSupervision(objective.system, TextSupervisionConfig(temperature=0.5)).eval()
+    expected = image_contrast(2 * found["sentence"], matches, torch.arange(3))
+    torch.testing.assert_close(cold(given, 0)["contrastive"], expected)
+
+
+def test_shared_images_are_encoded_once_and_are_no_negatives_of_themselves(objective: TextSupervision) -> None:
+    given = batch()
+    shared = replace(given, images=given.images[:2], image_index=torch.tensor([0, 1, 1]))
+    one = TextSupervision(objective.system, TextSupervisionConfig(warmup_steps=0, shared_images=True)).train()
+    counts: list[int] = []
+    objective.system.vision.register_forward_hook(lambda _, images, output: counts.append(len(output)))
+    torch.manual_seed(3)
+    found = one(shared, 0)["contrastive"]
+    torch.manual_seed(3)
+    features = one.system(shared, features=one.requires).features
+    matches = one.system.match(features["sentence"], features["slots"])
+    assert matches.shape[:2] == (3, 2)
+    torch.testing.assert_close(found, image_contrast(features["sentence"], matches, torch.tensor([0, 1, 1])))
+    assert counts == [2, 2]
+
+
+def test_a_sentence_is_a_fixed_target_unless_it_may_be_trained_as_one(objective: TextSupervision) -> None:
+    def gradient(detached: bool) -> torch.Tensor:
+        config = TextSupervisionConfig(warmup_steps=0, detached=detached)
+        objective.system.zero_grad()
+        torch.manual_seed(3)
+        TextSupervision(objective.system, config).train()(batch(), 0)["contrastive"].backward()
+        return objective.system.sentence.weight.grad.clone()
+
+    fixed, trained = gradient(True), gradient(False)
+    assert fixed.any()
+    assert not torch.allclose(fixed, trained)
+
+
+def test_some_patches_have_the_mean_error_of_all(objective: TextSupervision) -> None:
+    given = batch()
+    some = TextSupervision(objective.system, TextSupervisionConfig(warmup_steps=0, reconstructed=0.5)).train()
+    whole = TextSupervision(objective.system, TextSupervisionConfig(warmup_steps=0)).train()
+
+    def error(objective: TextSupervision, seed: int) -> float:
+        objective.system.discovery.start.forward = lambda noise: noise.new_ones(noise.shape)  # the same slots each time
+        torch.manual_seed(seed)
+        return objective(given, 0)["reconstruction"].item()
+
+    found = [error(some, seed) for seed in range(60)]
+    assert min(found) < max(found)
+    assert sum(found) / len(found) == pytest.approx(error(whole, 0), rel=0.05)
+    assert some.eval()(given, 0)["reconstruction"].item() == pytest.approx(error(whole, 0), rel=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"temperature": 0.0}, {"reconstructed": 0.0}, {"reconstructed": 1.5}])
+def test_an_option_out_of_range_is_one_sentence(change: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(change))} is"):
+        TextSupervisionConfig(**change)
+
+
 if __name__ == "__main__":
     _run(Path(sys.argv[1]), int(sys.argv[2]))

@@ -91,3 +91,13 @@ def test_a_published_file_fills_a_vit_and_one_of_another_size_is_refused(model: 
 def test_a_wrong_config_is_one_sentence(change: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         ViTConfig(**change)
+
+
+def test_some_patches_are_encoded_without_the_others(model: ViT) -> None:
+    """All of them, in any order, have the features of the whole image; fewer have others."""
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    patches = model.embed(images).flatten(1, 2)
+    whole = model(images).flatten(1, 2)
+    order = torch.randperm(patches.shape[1], generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(model.encode(patches[:, order]), whole[:, order], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(model.encode(patches[:, :1]), whole[:, :1])

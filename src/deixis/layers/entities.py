@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 # What the slots start from (Figure A3); `random-narrow` has the spread of `entity`, which `random` has not.
 Slots = Literal["entity", "random", "random-narrow", "query"]
+KeysValues = tuple[Float[Tensor, "b h c e"], Float[Tensor, "b h c e"]]
 SPREAD = math.log(1 / 512)  # added to log σ², as published
 
 
@@ -18,24 +19,39 @@ class Attention(nn.Module):
     """Multi-head attention without biases of query, key and value; it returns its weights, too, at least in float32.
 
     With `over_queries` the softmax runs over the queries, and each query's weights are then divided by their sum.
+    `sharpness` multiplies the scores before the softmax.
     """
 
-    def __init__(self, width: int, heads: int, head_width: int, dropout: float, *, over_queries: bool = False) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        head_width: int,
+        dropout: float,
+        *,
+        over_queries: bool = False,
+        sharpness: float = 1.0,
+    ) -> None:
         super().__init__()
-        self.heads, self.scale, self.over_queries = heads, head_width**-0.5, over_queries
+        self.heads, self.scale, self.over_queries = heads, sharpness * head_width**-0.5, over_queries
         self.query = nn.Linear(width, heads * head_width, bias=False)
         self.key = nn.Linear(width, heads * head_width, bias=False)
         self.value = nn.Linear(width, heads * head_width, bias=False)
         self.output = nn.Linear(heads * head_width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, queries: Float[Tensor, "b q d"], context: Float[Tensor, "b c d"]
-    ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q c"]]:
-        query, key, value = (
-            rearrange(project(each), "b n (h d) -> b h n d", h=self.heads)
-            for project, each in ((self.query, queries), (self.key, context), (self.value, context))
+    def read(self, context: Float[Tensor, "b c d"]) -> KeysValues:
+        """The keys and the values of a context, which several calls may share."""
+        key, value = (
+            rearrange(project(context), "b n (h d) -> b h n d", h=self.heads) for project in (self.key, self.value)
         )
+        return key, value
+
+    def forward(
+        self, queries: Float[Tensor, "b q d"], read: KeysValues
+    ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q c"]]:
+        key, value = read
+        query = rearrange(self.query(queries), "b n (h d) -> b h n d", h=self.heads)
         scores = einsum(query, key, "b h q d, b h c d -> b h q c") * self.scale
         # In single precision: untrained slots hold all patches alike but for less than half precision resolves.
         single = torch.promote_types(scores.dtype, torch.float32)
@@ -64,18 +80,35 @@ class CrossLayer(nn.Module):
     """A pre-norm transformer layer whose queries attend to another set of tokens."""
 
     def __init__(
-        self, width: int, heads: int, head_width: int, dropout: float, hidden_dropout: float, *, over_queries: bool
+        self,
+        width: int,
+        heads: int,
+        head_width: int,
+        dropout: float,
+        hidden_dropout: float,
+        *,
+        over_queries: bool,
+        sharpness: float = 1.0,
     ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.context_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, head_width, dropout, over_queries=over_queries)
+        self.attention = Attention(width, heads, head_width, dropout, over_queries=over_queries, sharpness=sharpness)
         self.feed_forward = FeedForward(width, hidden_dropout)
 
     def forward(
         self, queries: Float[Tensor, "b q d"], context: Float[Tensor, "b c d"]
     ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q c"]]:
-        mixed, weights = self.attention(self.norm(queries), self.context_norm(context))
+        return self.attend(queries, self.read(context))
+
+    def read(self, context: Float[Tensor, "b c d"]) -> KeysValues:
+        return self.attention.read(self.context_norm(context))
+
+    def attend(
+        self, queries: Float[Tensor, "b q d"], read: KeysValues
+    ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q c"]]:
+        """The same with what `read` returned."""
+        mixed, weights = self.attention(self.norm(queries), read)
         return self.feed_forward(queries + mixed), weights
 
 
@@ -90,7 +123,7 @@ class SelfLayer(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         normed = self.norm(tokens)
-        return self.feed_forward(tokens + self.attention(normed, normed)[0])
+        return self.feed_forward(tokens + self.attention(normed, self.attention.read(normed))[0])
 
 
 class StartSlots(nn.Module):

@@ -1,6 +1,7 @@
 """LateFusion: words and pixels meet once, at the end; it pre-trains Toyland's systems and is their baseline.
 
 - Swin encodes the image alone, its four stages are summed at stride 4; BERT encodes the expression alone
+- with `vit` a plain ViT takes Swin's place, and a pixel is a patch
 - each word gives each pixel a score, a dot product and a bias; the scores of an expression's words are summed
 - an image is encoded once for all of its expressions, and each of them adds only the cost of its words: kinds, colours
   and places are learnt many times faster than through a fused encoder
@@ -25,13 +26,15 @@ from ..records import Config
 from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
 from ..vision.swin import Swin, SwinConfig
+from ..vision.vit import ViT, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class LateFusionConfig(Config):
-    """The encoders, and the width in which words and pixels meet."""
+    """The encoders, and the width in which words and pixels meet; `vit` replaces `vision`."""
 
     vision: SwinConfig = field(default_factory=SwinConfig)
+    vit: ViTConfig | None = None
     text: BertConfig = field(default_factory=BertConfig)
     width: int = 256
     dice_weight: float = 1.0
@@ -62,7 +65,7 @@ class LateFusionConfig(Config):
     @property
     def num_layers(self) -> int:
         """A lower bound of the number of weights: a card that claims more layers is rejected before it is built."""
-        return self.text.layers + sum(self.vision.depths)
+        return self.text.layers + (sum(self.vision.depths) if self.vit is None else self.vit.layers)
 
 
 class LateFusion(nn.Module):
@@ -77,7 +80,11 @@ class LateFusion(nn.Module):
         super().__init__()
         self.config = config = config or LateFusionConfig()
         self.text = Bert(config.text)
-        self.fusion = SummedStages(Swin(config.vision), config.width)
+        self.fusion: nn.Module = (
+            SummedStages(Swin(config.vision), config.width)
+            if config.vit is None
+            else Patches(ViT(config.vit), config.width)
+        )
         self.vote = nn.Linear(config.text.width, config.width + 1)  # a word's direction and bias
         self.bias = nn.Parameter(torch.tensor(-2.0))  # few pixels belong to the target
 
@@ -140,6 +147,18 @@ class LateFusion(nn.Module):
         """A map of each word's scores."""
         products = einsum(pixels, word_scores[..., :-1], "b y x d, b l d -> b l y x") * self.config.width**-0.5
         return {"word_scores": products + rearrange(word_scores[..., -1], "b l -> b l 1 1")}
+
+
+class Patches(nn.Module):
+    """The features of a ViT's patches."""
+
+    def __init__(self, vision: ViT, width: int) -> None:
+        super().__init__()
+        self.vision = vision
+        self.mix = nn.Sequential(nn.Linear(vision.config.width, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, images: Float[Tensor, "i 3 h w"]) -> Float[Tensor, "i y x d"]:
+        return self.mix(self.vision(images))
 
 
 class SummedStages(nn.Module):

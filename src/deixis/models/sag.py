@@ -15,8 +15,8 @@ from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
-from jaxtyping import Float
+from einops import einsum, rearrange
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..batch import Batch, Output
@@ -29,7 +29,8 @@ from ..vision.vit import ViT, ViTConfig
 
 Positions = Literal["learned", "sinusoidal"]
 Noise = Literal["mean", "sample"]
-CHOICES = {"slots": Slots, "decoder_positions": Positions, "noise": Noise}
+Pooling = Literal["first", "mean"]
+CHOICES = {"slots": Slots, "decoder_positions": Positions, "noise": Noise, "pooling": Pooling}
 TABLE = 50  # rows and columns of the decoder's learned positions, as published
 
 
@@ -37,7 +38,9 @@ TABLE = 50  # rows and columns of the decoder's learned positions, as published
 class SaGConfig(Config):
     """The defaults are the published SaG. `noise` and `noise_seed` are those of predictions; training draws noise.
 
-    `one_group`: all slots interact, rather than those of the same Gaussian.
+    `one_group`: all slots interact, rather than those of the same Gaussian. `pooling`: the sentence is BERT's first
+    token, [CLS], or the mean of all tokens; the first token of a BERT that is not pre-trained says nothing yet.
+    `sharpness` multiplies the scores of the attention to patches and to slots, which random weights leave almost equal.
     """
 
     vision: ViTConfig = field(default_factory=ViTConfig)
@@ -54,6 +57,8 @@ class SaGConfig(Config):
     slots: Slots = "entity"
     one_group: bool = False
     decoder_positions: Positions = "learned"
+    pooling: Pooling = "first"
+    sharpness: float = 1.0
     noise: Noise = "mean"
     noise_seed: int = 0
     prediction_settings: ClassVar[tuple[str, ...]] = ("iterations", "noise", "noise_seed")  # they change no weight
@@ -62,6 +67,8 @@ class SaGConfig(Config):
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in (known := get_args(choices)):
                 raise InputError(f"SaG has no {name} {value!r}. {did_you_mean(str(value), known)}")
+        if not self.sharpness > 0:
+            raise InputError(f"SaG's sharpness is {self.sharpness}; expected a positive number.")
         for name in ("gaussians", "samples", "iterations", "heads", "head_width"):
             if (size := getattr(self, name)) < 1:
                 raise InputError(f"SaG's {name!r} is {size}; expected a positive number.")
@@ -118,7 +125,13 @@ class SaG(nn.Module):
         self.patches = nn.Linear(config.vision.width, config.width)
         self.discovery = EntityDiscovery(config)
         self.fusion = CrossLayer(
-            config.width, config.heads, config.fusion_head_width, config.dropout, 0.0, over_queries=False
+            config.width,
+            config.heads,
+            config.fusion_head_width,
+            config.dropout,
+            0.0,
+            over_queries=False,
+            sharpness=config.sharpness,
         )
         self.decoder = ReconstructionDecoder(config.width, config.vision.width, config.decoder_positions)
 
@@ -146,6 +159,12 @@ class SaG(nn.Module):
         queries = sentences.expand(len(slots), -1, -1)
         return F.normalize(rearrange(self.fusion(queries, slots)[0], "i b d -> b i d"), dim=-1)
 
+    def reconstruct(
+        self, slots: Float[Tensor, "i k d"], rows: int, columns: int, cells: Int64[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "i n c"]:
+        """The features of the patches at the positions `cells` of the grid, all of them by default."""
+        return self.decoder(slots, rows, columns, cells)
+
     def _gather(
         self,
         words: Float[Tensor, "b l d"],
@@ -154,7 +173,7 @@ class SaG(nn.Module):
         features: Iterable[str],
         explain: bool,
     ) -> Output:
-        sentence = self.sentence(words[:, 0])
+        sentence = self.sentence(self._pooled(words, batch.token_mask))
         _, weights = self.fusion(sentence[:, None], batch.expand(entities.slots))
         relevance, maps = weights[:, :, 0].mean(1), batch.expand(entities.maps)
         scores = (relevance[..., None, None] * maps).sum(1)  # not a matrix product, which autocast would narrow
@@ -175,6 +194,12 @@ class SaG(nn.Module):
             evidence["gaussian"] = of_each.expand(len(maps), -1)
         return evidence
 
+    def _pooled(self, words: Float[Tensor, "b l d"], token_mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b d"]:
+        if self.config.pooling == "first":
+            return words[:, 0]
+        weights = token_mask.to(words.dtype)
+        return einsum(words, weights / weights.sum(1, keepdim=True), "b l d, b l -> b d")
+
     def _enlarged(self, scores: Float[Tensor, "b y x"], batch: Batch) -> Float[Tensor, "b h w"]:
         """At the image's size, without the cells that only padding filled."""
         (height, width), patch = batch.images.shape[-2:], self.config.vision.patch
@@ -190,7 +215,11 @@ class SaG(nn.Module):
             "sentence": lambda: sentence,
             "slots": lambda: entities.slots,
             "patches": lambda: entities.patches,
-            "reconstruction": lambda: self.decoder(entities.slots, *entities.maps.shape[-2:]),
+            "reconstruction": lambda: rearrange(
+                self.reconstruct(entities.slots, *entities.maps.shape[-2:]),
+                "i (y x) c -> i y x c",
+                y=entities.maps.shape[-2],
+            ),
         }
 
 
@@ -205,7 +234,13 @@ class EntityDiscovery(nn.Module):
         self.noise_kind, self.noise_seed = config.noise, config.noise_seed
         self.start = StartSlots(config.slots, config.gaussians, config.samples, width)
         self.aggregation = CrossLayer(
-            width, config.heads, config.head_width, config.dropout, config.dropout, over_queries=True
+            width,
+            config.heads,
+            config.head_width,
+            config.dropout,
+            config.dropout,
+            over_queries=True,
+            sharpness=config.sharpness,
         )
         self.interaction = SelfLayer(width, config.heads, config.interaction_head_width, config.dropout)
         self.output = nn.Linear(width, width)
@@ -214,9 +249,9 @@ class EntityDiscovery(nn.Module):
     def forward(self, patches: Float[Tensor, "i y x d"]) -> tuple[Float[Tensor, "i k d"], Float[Tensor, "i k y x"]]:
         rows, columns, width = patches.shape[1:]
         context = rearrange(patches + sine_positions(rows, columns, width, patches), "i y x d -> i (y x) d")
-        slots = self.start(self.noise(context))
+        slots, read = self.start(self.noise(context)), self.aggregation.read(context)
         for _ in range(self.iterations):
-            slots, weights = self.aggregation(slots, context)
+            slots, weights = self.aggregation.attend(slots, read)
             grouped = rearrange(slots, "i (group s) d -> (i group) s d", s=self.group)
             slots = rearrange(self.interaction(grouped), "(i group) s d -> i (group s) d", i=len(patches))
         maps = rearrange(weights.mean(1), "i k (y x) -> i k y x", y=rows)
@@ -246,9 +281,11 @@ class ReconstructionDecoder(nn.Module):
         layers = [part for own, to in pairwise(widths) for part in (nn.Linear(own, to), nn.ReLU())]
         self.mlp = nn.Sequential(*layers[:-1])
 
-    def forward(self, slots: Float[Tensor, "i k d"], rows: int, columns: int) -> Float[Tensor, "i y x c"]:
-        placed = rearrange(slots, "i k d -> i k 1 1 d") + self._positions(rows, columns, slots)
-        made = self.mlp(placed)
+    def forward(
+        self, slots: Float[Tensor, "i k d"], rows: int, columns: int, cells: Int64[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "i n c"]:
+        positions = rearrange(self._positions(rows, columns, slots), "y x d -> (y x) d")
+        made = self.mlp(slots[:, :, None] + (positions if cells is None else positions[cells]))
         return (made[..., :-1] * made[..., -1:].softmax(1)).sum(1)
 
     def _positions(self, rows: int, columns: int, slots: Tensor) -> Float[Tensor, "y x d"]:

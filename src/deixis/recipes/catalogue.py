@@ -23,6 +23,7 @@ from .sag import (
     sag_refcoco_t8,
 )
 from .sag_compared import groupvit_refcoco, maskclip_refcoco, tseg_like_refcoco
+from .sag_toyland import late_fusion_vit_toyland, masked_autoencoder_toyland, sag_toyland
 from .sda import sda_base_refcoco, sda_refcoco_to_gref, sda_refcoco_to_refcoco_plus
 from .sda_compared import (
     cmpc_refcoco_original,
@@ -55,6 +56,7 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "cmsa_refcoco_to_plus": cmsa_refcoco_to_plus,
     "groupvit_refcoco": groupvit_refcoco,
     "late_fusion_toyland": late_fusion_toyland,
+    "late_fusion_vit_toyland": late_fusion_vit_toyland,
     "lavt_gref_google": lavt_gref_google,
     "lavt_gref_umd": lavt_gref_umd,
     "lavt_refcoco": lavt_refcoco,
@@ -67,6 +69,7 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "magnet_refcoco_plus": magnet_refcoco_plus,
     "magnet_toyland": magnet_toyland,
     "maskclip_refcoco": maskclip_refcoco,
+    "masked_autoencoder_toyland": masked_autoencoder_toyland,
     "sag_gref_google": sag_gref_google,
     "sag_own": sag_own,
     "sag_phrasecut": sag_phrasecut,
@@ -79,6 +82,7 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "sag_refcoco_t2": sag_refcoco_t2,
     "sag_refcoco_t4": sag_refcoco_t4,
     "sag_refcoco_t8": sag_refcoco_t8,
+    "sag_toyland": sag_toyland,
     "scene_parsing_toyland": scene_parsing_toyland,
     "sda_base_refcoco": sda_base_refcoco,
     "sda_refcoco_to_gref": sda_refcoco_to_gref,

@@ -8,7 +8,7 @@ from ..errors import InputError
 from ..toyland.language.expressions import ExpressionOptions
 from ..toyland.scene.domains import SubsetName
 
-Labels = Literal["masks", "none"]
+Labels = Literal["masks", "none", "pictures"]
 Draw = Literal["object", "sentence", "image"]
 
 
@@ -20,7 +20,7 @@ class StoredData:
     a2d, jhmdb, refer-youtube-vos, ref-davis, mevis, clips (JSONL); a function of your own as `my_file:open_splits`
     (docs/extending.md), or None to detect it. Your own records are checked before
     the first step. With `skip_broken` all images are decoded too, and broken records are listed and left out. With
-    `labels="none"` no mask of the training split is read or checked.
+    `labels="none"` no mask of the training split is read or checked; with `labels="pictures"` no sentence either.
 
     Of your own data `text_key` is the key of the sentences, where it is not a usual one, and `images` the folder of the
     photos, where it is not `root`. `exif="ignore"` reads photos as stored. With `allow_outside` records may name files
@@ -60,9 +60,9 @@ class ToylandData:
 
     The scenes in `packed` have priority over the numbers of scenes. Without `packed` scenes are drawn when they are
     read. With `labels="classes"` a sample is a scene with the classes of its pixels instead of an expression and a
-    mask. `no_target` is the average number of training sentences per scene and subset that refer to nothing in it: with
-    1.5 they are 18 % of an epoch that draws one sentence of each object, with 1 they are 11 %. Validation has none,
-    because the training loop's IoU counts each as 0.
+    mask, with `labels="pictures"` a scene alone. `no_target` is the average number of training sentences per scene and
+    subset that refer to nothing in it: with 1.5 they are 18 % of an epoch that draws one sentence of each object, with
+    1 they are 11 %. Validation has none, because the training loop's IoU counts each as 0.
     """
 
     subsets: tuple[SubsetName, ...] = ("toyland", "toyland+", "toyland-g")
@@ -72,7 +72,7 @@ class ToylandData:
     size: int = 256
     sentences_per_object: int = 3
     no_target: float = 0.0
-    labels: Literal["masks", "classes", "none"] = "masks"
+    labels: Literal["masks", "classes", "none", "pictures"] = "masks"
     draw: Draw = "object"
     distinct_images: bool = False  # no image twice in a batch
     sentences_per_image: int = 4

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from ..data.pictures import Pictures
 from ..data.readers.captions import CaptionedInstances
 from ..data.readers.formats import choose, open_splits
 from ..data.readers.jsonl import JsonlDataset
@@ -39,8 +40,15 @@ class DomainReaders:
 
 def open_data(data: Data) -> tuple[Reader, Reader]:
     """Training and validation."""
-    if isinstance(data, ToylandData):
-        return _toyland(data, "train"), _toyland(data, "val")
+    training, validation = (
+        (_toyland(data, "train"), _toyland(data, "val")) if isinstance(data, ToylandData) else _stored(data)
+    )
+    if data.labels == "pictures":
+        return Pictures(training), Pictures(validation)
+    return training, validation
+
+
+def _stored(data: StoredData) -> tuple[Reader, Reader]:
     issues = Issues(skip=data.skip_broken)
     splits = _splits(data, issues)
     if len(splits) == 1 and {data.train_split, data.validation_split} - {*splits}:
@@ -90,6 +98,8 @@ def _splits(data: StoredData, issues: Issues) -> Mapping[str, Reader]:
 def _checked(data: StoredData, splits: Mapping[str, Reader], names: Sequence[str], issues: Issues) -> list[Reader]:
     """The splits of these names, without their broken records where these may be left out."""
     chosen = [choose(splits, split, data.root) for split in names]
+    if data.labels == "pictures":
+        chosen = [without_masks(reader) for reader in chosen]
     if data.labels == "none":
         chosen[0] = without_masks(chosen[0])
     if data.skip_broken or _is_own(data) or isinstance(chosen[0], JsonlDataset | LooseClips | CaptionedInstances):

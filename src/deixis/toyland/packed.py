@@ -106,7 +106,14 @@ class PackedToyland:
 
     @cached_property
     def ids(self) -> tuple[Ids, ...]:
-        return tuple(Ids(*one["ids"]) for scene in range(self.num_scenes) for one in self._expressions(scene))
+        found = []
+        for scene in range(self.num_scenes):
+            # Most of the time would be spent on the other traits.
+            for one in json.loads(self._text(scene))["expressions"]:
+                traits = one["traits"]
+                if traits.get("subset", traits.get("register")) in self.subsets:
+                    found.append(Ids(*one["ids"]))
+        return tuple(found)
 
     def scene(self, position: int) -> tuple[Sample, ...]:
         """All expressions about one scene."""
@@ -132,13 +139,14 @@ class PackedToyland:
         return cast(list[dict[str, Any]], self._line(position)["things"])
 
     def _expressions(self, scene: int) -> list[dict[str, Any]]:
-        found = [one | {"traits": _with_new_names(one["traits"])} for one in self._line(scene)["expressions"]]
+        found = self._line(scene)["expressions"]
         return [one for one in found if one["traits"]["subset"] in self.subsets]
 
     def _line(self, scene: int) -> dict[str, Any]:
-        start, end = self._lines[scene], self._lines[scene + 1]
-        line = _array(self.path / "scenes.jsonl")[start:end].tobytes()
-        return cast(dict[str, Any], json.loads(line))
+        return _parsed(self.path, int(self._lines[scene]), int(self._lines[scene + 1]))
+
+    def _text(self, scene: int) -> bytes:
+        return _line_of(self.path, int(self._lines[scene]), int(self._lines[scene + 1]))
 
     def _sample(self, scene: int, expression: dict[str, Any], instances: UInt8[np.ndarray, "h w"]) -> Sample:
         traits = expression["traits"]
@@ -157,6 +165,18 @@ class PackedToyland:
 
 def _with_new_names(facts: dict[str, Any]) -> dict[str, Any]:
     return {OLD_NAMES.get(name, name): value for name, value in facts.items()}
+
+
+def _line_of(folder: Path, start: int, end: int) -> bytes:
+    return _array(folder / "scenes.jsonl")[start:end].tobytes()
+
+
+@lru_cache(maxsize=64)
+def _parsed(folder: Path, start: int, end: int) -> dict[str, Any]:
+    """A scene's line; the sentences of one scene are often read one after another."""
+    line = cast(dict[str, Any], json.loads(_line_of(folder, start, end)))
+    line["expressions"] = [one | {"traits": _with_new_names(one["traits"])} for one in line["expressions"]]
+    return line
 
 
 @lru_cache(maxsize=16)

@@ -74,16 +74,25 @@ class ViT(nn.Module):
         nn.init.trunc_normal_(self.cls_token, std=0.02)
 
     def forward(self, images: Float[Tensor, "i 3 h w"]) -> Float[Tensor, "i y x d"]:
+        patches = self.embed(images)
+        features = self.encode(rearrange(patches, "i y x d -> i (y x) d"))
+        return rearrange(features, "i (y x) d -> i y x d", y=patches.shape[1])
+
+    def embed(self, images: Float[Tensor, "i 3 h w"]) -> Float[Tensor, "i y x d"]:
+        """The patches with their positions, before the first block."""
         height, width, size = *images.shape[-2:], self.config.patch
         images = F.pad(images, (0, -width % size, 0, -height % size))
-        patches = self.patch_embed.proj(images)
-        rows = patches.shape[-2]
-        tokens = rearrange(patches, "i d y x -> i (y x) d")
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1)
-        tokens = tokens + self._positions(*patches.shape[-2:])
+        patches = rearrange(self.patch_embed.proj(images), "i d y x -> i y x d")
+        positions = self._positions(*patches.shape[1:3])[:, 1:]
+        return patches + rearrange(positions, "1 (y x) d -> 1 y x d", y=patches.shape[1])
+
+    def encode(self, patches: Float[Tensor, "i n d"]) -> Float[Tensor, "i n d"]:
+        """The features of embedded patches, of all of an image or of some, after the last norm."""
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)
+        tokens = torch.cat([first, patches], 1)
         for block in self.blocks:
             tokens = block(tokens)
-        return rearrange(self.norm(tokens)[:, 1:], "i (y x) d -> i y x d", y=rows)
+        return self.norm(tokens)[:, 1:]
 
     def _positions(self, rows: int, columns: int) -> Float[Tensor, "1 n d"]:
         grid = self.config.grid

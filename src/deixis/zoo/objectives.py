@@ -13,6 +13,7 @@ from ..checkpoints.configs import type_name
 from ..objectives.dense_classes import DenseClassesConfig
 from ..objectives.image_text import ImageTextConfig
 from ..objectives.mask_grounding import MaskGroundingConfig
+from ..objectives.masked_autoencoding import MaskedAutoencodingConfig
 from ..objectives.supervised import SupervisedConfig
 from ..objectives.text_supervision import TextSupervisionConfig
 from ..records import Config
@@ -28,6 +29,7 @@ OBJECTIVES: dict[str, type[Config]] = {
     "image_text": ImageTextConfig,
     "man": MANConfig,
     "mask_grounding": MaskGroundingConfig,
+    "masked_autoencoding": MaskedAutoencodingConfig,
     "mmd": MMDConfig,
     "plca": PLCAConfig,
     "sda": DualAdaptationConfig,

@@ -11,6 +11,7 @@ from ..models.late_fusion import LateFusionConfig
 from ..models.lavt import LAVTConfig
 from ..models.magnet import MagNetConfig
 from ..models.maskclip import MaskCLIPConfig
+from ..models.masked_autoencoder import MaskedAutoencoderConfig
 from ..models.sag import SaGConfig
 from ..models.scene_parsing import SceneParsingConfig
 from ..models.sda import SDAConfig
@@ -35,6 +36,7 @@ SYSTEMS: dict[str, type[Config]] = {
 }
 # Networks that only pre-train: their checkpoints hold an encoder to start from, and segment nothing.
 ENCODERS: dict[str, type[Config]] = {
+    "masked_autoencoder": MaskedAutoencoderConfig,
     "scene_parsing": SceneParsingConfig,
     "sda_classifier": CategoryClassifierConfig,
     "sda_words": WordWeighingConfig,
