@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--transfer", nargs="*", default=list(TRANSFERS), choices=list(TRANSFERS))
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
-    parser.add_argument("--steps", type=int, default=400, help="of the source's Run")
+    parser.add_argument("--steps", type=int, default=300, help="of the source's Run")
     parser.add_argument("--sentences", type=int, default=400, help="of the target's validation split, to score on")
     parser.add_argument("--packed", default="runs/packed")
     parser.add_argument("--folder", type=Path, default=Path("runs/adaptation"))

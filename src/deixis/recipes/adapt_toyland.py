@@ -71,7 +71,7 @@ def toyland_transfer(name: str, only: Collection[Discrepancy] = DISCREPANCIES) -
         preprocess=Preprocess(image_size=128, max_tokens=20, fit="pad"),
         mask_rule=MaskRule(kind="half-maximum"),
         optimiser=OPTIMISER,
-        schedule=Schedule(steps=400, batch_size=64, warm_up=30, log_every=25, validate_every=400, save_every=50),
+        schedule=Schedule(steps=300, batch_size=64, warm_up=30, log_every=25, validate_every=300, save_every=50),
         vocabulary=LEARNED,
         start_from=PARSED,
         workers=0,
@@ -91,7 +91,7 @@ def parsed(chain: Chain, run: Run) -> Chain:
         preprocess=Preprocess(image_size=128, fit="pad"),
         optimiser=replace(OPTIMISER, muon_lr=0.02, no_decay=(), lr_multipliers={}),
         schedule=Schedule(
-            steps=1_000, batch_size=16, warm_up=50, decay="cosine", log_every=50, validate_every=500, save_every=100
+            steps=400, batch_size=16, warm_up=30, decay="cosine", log_every=50, validate_every=400, save_every=50
         ),
         choose_best="loss",
         seed=run.seed,
