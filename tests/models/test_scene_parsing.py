@@ -8,15 +8,19 @@ import torch.nn.functional as F
 
 from deixis.errors import InputError
 from deixis.models.scene_parsing import SceneParsing, SceneParsingConfig
+from deixis.vision.resnet import ResNetConfig
 from deixis.vision.swin import SwinConfig
 
 VISION = SwinConfig(embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 2, 2), window=4, drop_path=0.0, coordinates=True)
 
 
-@pytest.fixture
-def parser() -> SceneParsing:
+RESNET = ResNetConfig(depths=(1, 1, 1, 1), width=4, norms="trained")
+
+
+@pytest.fixture(params=[VISION, RESNET], ids=["swin", "resnet"])
+def parser(request: pytest.FixtureRequest) -> SceneParsing:
     torch.manual_seed(0)
-    return SceneParsing(SceneParsingConfig(vision=VISION, attributes=(("kind", 5), ("colour", 3)), width=16))
+    return SceneParsing(SceneParsingConfig(vision=request.param, attributes=(("kind", 5), ("colour", 3)), width=16))
 
 
 def test_every_attribute_has_a_logit_for_background_and_each_value(parser: SceneParsing) -> None:
@@ -38,6 +42,7 @@ def test_every_weight_gets_a_gradient(parser: SceneParsing) -> None:
 def test_the_config_builds_it_and_names_the_encoder_for_publication(parser: SceneParsing) -> None:
     built = parser.config.build()
     assert built.state_dict().keys() == parser.state_dict().keys()
+    assert type(built.vision) is type(parser.vision)
     patterns = built.config.publishes
     published = {name for name in built.state_dict() if any(fnmatch(name, pattern) for pattern in patterns)}
     assert published == {f"vision.{name}" for name in built.vision.state_dict()}

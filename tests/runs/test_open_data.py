@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,6 +23,10 @@ from deixis.text.tokenizer import Tokenizer
 from deixis.toyland.export.grefcoco import write_grefcoco
 from deixis.toyland.export.phrasecut import write_phrasecut
 from deixis.toyland.export.trees import Tree
+from deixis.toyland.packed import PackedToyland
+from deixis.toyland.render.drawing import draw
+from deixis.toyland.scene.domains import DOMAINS
+from deixis.toyland.scene.sampling import sample_scene
 from deixis.zoo.loading import load
 
 SmallTree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "readers" / "test_refcoco.py"))["SmallTree"]
@@ -103,6 +108,49 @@ def test_a_packed_folder_of_another_size_or_with_other_sentences_is_refused(tmp_
     assert open_data(plain)[0].ids == first.ids
     with pytest.raises(InputError, match="train was drawn with size=48, but the run asks for size=32"):
         open_data(replace(plain, size=32, sentences_per_object=1))
+
+
+@pytest.mark.parametrize("name", ["painted-park", "night-town+", "sketch-street-g"])
+def test_a_domains_scenes_are_what_its_name_says(tmp_path: Path, name: str) -> None:
+    domain = DOMAINS[name]
+    data = replace(SMALL, num_scenes=4, packed=str(tmp_path)).of_domain(domain)
+    training, held = open_data(data)
+    assert data.folder == str(tmp_path / f"{domain.style.name}-{domain.content.name}-{domain.subset}")
+    assert isinstance(training, PackedToyland)
+    assert (training.style, training.content) == (domain.style.name, domain.content.name)
+    shown = {thing["kind"] for scene in range(4) for thing in training.things(scene)}
+    assert shown <= {kind for kind, weight in domain.content.weights.items() if weight > 0}
+    assert {reader[place].dataset for reader in (training, held) for place in range(3)} == {domain.subset}
+    drawn = draw(sample_scene(0, domain.content), domain.style, 48)
+    assert np.array_equal(training.pixels(0), drawn.pixels)
+
+
+def test_scenes_are_skipped_so_that_domains_share_none(tmp_path: Path) -> None:
+    data = replace(SMALL, num_scenes=2, subsets=("toyland",), packed=str(tmp_path), packers=1)
+    later = replace(data, skip_scenes=1000)
+    readers, others = open_data(data), open_data(later)
+    images = [{ids.image for ids in reader.ids} for reader in (*readers, *others)]
+    assert images == [{"0", "1"}, {"1000000000"}, {"1000", "1001"}, {"1000001000"}]
+    assert data.folder == str(tmp_path)
+    assert later.folder == str(tmp_path / "painted-everything-toyland-1000")
+
+
+def test_a_folder_of_another_domain_is_refused(tmp_path: Path) -> None:
+    data = replace(SMALL, num_scenes=1, subsets=("toyland",), packed=str(tmp_path), packers=1)
+    open_data(data)
+    night = replace(data, style="night")
+    (tmp_path / "night-everything-toyland").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="drawn with style=painted, but the run asks for style=night; give another"):
+        open_data(night)
+
+
+def test_data_of_no_domain_are_refused() -> None:
+    with pytest.raises(InputError, match=r"Toyland has no style 'nigt'\. Did you mean 'night'"):
+        replace(SMALL, style="nigt")
+    with pytest.raises(InputError, match="Toyland has no content 'sea'"):
+        replace(SMALL, content="sea")
+    with pytest.raises(InputError, match=r"scenes 200,000,000 to 200,000,006 are asked for; a split has those from 0"):
+        replace(SMALL, skip_scenes=200_000_000)
 
 
 def own(folder: Path, **files: list[dict[str, Any]]) -> Path:

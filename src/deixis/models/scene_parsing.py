@@ -1,6 +1,6 @@
-"""SceneParsing: pre-trains Swin on Toyland, as ImageNet pre-trains the published systems' encoders.
+"""SceneParsing: pre-trains Swin or a ResNet on Toyland, as ImageNet pre-trains the published systems' encoders.
 
-- Swin learns to predict, for each pixel, what it shows: kind, colour, size and pattern, or background
+- the encoder learns to predict, for each pixel, what it shows: kind, colour, size and pattern, or background
 - all things of a scene are learnt at once, where a sentence teaches about one of them
 - no download is needed before the first training
 - only the encoder's weights (`vision.*`) are published, for late fusion and the systems after it
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..layers.pyramid import sum_stages
 from ..records import Config
+from ..vision.resnet import ResNet, ResNetConfig
 from ..vision.swin import Swin, SwinConfig
 
 
@@ -27,7 +28,7 @@ class SceneParsingConfig(Config):
 
     publishes: ClassVar[tuple[str, ...]] = ("vision.*",)  # the weights that a run saves
 
-    vision: SwinConfig
+    vision: SwinConfig | ResNetConfig
     attributes: tuple[tuple[str, int], ...]
     width: int = 96
 
@@ -45,18 +46,21 @@ class SceneParsingConfig(Config):
 
 
 class SceneParsing(nn.Module):
-    """Swin, its four stages summed at stride 4, and one linear head per attribute (class 0 is background)."""
+    """The encoder, its four stages summed at stride 4, and one linear head per attribute (class 0 is background)."""
 
     def __init__(self, config: SceneParsingConfig) -> None:
         super().__init__()
         self.config = config
-        self.vision = Swin(config.vision)
+        self.vision = Swin(config.vision) if isinstance(config.vision, SwinConfig) else ResNet(config.vision)
         self.lateral = nn.ModuleList(nn.Linear(width, config.width) for width in self.vision.widths)
         self.norm = nn.LayerNorm(config.width)
         self.heads = nn.ModuleDict({name: nn.Linear(config.width, count + 1) for name, count in config.attributes})
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b c y x"]]:
         """The logits of each attribute's classes."""
-        stages = [lateral(stage) for lateral, stage in zip(self.lateral, self.vision(images), strict=True)]
+        found = self.vision(images)
+        if isinstance(self.vision, ResNet):
+            found = [rearrange(stage, "b c y x -> b y x c") for stage in found]
+        stages = [lateral(stage) for lateral, stage in zip(self.lateral, found, strict=True)]
         features = F.gelu(self.norm(sum_stages(stages)))
         return {name: rearrange(head(features), "b y x c -> b c y x") for name, head in self.heads.items()}

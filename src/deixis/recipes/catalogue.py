@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError, did_you_mean
 from ..runs.run import Chain, Run
+from .adapt_toyland import sda_park_to_night_town, sda_photo_to_sketch_home, sda_zoo_to_sketch_street
 from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland, lavt_toyland_grounded
 from .magnet import magnet_gref_google, magnet_gref_umd, magnet_refcoco, magnet_refcoco_plus, magnet_toyland
 from .sag import (
@@ -85,8 +86,11 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "sag_toyland": sag_toyland,
     "scene_parsing_toyland": scene_parsing_toyland,
     "sda_base_refcoco": sda_base_refcoco,
+    "sda_park_to_night_town": sda_park_to_night_town,
+    "sda_photo_to_sketch_home": sda_photo_to_sketch_home,
     "sda_refcoco_to_gref": sda_refcoco_to_gref,
     "sda_refcoco_to_refcoco_plus": sda_refcoco_to_refcoco_plus,
+    "sda_zoo_to_sketch_street": sda_zoo_to_sketch_street,
     "tseg_like_refcoco": tseg_like_refcoco,
     "vega_gref_google": vega_gref_google,
     "vega_gref_umd": vega_gref_umd,

@@ -1,15 +1,17 @@
 """What a run reads, as plain records: names, paths and numbers. `open_data` opens them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from ..data.batches import check_limit
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..toyland.language.expressions import ExpressionOptions
-from ..toyland.scene.domains import SubsetName
+from ..toyland.scene.domains import CONTENTS, STYLES, Domain, SubsetName
 
 Labels = Literal["masks", "none", "pictures"]
 Draw = Literal["object", "sentence", "image"]
+MOST_SCENES = 200_000_000  # of a split of Toyland; the next ones belong to another split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +65,16 @@ class ToylandData:
     mask, with `labels="pictures"` a scene alone. `no_target` is the average number of training sentences per scene and
     subset that refer to nothing in it: with 1.5 they are 18 % of an epoch that draws one sentence of each object, with
     1 they are 11 %. Validation has none, because the training loop's IoU counts each as 0.
+
+    `content` and `style` name what the scenes show and how they are drawn. Scenes of another domain than the default
+    are in folders of their own inside `packed`. The first `skip_scenes` of each split are left out, so that the two
+    domains of a transfer share no scene.
     """
 
     subsets: tuple[SubsetName, ...] = ("toyland", "toyland+", "toyland-g")
+    content: str = "everything"  # a name in `toyland.scene.domains.CONTENTS`
+    style: str = "painted"  # a name in `toyland.scene.domains.STYLES`
+    skip_scenes: int = 0
     num_scenes: int = 20_000
     validation_scenes: int = 200
     validation_limit: int | None = 600
@@ -82,10 +91,31 @@ class ToylandData:
     def __post_init__(self) -> None:
         if not self.subsets:
             raise InputError("Toyland has no subset to read; give one or more of toyland, toyland+ and toyland-g.")
+        for name, value, known in (("content", self.content, CONTENTS), ("style", self.style, STYLES)):
+            if value not in known:
+                raise InputError(f"Toyland has no {name} {value!r}. {did_you_mean(value, known)}")
+        if self.skip_scenes < 0 or self.skip_scenes + max(self.num_scenes, self.validation_scenes) > MOST_SCENES:
+            raise InputError(
+                f"Toyland's scenes {self.skip_scenes:,} to {self.skip_scenes + self.num_scenes:,} are asked for; a "
+                f"split has those from 0 to {MOST_SCENES:,}."
+            )
         ExpressionOptions(no_target=self.no_target)  # raises where it is impossible
         if self.labels == "classes" and self.packed is None:
             raise InputError("Classes of pixels are read from packed scenes; give --data.packed a folder.")
         check_limit(self.validation_limit)
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of the packed splits, one for each domain; the default domain's is `packed` itself."""
+        default = ToylandData.content, ToylandData.style, ToylandData.skip_scenes
+        if self.packed is None or (self.content, self.style, self.skip_scenes) == default:
+            return self.packed
+        begin = [str(self.skip_scenes)] if self.skip_scenes else []
+        return str(Path(self.packed) / "-".join([self.style, self.content, *self.subsets, *begin]))
+
+    def of_domain(self, domain: Domain) -> "ToylandData":
+        """The same numbers of scenes and sentences of another domain."""
+        return replace(self, content=domain.content.name, style=domain.style.name, subsets=(domain.subset,))
 
 
 Data = ToylandData | StoredData

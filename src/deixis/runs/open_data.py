@@ -23,7 +23,7 @@ from ..toyland.export.packing import pack
 from ..toyland.language.expressions import ExpressionOptions
 from ..toyland.packed import PackedToyland
 from ..toyland.scene_classes import SceneClasses
-from ..toyland.world import Toyland
+from ..toyland.world import FIRST_SEEDS, Toyland
 from ..training.processes import processes
 from ..zoo.lookup import imported
 from .data import Data, StoredData, ToylandData
@@ -142,16 +142,19 @@ def _split(data: ToylandData, split: Literal["train", "val"], num_scenes: int, o
         Toyland(
             split=split,
             subset=subset,
+            content=data.content,
+            style=data.style,
             num_scenes=num_scenes,
             size=data.size,
             sentences_per_object=data.sentences_per_object,
             expression_options=options,
+            first_seed=FIRST_SEEDS[split] + data.skip_scenes,
         )
         for subset in data.subsets
     )
-    if data.packed is None:
+    if data.folder is None:
         return worlds[0] if len(worlds) == 1 else Concat(worlds)
-    place = Path(data.packed) / split
+    place = Path(data.folder) / split
     with processes().main_process_first():
         if not place.exists():
             quiet = not processes().is_main_process
@@ -165,15 +168,29 @@ def _split(data: ToylandData, split: Literal["train", "val"], num_scenes: int, o
 def _check_drawn(place: Path, packed: PackedToyland, world: Toyland) -> None:
     """Raises `InputError` where the folder's scenes or sentences were drawn with other settings than the world's."""
     sentences = packed.sentences_per_object or world.sentences_per_object  # older folders do not store it
-    found = {"size": packed.size, "sentences_per_object": sentences, **vars(packed.expression_options)}
+    found = {
+        "content": packed.content,
+        "style": packed.style,
+        "first_seed": packed.seed(0),
+        "size": packed.size,
+        "sentences_per_object": sentences,
+        **vars(packed.expression_options),
+    }
     expected = {
+        "content": world.content,
+        "style": world.style,
+        "first_seed": world.drawn(0).seed,
         "size": world.size,
         "sentences_per_object": world.sentences_per_object,
         **vars(world.expression_options),
     }
     if differing := [name for name in expected if found[name] != expected[name]]:
-        theirs, ours = (", ".join(f"{name}={facts[name]:g}" for name in differing) for facts in (found, expected))
+        theirs, ours = (", ".join(f"{name}={_short(facts[name])}" for name in differing) for facts in (found, expected))
         raise InputError(
             f"{place} was drawn with {theirs}, but the run asks for {ours}; give another --data.packed, or remove that "
             "folder."
         )
+
+
+def _short(fact: object) -> str:
+    return f"{fact:g}" if isinstance(fact, float) else str(fact)

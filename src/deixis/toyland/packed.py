@@ -90,6 +90,14 @@ class PackedToyland:
         return cast(int | None, self.description.get("sentences_per_object"))
 
     @property
+    def style(self) -> str:
+        return cast(str, self.description.get("style", "painted"))
+
+    @property
+    def content(self) -> str:
+        return cast(str, self.description.get("content", "everything"))
+
+    @property
     def size(self) -> int:
         """The side of the images in pixels."""
         return int(np.load(self.path / "pixels.npy", mmap_mode="r").shape[1])

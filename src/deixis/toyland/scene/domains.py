@@ -1,6 +1,6 @@
 """Domains: what scenes show (content), how they are drawn (style) and how expressions are worded (subset)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -11,6 +11,8 @@ from .scenes import COLOURS, Colour, Setting
 SubsetName = Literal["toyland", "toyland+", "toyland-g"]  # RefCOCO-like, RefCOCO+-like, G-Ref-like
 SUBSETS: tuple[SubsetName, ...] = get_args(SubsetName)
 Paper = Literal["none", "white", "blue"]
+Discrepancy = Literal["content", "style", "subset"]
+DISCREPANCIES: tuple[Discrepancy, ...] = get_args(Discrepancy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,17 @@ HOME = Content(
     weights={**_by_family({"household": 7.0, "food": 5.0, "people": 2.0, "shapes": 1.5}), "cat": 1.0, "dog": 1.0},
     settings=("room", "kitchen"),
 )
-CONTENTS: Mapping[str, Content] = {content.name: content for content in (EVERYTHING, ZOO, STREET, HOME)}
+PARK = Content(
+    name="park",
+    weights=_by_family({"animals": 6.0, "people": 4.0, "nature": 3.0, "vehicles": 2.0, "shapes": 1.5}),
+    settings=("meadow", "snow", "beach"),
+)
+TOWN = Content(
+    name="town",
+    weights={**_by_family({"vehicles": 7.0, "people": 4.0, "animals": 2.0, "nature": 1.0}), "umbrella": 1.0},
+    settings=("street", "meadow", "snow"),
+)
+CONTENTS: Mapping[str, Content] = {one.name: one for one in (EVERYTHING, ZOO, STREET, HOME, PARK, TOWN)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +147,40 @@ DOMAINS: Mapping[str, Domain] = {
     "painted-zoo": Domain(content=ZOO, style=PAINTED, subset="toyland"),
     "sketch-street": Domain(content=STREET, style=SKETCH, subset="toyland"),
     "sketch-street-g": Domain(content=STREET, style=SKETCH, subset="toyland-g"),
+    "painted-park": Domain(content=PARK, style=PAINTED, subset="toyland"),
+    "night-town+": Domain(content=TOWN, style=NIGHT, subset="toyland+"),
+    "photo-everything-g": Domain(content=EVERYTHING, style=PHOTO, subset="toyland-g"),
+    "sketch-home": Domain(content=HOME, style=SKETCH, subset="toyland"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """A source with masks and a target without; `turned` leaves some of their discrepancies only."""
+
+    source: Domain
+    target: Domain
+
+    @property
+    def discrepancies(self) -> tuple[Discrepancy, ...]:
+        """The parts that the two domains differ in."""
+        return tuple(part for part in DISCREPANCIES if getattr(self.source, part) != getattr(self.target, part))
+
+    def turned(self, only: Collection[Discrepancy]) -> "Transfer":
+        """The transfer to a target that differs from the source in these parts only."""
+        changed = {part: getattr(self.target, part) for part in only}
+        return Transfer(source=self.source, target=replace(self.source, **changed))
+
+
+def _between(source: str, target: str) -> Transfer:
+    return Transfer(source=DOMAINS[source], target=DOMAINS[target])
+
+
+# Each differs in content, in style and in language.
+TRANSFERS: Mapping[str, Transfer] = {
+    "park-to-night-town": _between("painted-park", "night-town+"),
+    "zoo-to-sketch-street": _between("painted-zoo", "sketch-street-g"),
+    "photo-to-sketch-home": _between("photo-everything-g", "sketch-home"),
 }
 
 
