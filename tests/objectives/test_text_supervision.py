@@ -240,6 +240,13 @@ def test_shared_images_are_encoded_once_and_are_no_negatives_of_themselves(objec
     assert counts == [2, 2]
 
 
+def test_processes_cannot_share_images(objective: TextSupervision, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = TextSupervision(objective.system, TextSupervisionConfig(shared_images=True)).train()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    with pytest.raises(InputError, match="Several processes cannot share the images"):
+        one(batch(), 0)
+
+
 def test_a_sentence_is_a_fixed_target_unless_it_may_be_trained_as_one(objective: TextSupervision) -> None:
     def gradient(detached: bool) -> torch.Tensor:
         config = TextSupervisionConfig(warmup_steps=0, detached=detached)

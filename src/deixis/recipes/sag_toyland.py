@@ -49,7 +49,8 @@ SYSTEM = SaGConfig(
 def masked_autoencoder_toyland() -> Run:
     """`deixis train masked-autoencoder-toyland`: a ViT learns to paint removed patches of Toyland's pictures.
 
-    Time: not measured. Score: not measured.
+    Time: 29 minutes on one core in fp32, shared with other programs. Score: a mean squared error of 0.42 of removed
+    patches, normalised, on val.
     """
     return Run(
         data=replace(DATA, labels="pictures", draw="image", sentences_per_image=1),
@@ -75,7 +76,9 @@ def sag_toyland() -> Chain:
     encoders less), 32 images with 16, then 8 sentences each a step, temperature 0.2, the mean of all tokens as the
     sentence, sentences that are trained as targets too, attention scores times 5 (random weights leave them nearly
     equal), a quarter of the patches reconstructed, no dropout, no warm-up of the loss.
-    Time: not measured. Score: not measured.
+    Time: 29, 11 and 9 to 11 minutes on one core, shared with other programs. Score: mIoU 6.0, 6.0 and 6.5, three
+    seeds of the last Run, on 100 scenes of toyland:val; a random entity has 3.5, the image's centre 3.9, late fusion
+    with masks 24.2 (docs/sag.md).
     """
     base = Run(
         data=replace(DATA, labels="none", draw="sentence", sentences_per_image=16),
@@ -116,7 +119,7 @@ def sag_toyland() -> Chain:
 def late_fusion_vit_toyland() -> Chain:
     """`deixis train late-fusion-vit-toyland`: full masks on the encoders and the start of `sag-toyland`, its ceiling.
 
-    Time: not measured. Score: not measured.
+    Time: 7 minutes after the first two Runs of `sag-toyland`. Score: mIoU 24.2 on 100 scenes of toyland:val.
     """
     chain = sag_toyland()
     sag = chain.runs[SAG]
