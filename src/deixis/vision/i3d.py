@@ -22,6 +22,7 @@ from ..errors import InputError, did_you_mean
 from ..weights import Weights, check_finite, read_file, tensors_in
 
 Norms = Literal["frozen", "trained"]
+OverTime = Literal["mean", "centre"]
 Triple = tuple[int, int, int]
 EPSILON, MOMENTUM = 1e-3, 0.01  # of the published batch norms
 STEM = 64  # channels of the first convolution, in whose multiples `I3DConfig.width` scales all others
@@ -172,6 +173,11 @@ def max_pool(features: Float[Tensor, "i c t y x"], kernel: Triple, stride: Tripl
     """Maxima with "SAME" padding by zeros, of features of 0 or more, for which the padding makes no difference."""
     padded, padding = _same(features, kernel, stride)
     return F.max_pool3d(padded, kernel, stride, padding)
+
+
+def over_time(features: Float[Tensor, "i c t y x"], how: OverTime) -> Float[Tensor, "i c y x"]:
+    """One map of a clip: the mean over time, or the map at position t // 2."""
+    return features.mean(2) if how == "mean" else features[:, :, features.shape[2] // 2]
 
 
 def published_range(clips: Float[Tensor, "i 3 t h w"]) -> Float[Tensor, "i 3 t h w"]:
