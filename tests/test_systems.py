@@ -22,7 +22,8 @@ from deixis.checkpoints.configs import from_dict, to_dict
 from deixis.compiling import OLDEST, compile_once
 from deixis.data.transforms import Preprocess
 from deixis.errors import InputError, ModelError
-from deixis.models.cmpc import CMPCConfig
+from deixis.models.cmdyconv import CMDyConvConfig
+from deixis.models.cmpc import CLIP_LEVELS, CMPCConfig
 from deixis.models.cmsa import CMSAConfig
 from deixis.models.groupvit import GroupViTConfig
 from deixis.models.late_fusion import LateFusionConfig
@@ -40,6 +41,7 @@ from deixis.system import Adaptable, EncodesImages, System
 from deixis.text.bert import BertConfig
 from deixis.text.glove import WordConfig
 from deixis.text.gru import GRUConfig
+from deixis.vision.i3d import I3DConfig
 from deixis.vision.resnet import ResNetConfig
 from deixis.vision.swin import SwinConfig
 from deixis.vision.vit import ViTConfig
@@ -64,6 +66,13 @@ VIT: dict[str, Any] = {
     "width": 16,
 }
 TINY: dict[str, Any] = {
+    "cmdyconv": CMDyConvConfig(
+        vision=I3DConfig(levels=("Mixed_4f",), width=4),
+        text=GRUConfig(vocabulary=40, embedding=12, width=16),
+        width=16,
+        groups=4,
+        decoder_width=8,
+    ),
     "cmpc": CMPCConfig(
         vision=ResNetConfig(depths=(1, 1, 2, 1), width=4),
         text=WordConfig(vocabulary=40, embedding=12),
@@ -126,6 +135,14 @@ TINY: dict[str, Any] = {
     "tseg": TSEGConfig(text=TEXT, vision_layers=2, **VIT),
     "vega": VEGAConfig(vision=VISION, text=TEXT, width=32, heads=2, decoder_widths=(16, 16, 24)),
 }
+# The systems that see the frames around the target, those of one name with an encoder of clips among them.
+ON_CLIPS: dict[str, Any] = {
+    "cmdyconv": TINY["cmdyconv"],
+    "cmpc_on_clips": replace(TINY["cmpc"], vision=I3DConfig(levels=CLIP_LEVELS, width=4)),
+    "sda_on_clips": replace(TINY["sda"], vision=I3DConfig(width=4)),
+}
+EVERY = TINY | ON_CLIPS
+CLIP = 9  # frames, of which the coarsest map of I3D still has two
 
 
 WORD_PIECES = "text.bert.embeddings.word_embeddings.weight"
@@ -133,6 +150,7 @@ WORD_PIECES = "text.bert.embeddings.word_embeddings.weight"
 # float32, on one thread. No system is bitwise equal, because matrix products add in another order for another number of
 # rows; the systems that select pixels or mask their attention amplify the difference.
 BATCH_TOLERANCE = {
+    "cmdyconv": 5e-5,
     "cmpc": 5e-5,
     "cmsa": 5e-5,
     "groupvit": 3e-4,
@@ -150,9 +168,10 @@ BATCH_TOLERANCE = {
 HALF_TOLERANCE = {"groupvit": 0.5}
 # Trained on pairs of images and sentences: they have no loss of masks.
 WITHOUT_MASKS = {"groupvit", "maskclip", "sag", "tseg"}
-WITH_MASKS = sorted(set(TINY) - WITHOUT_MASKS)
+WITH_MASKS = sorted(set(EVERY) - WITHOUT_MASKS)
 # The module of a system's vision half that runs once for each image.
 VISION_HALF = {
+    "cmdyconv": "vision",
     "cmpc": "vision",
     "cmsa": "vision",
     "groupvit": "groupvit.vision_model.embeddings",
@@ -163,6 +182,7 @@ VISION_HALF = {
     "tseg": "vision.embeddings",
 }
 INPUT_TABLE = {
+    "cmdyconv": "text.words.weight",
     "cmpc": "text.words.weight",
     "cmsa": "words.weight",
     "groupvit": "groupvit.text_model.embeddings.token_embedding.weight",
@@ -171,12 +191,20 @@ INPUT_TABLE = {
 }
 
 
+def num_frames(config: Any) -> int:
+    """Of the clips that a system is tested on."""
+    return CLIP if config in ON_CLIPS.values() else 1
+
+
+FRAMES = [1]  # of the clips in `batch`, by the system under test
+
+
 def batch(count: int = 3, tokens: int = 7, height: int = 72, width: int = 88) -> Batch:
-    """Expressions of different lengths, each with an image of its own and a mask."""
+    """Expressions of different lengths, each with an image or a clip of its own and a mask."""
     draw = torch.Generator().manual_seed(5)
     lengths = torch.tensor([tokens - number % (tokens - 2) for number in range(count)])
     return Batch(
-        images=torch.randn(count, 1, 3, height, width, generator=draw),
+        images=torch.randn(count, FRAMES[0], 3, height, width, generator=draw),
         token_ids=torch.randint(1, 40, (count, tokens), generator=draw),
         token_mask=torch.arange(tokens) < lengths[:, None],
         masks=torch.rand(count, height, width, generator=draw) > 0.7,
@@ -219,17 +247,21 @@ def named_tensors(features: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
         yield from ((name, each) for each in (value if isinstance(value, list) else [value]))
 
 
-@pytest.fixture(params=sorted(TINY))
-def system(request: pytest.FixtureRequest) -> Any:
+def built(config: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(sys.modules[__name__], "FRAMES", [num_frames(config)])
     torch.manual_seed(11)
-    return TINY[request.param].build().eval()
+    return config.build().eval()
+
+
+@pytest.fixture(params=sorted(EVERY))
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    return built(EVERY[request.param], monkeypatch)
 
 
 @pytest.fixture(params=WITH_MASKS)
-def supervised(request: pytest.FixtureRequest) -> Any:
+def supervised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A system with a loss of masks."""
-    torch.manual_seed(11)
-    return TINY[request.param].build().eval()
+    return built(EVERY[request.param], monkeypatch)
 
 
 @pytest.fixture(params=sorted(WITHOUT_MASKS))
@@ -386,7 +418,7 @@ def test_the_loss_reads_the_features_that_it_names(supervised: Any) -> None:
 
 def test_decoding_what_was_fused_is_the_whole_system_and_the_decoder_can_be_replaced(system: Any) -> None:
     if not isinstance(system, Adaptable):
-        assert name_of(system.config) in {"cmpc", "cmsa", "late_fusion", "magnet"} | WITHOUT_MASKS
+        assert name_of(system.config) in {"cmdyconv", "cmpc", "cmsa", "late_fusion", "magnet"} | WITHOUT_MASKS
         pytest.skip("it is not adaptable")
     given = batch()
     expected = system(given).logits
@@ -436,7 +468,25 @@ def test_a_hundred_expressions_on_one_image_run_the_vision_half_once(system: Any
     assert calls == [1, 1]
 
 
+def test_a_system_of_clips_sees_every_frame(system: Any) -> None:
+    if system.config not in ON_CLIPS.values():
+        pytest.skip("it sees the target frame")
+    plain = batch()
+    for frame in range(CLIP):
+        changed = plain.images.clone()
+        changed[:, frame] = changed[:, frame].flip(-1)
+        assert not torch.equal(system(replace(plain, images=changed)).logits, system(plain).logits), frame
+
+
+def test_an_image_is_a_clip_of_one_frame(system: Any) -> None:
+    given = batch()
+    still = replace(given, images=given.target_frames()[:, None])
+    assert system(still).logits.isfinite().all()
+
+
 def test_a_clip_is_seen_at_its_target_frame(system: Any) -> None:
+    if system.config in ON_CLIPS.values():
+        pytest.skip("it sees all frames")
     plain = batch()
     clip = torch.randn(3, 3, 3, 72, 88, generator=torch.Generator().manual_seed(9))
     frames = torch.tensor([2, 0, 1])
@@ -602,8 +652,9 @@ def call_alone(function: str, name: str) -> None:
 
 
 def compare_compiled(name: str) -> None:
+    FRAMES[0] = num_frames(EVERY[name])
     torch.manual_seed(11)
-    plain: Any = TINY[name].build().eval()
+    plain: Any = EVERY[name].build().eval()
     with torch.no_grad():  # as after some steps: deformable attention starts on the pixels' centres, where slopes jump
         for weight in plain.parameters():
             weight += 0.02 * torch.randn_like(weight)
@@ -634,8 +685,9 @@ def test_compiled_for_prediction_it_compiles_once_and_gives_equally_exact_logits
 
 def compare_predictions(name: str) -> None:
     """In bfloat16, where attention uses the processor's own kernels: compiled logits are as near to exact ones."""
+    FRAMES[0] = num_frames(EVERY[name])
     torch.manual_seed(11)
-    exact: Any = TINY[name].build().eval().requires_grad_(False)
+    exact: Any = EVERY[name].build().eval().requires_grad_(False)
     plain, given = copy.deepcopy(exact).bfloat16(), batch()
     narrow = replace(given, images=given.images.bfloat16())
     compiled = Compiled(copy.deepcopy(plain), tokens=given.token_ids.shape[1] + 2)

@@ -28,6 +28,7 @@ class Batch:
     targets: Mapping[str, Tensor] = field(default_factory=dict)  # for pre-training: dense classes, labels of an image
     sizes: tuple[tuple[int, int], ...] = ()  # height and width before resizing, one per expression
     ids: tuple[Ids, ...] = ()
+    positions: tuple[int, ...] = ()  # of each expression's frame in its whole clip, which names the image with `ids`
     expressions: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -1,5 +1,6 @@
 """Every method of adaptation on every system that it can adapt: finite terms, and a gradient for every weight."""
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from deixis.models.vega import VEGAConfig
 from deixis.system import Objective
 from deixis.text.bert import BertConfig
 from deixis.text.gru import GRUConfig
+from deixis.vision.i3d import I3DConfig
 from deixis.vision.resnet import ResNetConfig
 from deixis.vision.swin import SwinConfig
 
@@ -37,6 +39,7 @@ TINY: dict[str, Any] = {
     ),
     "vega": VEGAConfig(vision=VISION, text=TEXT, width=32, heads=2, decoder_widths=(16, 16, 24)),
 }
+TINY["sda_on_clips"] = replace(TINY["sda"], vision=I3DConfig(width=4))
 METHODS: dict[str, Any] = {
     "acp": ACPConfig(num_steps=10, concepts=2, high=0.01),  # nearly every pixel is foreground
     "dann": DANNConfig(num_steps=10, width=16, dropout=0.0),
@@ -46,10 +49,13 @@ METHODS: dict[str, Any] = {
 }
 
 
+FRAMES = [1]  # of the clips, by the system under test
+
+
 def domain(seed: int, tokens: int) -> Batch:
     draw = torch.Generator().manual_seed(seed)
     return Batch(
-        images=torch.randn(3, 1, 3, 64, 64, generator=draw),
+        images=torch.randn(3, FRAMES[0], 3, 64, 64, generator=draw),
         token_ids=torch.randint(1, 40, (3, tokens), generator=draw),
         token_mask=torch.arange(tokens) < torch.tensor([[tokens], [tokens - 1], [3]]),
         masks=torch.rand(3, 64, 64, generator=draw) > 0.7,
@@ -61,8 +67,9 @@ def pair() -> Pair:
 
 
 @pytest.fixture(params=[(method, system) for method in sorted(METHODS) for system in sorted(TINY)], ids=str)
-def objective(request: pytest.FixtureRequest) -> Any:
+def objective(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     method, system = request.param
+    monkeypatch.setattr(sys.modules[__name__], "FRAMES", [2 if system == "sda_on_clips" else 1])
     torch.manual_seed(0)
     made = METHODS[method].build(TINY[system].build(), ()).train()
     made.prepare(Domains(source=[pair().source], target=[pair().target]))

@@ -12,8 +12,19 @@ from torch import Tensor, nn
 from deixis import losses
 from deixis.batch import Batch
 from deixis.errors import InputError
-from deixis.models.cmpc import CMPC, CMPCConfig, Comprehension, Exchange, LevelLSTM, TypedWords, Words
+from deixis.layers.temporal_reasoning import TemporalReasoning
+from deixis.models.cmpc import (
+    CLIP_LEVELS,
+    CMPC,
+    CMPCConfig,
+    Comprehension,
+    Exchange,
+    LevelLSTM,
+    TypedWords,
+    Words,
+)
 from deixis.text.glove import WordConfig
+from deixis.vision.i3d import I3DConfig
 from deixis.vision.resnet import ResNetConfig
 
 TINY = CMPCConfig(
@@ -133,6 +144,48 @@ def test_words_are_summed_by_what_they_are() -> None:
     P = softmax(linear(layer.kinds[2], np.maximum(linear(layer.kinds[0], L), 0)))
     np.testing.assert_allclose(words.entity[0].detach(), unit((P[:, 0] + P[:, 1]) @ L), rtol=1e-9)
     np.testing.assert_allclose(words.sentence[0].detach(), unit((1 - P[:, 3]) @ L), rtol=1e-9)
+
+
+def test_frames_are_a_graph_as_in_the_literal_form() -> None:
+    torch.manual_seed(4)
+    layer: Any = disturb(TemporalReasoning(6))
+    frames, action, cells = torch.randn(1, 3, 4, 6).double(), torch.randn(1, 6).double(), torch.randn(1, 4, 6).double()
+    M, l_ac = frames[0].numpy(), action[0].numpy()
+    a = [softmax(linear(layer.pool_key, each) @ linear(layer.action_key, l_ac) / np.sqrt(6)) for each in M]
+    v = np.stack([weights @ each for weights, each in zip(a, M, strict=True)])
+    adjacency = softmax(linear(layer.node_query, v) @ linear(layer.node_key, v).T / np.sqrt(6))
+    hidden = np.maximum(v + whole_norm(layer.message_norm.norm, adjacency @ v), 0)
+    u = unit(np.maximum(whole_norm(layer.graph_norm.norm, linear(layer.graph, hidden)), 0))
+    weights = softmax(linear(layer.cell_query, cells[0].numpy()) @ linear(layer.frame_key, u).T / np.sqrt(6))
+    np.testing.assert_allclose(layer(frames, action, cells)[0].detach(), unit(weights @ u), rtol=1e-6, atol=1e-9)
+
+
+def test_of_clips_words_are_also_actions() -> None:
+    torch.manual_seed(3)
+    layer: Any = TypedWords(TINY.text, 6, 5, 5).double()
+    _, words = layer(torch.tensor([[3, 7, 0]]), torch.tensor([[True, True, False]]))
+    L, P = words.features[0, :2].detach().numpy(), words.types[0, :2].detach().numpy()
+    np.testing.assert_allclose(words.action[0].detach(), unit(P[:, 3] @ L), rtol=1e-9)
+    np.testing.assert_allclose(words.sentence[0].detach(), unit((1 - P[:, 4]) @ L), rtol=1e-9)
+
+
+def test_of_clips_frames_are_the_time_steps_of_each_level_and_the_target_is_their_mean() -> None:
+    torch.manual_seed(0)
+    model = replace(TINY, vision=I3DConfig(levels=CLIP_LEVELS, width=4)).build().eval()
+    encoded = model.encode_images(torch.randn(2, 8, 3, 64, 64))
+    assert [tuple(each.shape) for each in encoded.frames] == [(2, steps, 16, 8, 8) for steps in (4, 2, 1)]
+    assert [tuple(each.shape) for each in encoded.maps] == [(2, 16, 8, 8)] * 3
+    torch.testing.assert_close(encoded.maps[2], encoded.frames[2][:, 0])
+    norms = [each.norm(dim=2) for each in encoded.frames]
+    assert all(torch.allclose(each, torch.ones_like(each), atol=1e-4) for each in norms)
+
+
+def test_the_default_of_clips_is_the_published_fusion() -> None:
+    with torch.device("meta"):
+        model: Any = CMPC(CMPCConfig(vision=I3DConfig(levels=CLIP_LEVELS)))
+    assert model.levels[0].fuse.in_features == 4008
+    with pytest.raises(InputError, match="CMPC-V reads 3 levels of I3D"):
+        CMPCConfig(vision=I3DConfig())
 
 
 def test_the_loss_weighs_the_answer_and_the_levels() -> None:

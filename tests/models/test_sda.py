@@ -10,10 +10,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from deixis.batch import Batch
+from deixis.checkpoints.configs import from_dict, to_dict
 from deixis.errors import InputError
 from deixis.models.sda import SDA, RegionAttention, SDAConfig, WordGate
 from deixis.system import Adaptable, EncodesImages
 from deixis.text.gru import GRUConfig
+from deixis.vision.i3d import I3DConfig, over_time
 from deixis.vision.resnet import ResNetConfig
 from deixis.vision.superpixels import PADDING
 
@@ -212,3 +214,59 @@ def test_the_default_is_the_papers_network() -> None:
         model = SDA(SDAConfig())
     assert model.feature_widths == {"query": 1024, "visual": 2048, "embeddings": 300}
     assert [each.first.in_channels for each in model.decoder.levels] == [512, 1024, 2048]  # type: ignore[union-attr]
+
+
+CLIPS = replace(TINY, vision=I3DConfig(width=4))
+
+
+def clips(frames: int = 4) -> Batch:
+    draw = torch.Generator().manual_seed(1)
+    return Batch(
+        images=torch.randn(2, frames, 3, 64, 80, generator=draw),
+        token_ids=torch.randint(1, 20, (3, 6), generator=draw),
+        token_mask=torch.arange(6) < torch.tensor([[6], [4], [1]]),
+        image_index=torch.tensor([1, 0, 1]),
+    )
+
+
+@pytest.mark.parametrize("time", ["mean", "centre"])
+def test_a_clips_maps_become_one_of_its_target_frame(time: str) -> None:
+    torch.manual_seed(0)
+    model = SDA(replace(CLIPS, time=time)).eval()  # type: ignore[arg-type]
+    first, *_ = model.vision(rearrange(clips().images, "i t c h w -> i c t h w"))
+    assert first.shape[2] == 2
+    expected = first.mean(2) if time == "mean" else first[:, :, 1]
+    torch.testing.assert_close(model.encode_images(clips().images).maps[0], expected)
+    values = torch.arange(5.0)[None, None, :, None, None]
+    assert over_time(values, time).item() == 2  # type: ignore[arg-type]
+    assert over_time(values[:, :, :4], time).item() == {"mean": 1.5, "centre": 2}[time]  # type: ignore[arg-type]
+
+
+def test_responses_of_clips_are_at_five_resolutions() -> None:
+    torch.manual_seed(0)
+    output = SDA(CLIPS).eval()(clips(), features=("responses", "visual", "attention"), explain=True)
+    sizes = [(3, 32, 40), (3, 16, 20), (3, 8, 10), (3, 4, 5), (3, 2, 3)]
+    assert [tuple(each.shape) for each in output.features["responses"]] == sizes
+    assert [*output.evidence] == [f"pixel_word_attention_{stage}" for stage in range(5)]
+
+
+def test_superpixels_of_a_clip_are_its_target_frames() -> None:
+    torch.manual_seed(0)
+    model, given = SDA(CLIPS).eval(), clips()
+    middle = model(given).logits
+    torch.testing.assert_close(model(replace(given, frames=torch.tensor([2, 2]))).logits, middle)
+    assert not torch.equal(model(replace(given, frames=torch.tensor([0, 3]))).logits, middle)
+
+
+def test_the_default_of_clips_has_the_five_resolutions() -> None:
+    with torch.device("meta"):
+        model = SDA(SDAConfig(vision=I3DConfig()))
+    assert model.feature_widths["visual"] == 1024
+    assert [each.first.in_channels for each in model.decoder.levels] == [64, 192, 480, 832, 1024]  # type: ignore[union-attr]
+
+
+def test_a_config_from_before_there_were_clips_is_that_of_images() -> None:
+    stored = to_dict(TINY)
+    assert stored["vision"].pop("type") == "ResNetConfig"
+    assert from_dict(SDAConfig, stored) == TINY
+    assert from_dict(SDAConfig, to_dict(CLIPS)) == CLIPS

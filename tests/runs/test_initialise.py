@@ -14,6 +14,7 @@ from deixis.recipes.catalogue import RECIPES
 from deixis.runs.initialise import start, start_words
 from deixis.runs.run import StartFrom
 from deixis.text.gru import GRUConfig
+from deixis.vision.i3d import I3D, I3DConfig
 from deixis.vision.resnet import ResNet, ResNetConfig
 
 
@@ -163,3 +164,17 @@ def test_without_a_glove_file_a_fixed_table_is_an_error_and_a_trained_one_a_warn
 def test_frozen_batch_norms_without_published_statistics_are_an_error() -> None:
     with pytest.raises(InputError, match=r"batch norms are frozen, .*--start-from.resnet FILE"):
         start(sda(glove=False), StartFrom())
+
+
+def test_i3d_is_filled_from_a_published_file_and_its_frozen_norms_need_one(tmp_path: Path) -> None:
+    small = SDAConfig(vision=I3DConfig(width=4), text=GRUConfig(vocabulary=5, embedding=4, width=4), width=4)
+    torch.manual_seed(0)
+    theirs = I3D(small.vision)  # type: ignore[arg-type]
+    torch.save(theirs.state_dict(), tmp_path / "rgb.pt")
+    filled = SDA(small)
+    start(filled, StartFrom(i3d=str(tmp_path / "rgb.pt")))
+    assert torch.equal(filled.vision.Mixed_5c.b0.conv3d.weight, theirs.Mixed_5c.b0.conv3d.weight)  # type: ignore[union-attr]
+    with pytest.raises(InputError, match=r"The I3D's batch norms are frozen.*--start-from\.i3d FILE"):
+        start(SDA(small), StartFrom())
+    with pytest.raises(InputError, match=r"SDA has no I3D that rgb\.pt could fill"):
+        start(SDA(replace(small, vision=ResNetConfig(depths=(1, 1, 1, 1), width=4))), StartFrom(i3d="rgb.pt"))

@@ -326,3 +326,30 @@ def test_photos_are_read_as_stored_where_exif_is_ignored(tmp_path: Path) -> None
     data = StoredData(root=str(tmp_path / "mine"))
     assert open_data(replace(data, exif="ignore"))[0][0].visual.size == (6, 8)
     assert open_data(data)[0][0].visual.size == (8, 6)
+
+
+def test_a_fraction_of_the_images_is_held_out_of_training_and_scored(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "data/red.png")
+    mask = {"size": [8, 8], "counts": [0, 64]}
+    lines = [
+        json.dumps(
+            {
+                "image": "red.png",
+                "expression": f"word {at % 2}",
+                "mask": mask,
+                "ids": [f"image {at // 2}", str(at), str(at)],
+            }
+        )
+        for at in range(40)
+    ]
+    (tmp_path / "data/train.jsonl").write_text("\n".join(lines))
+    data = StoredData(root=str(tmp_path / "data"), held_out=0.3, validation_split="held-out")
+    training, held = open_data(data)
+    images = [{ids.image for ids in reader.ids} for reader in (training, held)]
+    assert len(training) + len(held) == 40
+    assert not images[0] & images[1]
+    assert 2 <= len(images[1]) <= 10
+    assert open_data(data)[1].ids == held.ids
+    with pytest.raises(InputError, match=r"held_out is 1\.0; expected a fraction"):
+        replace(data, held_out=1.0)

@@ -114,6 +114,8 @@ def _renamed(kind: str, plain: Mapping[str, Any]) -> dict[str, Any]:
         renamed["prefixes"] = {old: new} if old or new else {}
     elif kind in {"ToylandData", "StoredData"} and "every_sentence" in renamed:
         renamed["draw"] = "sentence" if renamed.pop("every_sentence") else "object"
+    elif kind in {"SDAConfig", "CMPCConfig"} and isinstance(vision := renamed.get("vision"), Mapping):
+        renamed["vision"] = {"type": "ResNetConfig", **vision}  # the only encoder, before there were clips
     elif kind == "Run" and "grounding" in renamed:
         grounding = renamed.pop("grounding")
         renamed |= {} if grounding is None else {"objective": {"type": "MaskGroundingConfig", **grounding}}

@@ -63,6 +63,7 @@ def collate(
         targets=targets,
         sizes=tuple(sizes[image] for image in index),
         ids=tuple(sample.ids for sample in samples),
+        positions=tuple(sample.frame for sample in samples),
         expressions=tuple(sample.expression for sample in samples),
     )
 

@@ -1,15 +1,21 @@
-"""CMPC-I: cross-modal progressive comprehension (Shaofei Huang et al., CVPR 2020), as SDA's Appendix C.3 compares it.
+"""CMPC-I and CMPC-V: cross-modal progressive comprehension of images and clips, as SDA's Appendix C.3 compares them.
+
+CMPC-I is Shaofei Huang et al., CVPR 2020; CMPC-V is Si Liu et al., TPAMI 2021. SDA's table cites "CMPC-V (Hui et al.
+2021)", which is another method, but describes CMPC-V; a config with I3D builds it.
 
 - each word is an entity, an attribute, a relation or unnecessary, in parts
 - entity perception: at each level the entity's and the attribute's words choose cells, by bilinear fusion
 - relation reasoning: the chosen cells are a graph whose edges run through the relation's words
 - text-guided exchange: each level takes from the other two what the sentence and its own context ask for, twice
 - a convolutional LSTM reads the levels from fine to coarse; its last state is the answer
-- SDA's encoders: ResNet-101 and GloVe; the coarser maps are enlarged to stride 8, where the published code has dilated
-  convolutions. Masks: probability > 0.5
+- CMPC-V: words are also actions; temporal reasoning pools every frame by them, and each cell gathers from the frames
+- SDA's encoders: ResNet-101 or I3D, and GloVe; the coarser maps are enlarged to stride 8, where the published code has
+  dilated convolutions. Masks: probability > 0.5
 - loss: 0.7 times the binary cross-entropy of the answer, 0.1 times that of each level
 - differs from the published code: the peepholes of the convolutional LSTM are one number for each channel instead of
   one for each channel and cell, so that any image size works; padding words are left out
+- CMPC-V's published frames are five of sixteen, each through a ResNet; here they are the time steps of I3D's levels at
+  strides 8, 16 and 32, and the target frame is their mean. Of 8 frames the coarsest level has one step, without a graph
 """
 
 from collections.abc import Callable, Iterable
@@ -26,26 +32,30 @@ from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
 from ..layers.coordinates import NUM_COORDINATES, coordinates, unit
+from ..layers.temporal_reasoning import NORM_EPSILON, TemporalReasoning, WholeNorm
 from ..records import Config
 from ..system import chosen_features
 from ..text.glove import WordConfig, WordTable
 from ..text.lstm import LSTM
+from ..vision.i3d import I3D, I3DConfig
 from ..vision.resnet import ResNet, ResNetConfig
 
-LEVELS = 3  # the last stages of the encoder
+LEVELS = 3  # the last stages of a ResNet
+CLIP_LEVELS = ("Mixed_3c", "Mixed_4f", "Mixed_5c")  # of I3D: those of the same strides
 LONGEST = 512  # words; an LSTM has no limit
-ENTITY, ATTRIBUTE, RELATION = range(3)  # kinds of words; the last kind is the unnecessary words
-NORM_EPSILON = 1e-12
+ENTITY, ATTRIBUTE, RELATION, ACTION = range(4)  # kinds of words; the last kind is the unnecessary words
+IMAGE_KINDS, CLIP_KINDS = 4, 5  # images have no actions
 
 
 @dataclass(frozen=True, kw_only=True)
 class CMPCConfig(Config):
     """The defaults are the published network; `text.glove` is for a run that has a GloVe file.
 
-    `width` is that of words and cells, `fused_width` that of the maps in which levels meet.
+    With `vision=I3DConfig(levels=CLIP_LEVELS)` it is CMPC-V, for clips. `width` is that of words and cells,
+    `fused_width` that of the maps in which levels meet.
     """
 
-    vision: ResNetConfig = field(default_factory=ResNetConfig)
+    vision: ResNetConfig | I3DConfig = field(default_factory=ResNetConfig)
     text: WordConfig = field(default_factory=WordConfig)
     width: int = 1000
     fused_width: int = 500
@@ -66,6 +76,16 @@ class CMPCConfig(Config):
                 "positive number and one of 0 or more."
             )
 
+        if self.is_of_clips and len(self.vision.levels) != LEVELS:  # type: ignore[union-attr]
+            raise InputError(
+                f"CMPC-V reads {LEVELS} levels of I3D, but its config has another number of them; expected "
+                f"{', '.join(CLIP_LEVELS)}."
+            )
+
+    @property
+    def is_of_clips(self) -> bool:
+        return isinstance(self.vision, I3DConfig)
+
     def build(self) -> "CMPC":
         return CMPC(self)
 
@@ -85,7 +105,7 @@ class CMPCConfig(Config):
     @property
     def num_layers(self) -> int:
         """A lower bound of the number of weights: a card that claims more layers is rejected before it is built."""
-        return sum(self.vision.depths)
+        return self.vision.depth
 
 
 @dataclass(frozen=True)
@@ -97,10 +117,19 @@ class Words:
     mask: Bool[Tensor, "b l"]
     entity: Float[Tensor, "b d"]  # of entities and attributes, of unit length
     sentence: Float[Tensor, "b d"]  # of all but the unnecessary words, of unit length
+    action: Float[Tensor, "b d"] | None = None  # of actions, of unit length; of clips only
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """Unit vectors on the finest of the three grids, fine to coarse; `frames` are empty for images."""
+
+    maps: list[Tensor]  # [i c y x]
+    frames: list[Tensor]  # [i t c y x], of as many time steps as the level has
 
 
 class CMPC(nn.Module):
-    """Images and expressions to one logit per pixel.
+    """Images, or clips, and expressions to one logit per pixel, of a clip's target frame.
 
     Expressions share the vision encoder's maps of their image.
     """
@@ -110,11 +139,15 @@ class CMPC(nn.Module):
     def __init__(self, config: CMPCConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or CMPCConfig()
-        self.vision = ResNet(config.vision)
-        self.text = TypedWords(config.text, config.width, config.fused_width)
+        vision, is_of_clips = config.vision, config.is_of_clips
+        self.vision: I3D | ResNet = I3D(vision) if isinstance(vision, I3DConfig) else ResNet(vision)
+        kinds = CLIP_KINDS if is_of_clips else IMAGE_KINDS
+        self.text = TypedWords(config.text, config.width, config.fused_width, kinds)
         widths = self.vision.widths[-LEVELS:]
         self.projections = nn.ModuleList(nn.Conv2d(own, config.width, 1) for own in widths)
-        self.levels = nn.ModuleList(Comprehension(config.width, config.fused_width, config.heads) for _ in widths)
+        self.levels = nn.ModuleList(
+            Comprehension(config.width, config.fused_width, config.heads, is_of_clips=is_of_clips) for _ in widths
+        )
         self.exchanges = nn.ModuleList(
             nn.ModuleList(Exchange(config.fused_width, config.width, LEVELS - 1) for _ in widths)
             for _ in range(config.rounds)
@@ -128,20 +161,29 @@ class CMPC(nn.Module):
         return {"query": self.config.width, "embeddings": self.config.text.embedding}
 
     def forward(self, batch: Batch, *, features: Iterable[str] = (), explain: bool = False) -> Output:
-        encoded = self.encode_images(batch.target_frames()[:, None])
-        return self.decode_expressions(encoded, batch, features=features, explain=explain)
+        seen = batch.images if self.config.is_of_clips else batch.target_frames()[:, None]
+        return self.decode_expressions(self.encode_images(seen), batch, features=features, explain=explain)
 
-    def encode_images(self, images: Float[Tensor, "i 1 3 h w"]) -> list[Tensor]:
-        """Maps `[i c y x]` of unit vectors on the finest of the three grids, fine to coarse."""
-        stages = self.vision(rearrange(images, "i 1 c h w -> i c h w"))[-LEVELS:]
+    def encode_images(self, images: Float[Tensor, "i t 3 h w"]) -> EncodedImages:
+        if self.config.is_of_clips:
+            stages = self.vision(rearrange(images, "i t c h w -> i c t h w"))
+        else:
+            stages = [stage[:, :, None] for stage in self.vision(rearrange(images, "i 1 c h w -> i c h w"))[-LEVELS:]]
         size = stages[0].shape[-2:]
         # A 1x1 convolution and an interpolation, whose weights sum to 1, give the same numbers in either order.
-        maps = [project(stage) for project, stage in zip(self.projections, stages, strict=True)]
-        return [unit(F.interpolate(each, size=size, mode="bilinear", align_corners=False), dim=1) for each in maps]
+        maps = [
+            _enlarged(project(rearrange(stage, "i c t y x -> (i t) c y x")), size)
+            for project, stage in zip(self.projections, stages, strict=True)
+        ]
+        steps = [rearrange(each, "(i t) c y x -> i t c y x", i=len(images)) for each in maps]
+        return EncodedImages(
+            maps=[unit(each.mean(1), dim=1) for each in steps],
+            frames=[unit(each, dim=2) for each in steps] if self.config.is_of_clips else [],
+        )
 
     def decode_expressions(
         self,
-        encoded: list[Tensor],
+        encoded: EncodedImages,
         batch: Batch,
         *,
         features: Iterable[str] = (),
@@ -149,12 +191,14 @@ class CMPC(nn.Module):
     ) -> Output:
         """The output of `batch`, whose images are those that `encoded` was made from."""
         embeddings, words = self.text(batch.token_ids, batch.token_mask)
-        found = [level(batch.expand(each), words) for level, each in zip(self.levels, encoded, strict=True)]
+        frames = [batch.expand(each) for each in encoded.frames] or [None] * LEVELS
+        levels = zip(self.levels, encoded.maps, frames, strict=True)
+        found = [level(batch.expand(each), words, around) for level, each, around in levels]
         maps = [fused for fused, _ in found]
         responses = [score(each)[:, 0] for score, each in zip(self.level_scores, maps, strict=True)]
         for exchange in self.exchanges:
-            levels = enumerate(cast(nn.ModuleList, exchange))
-            maps = [level(maps[place], maps[:place] + maps[place + 1 :], words.sentence) for place, level in levels]
+            own = enumerate(cast(nn.ModuleList, exchange))
+            maps = [level(maps[place], maps[:place] + maps[place + 1 :], words.sentence) for place, level in own]
         answer = self.score(self.merge(maps))
         available: dict[str, Callable[[], Any]] = {
             "query": lambda: words.features,
@@ -165,7 +209,7 @@ class CMPC(nn.Module):
         return Output(
             logits=F.interpolate(answer, size=size, mode="bilinear", align_corners=False)[:, 0],
             features=chosen_features(features, available, "CMPC"),
-            evidence=self._evidence(words, [edges for _, edges in found], encoded[0]) if explain else {},
+            evidence=self._evidence(words, [edges for _, edges in found], encoded.maps[0]) if explain else {},
         )
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
@@ -200,7 +244,7 @@ class CMPC(nn.Module):
 class TypedWords(nn.Module):
     """Word ids to the vectors W of the words, and to `Words`, whose features are an LSTM's."""
 
-    def __init__(self, config: WordConfig, width: int, inner: int, kinds: int = 4) -> None:
+    def __init__(self, config: WordConfig, width: int, inner: int, kinds: int = IMAGE_KINDS) -> None:
         super().__init__()
         self.words = WordTable(config.vocabulary, config.embedding, fixed=config.glove)
         self.lstm = LSTM(config.embedding, width)
@@ -214,34 +258,48 @@ class TypedWords(nn.Module):
         needed = 1 - types[..., -1]  # the last kind is the unnecessary one
         # The features of padding are zero, so that it adds nothing.
         entity, sentence = (unit(einsum(each, features, "b l, b l d -> b d"), dim=-1) for each in (thing, needed))
-        return embeddings, Words(features, types, token_mask, entity, sentence)
+        action = None
+        if types.shape[-1] == CLIP_KINDS:
+            action = unit(einsum(types[..., ACTION], features, "b l, b l d -> b d"), dim=-1)
+        return embeddings, Words(features, types, token_mask, entity, sentence, action)
 
 
 class Comprehension(nn.Module):
-    """Entity perception and relation reasoning at one level."""
+    """Entity perception and relation reasoning at one level; of clips also temporal reasoning."""
 
-    def __init__(self, width: int, outputs: int, heads: int) -> None:
+    def __init__(self, width: int, outputs: int, heads: int, *, is_of_clips: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.cell_heads = nn.Linear(width + NUM_COORDINATES, heads * width)
         self.word_heads = nn.Linear(width, heads * width)
         self.cell_key = nn.Linear(width, width)
         self.word_key = nn.Linear(width, width)
-        self.message_norm = _WholeNorm(width)
+        self.message_norm = WholeNorm(width)
         self.graph = nn.Linear(width, width, bias=False)  # a norm follows, which has a shift of its own
-        self.graph_norm = _WholeNorm(width)
-        self.fuse = nn.Linear(3 * width + NUM_COORDINATES, outputs)
+        self.graph_norm = WholeNorm(width)
+        self.time = TemporalReasoning(width) if is_of_clips else None
+        self.fuse = nn.Linear((4 if is_of_clips else 3) * width + NUM_COORDINATES, outputs)
 
     def forward(
-        self, visual: Float[Tensor, "b c y x"], words: Words
+        self,
+        visual: Float[Tensor, "b c y x"],
+        words: Words,
+        frames: Float[Tensor, "b t c y x"] | None = None,
     ) -> tuple[Float[Tensor, "b e y x"], Float[Tensor, "b n l"]]:
         """The level's map, and the fraction of each cell's message that each word carries."""
         cells = rearrange(visual, "b c y x -> b (y x) c")
         places = coordinates(visual)[None].expand(len(cells), -1, -1)
         chosen = self._entities(torch.cat([cells, places], dim=-1), words.entity)
         related, edges = self._related(chosen, words)
-        thing = words.entity[:, None].expand(-1, cells.shape[1], -1)
-        fused = F.relu(self.fuse(torch.cat([chosen, related, thing, places], dim=-1)))
+        if self.time is None:
+            parts = [chosen, related, _tiled(words.entity, cells)]
+        else:
+            assert frames is not None
+            assert words.action is not None
+            steps = [torch.cat([rearrange(each, "b c y x -> b (y x) c"), places], dim=-1) for each in frames.unbind(1)]
+            seen = torch.stack([self._entities(each, words.entity) for each in steps], dim=1)
+            parts = [cells, related, self.time(seen, words.action, chosen), _tiled(words.sentence, cells)]
+        fused = F.relu(self.fuse(torch.cat([*parts, places], dim=-1)))
         return rearrange(fused, "b (y x) e -> b e y x", y=visual.shape[2]), edges
 
     def _entities(self, cells: Float[Tensor, "b n d"], entity: Float[Tensor, "b e"]) -> Float[Tensor, "b n e"]:
@@ -314,12 +372,9 @@ class LevelLSTM(nn.Module):
         return hidden
 
 
-class _WholeNorm(nn.Module):
-    """Zero mean and unit variance over an expression's cells and channels together; scale and shift per channel."""
+def _tiled(vector: Float[Tensor, "b d"], cells: Float[Tensor, "b n e"]) -> Float[Tensor, "b n d"]:
+    return vector[:, None].expand(-1, cells.shape[1], -1)
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(1, width, eps=NORM_EPSILON)
 
-    def forward(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        return self.norm(features.mT).mT
+def _enlarged(maps: Float[Tensor, "i c y x"], size: tuple[int, int]) -> Float[Tensor, "i c y2 x2"]:
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

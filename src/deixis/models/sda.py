@@ -1,13 +1,14 @@
-"""SDA's base network: semantic-conditioned dual adaptation (Ye Wang et al., ACL Findings 2023, Appendix A), for images.
+"""SDA's base network: semantic-conditioned dual adaptation (Ye Wang et al., ACL Findings 2023, Appendix A).
 
-- ResNet-101 encodes the image, GloVe vectors and a bidirectional GRU the expression
-- at strides 8, 16 and 32 every cell gathers the words that matter to it and is gated by them (Eq. 8); SLIC superpixels
-  exchange what they hold by self-attention (Eq. 9)
+- ResNet-101 encodes an image, I3D a clip; GloVe vectors and a bidirectional GRU encode the expression
+- at strides 8, 16 and 32, of clips also 2 and 4, every cell gathers the words that matter to it and is gated by them
+  (Eq. 8); SLIC superpixels of the target frame exchange what they hold by self-attention (Eq. 9)
 - a small convolutional network gives a response map at each resolution; each has a binary cross-entropy (Eq. 10); the
   finest one is the answer, and the mask is what exceeds half of its maximum (`MaskRule("half-maximum")`)
-- published input: 320x320, padded (`Preprocess(image_size=320, fit="pad")`)
+- published input: 320x320, padded, of clips 8 frames around the target (`Preprocess(image_size=320, fit="pad")`)
 - the paper has no code; ours: 256 channels in the decoder, 1/sqrt(d) in both softmaxes, and what a coarser level knows
   is added to the next finer one ("hierarchical", "stacking"), without which the answer would never read stage 4
+- of I3D the paper reads "the last five layers": here the last map of each resolution, its mean over time
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,13 +24,15 @@ from torch import Tensor, nn
 from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
+from ..layers.response_head import ResponseHead
 from ..records import Config
 from ..system import chosen_features
 from ..text.gru import GRUConfig, WordEncoder
+from ..vision.i3d import I3D, I3DConfig, OverTime, over_time
 from ..vision.resnet import ResNet, ResNetConfig
 from ..vision.superpixels import labels_at, most_regions, pool_regions, superpixels, to_cells
 
-LEVELS = 3  # the last stages of the encoder
+LEVELS = 3  # the last stages of a ResNet; of I3D all levels of its config
 LONGEST = 512  # words; a GRU has no limit
 Flow = Literal["top-down", "independent"]
 
@@ -39,10 +42,11 @@ class SDAConfig(Config):
     """The defaults are the paper's network; `text.glove` is for a run that has a GloVe file.
 
     `flow="independent"` is the literal reading of Appendix A: levels without a connection, whose upsampled response
-    maps are joined by a 3x3 convolution. `is_scaled=False` prints Eqs. 8 and 9 as they are, without 1/sqrt(d).
+    maps are joined by a 3x3 convolution. `is_scaled=False` prints Eqs. 8 and 9 as they are, without 1/sqrt(d). `time`
+    is how a clip's map becomes one of its target frame.
     """
 
-    vision: ResNetConfig = field(default_factory=ResNetConfig)
+    vision: ResNetConfig | I3DConfig = field(default_factory=ResNetConfig)
     text: GRUConfig = field(default_factory=GRUConfig)
     width: int = 1024  # in which pixels meet words, and regions meet regions
     decoder_width: int = 256
@@ -50,6 +54,7 @@ class SDAConfig(Config):
     compactness: float = 10.0
     flow: Flow = "top-down"
     is_scaled: bool = True
+    time: OverTime = "mean"
 
     def __post_init__(self) -> None:
         if min(self.width, self.decoder_width, self.regions) < 1 or not self.compactness > 0:
@@ -77,12 +82,12 @@ class SDAConfig(Config):
     @property
     def num_layers(self) -> int:
         """A lower bound of the number of weights: a card that claims more layers is rejected before it is built."""
-        return sum(self.vision.depths)
+        return self.vision.depth
 
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """What is computed once per image: the encoder's last three stages, fine to coarse, and the superpixels."""
+    """What is computed once per image or clip: the encoder's levels, fine to coarse, and the target's superpixels."""
 
     maps: list[Tensor]  # [i c y x]
     labels: Int[Tensor, "i h w"]
@@ -119,7 +124,7 @@ class Fused:
 class SDA(nn.Module):
     """Images and expressions to one logit per pixel, from the finest response map.
 
-    Expressions share the whole encoding of their image.
+    Expressions share the whole encoding of their image. With I3D a clip's logits are those of its target frame.
     """
 
     loss_features: tuple[str, ...] = ("responses",)
@@ -127,9 +132,10 @@ class SDA(nn.Module):
     def __init__(self, config: SDAConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SDAConfig()
-        self.vision = ResNet(config.vision)
+        vision = config.vision
+        self.vision: I3D | ResNet = I3D(vision) if isinstance(vision, I3DConfig) else ResNet(vision)
         self.text = WordEncoder(config.text)
-        widths = self.vision.widths[-LEVELS:]
+        widths = self.vision.widths if isinstance(self.vision, I3D) else self.vision.widths[-LEVELS:]
         self.fusion = Interaction(widths, config)
         self.decoder = ResponseDecoder(widths, config.decoder_width, is_joined=config.flow == "independent")
 
@@ -141,10 +147,9 @@ class SDA(nn.Module):
     def forward(self, batch: Batch, *, features: Iterable[str] = (), explain: bool = False) -> Output:
         return self.decode(self.fuse(batch), features=features, explain=explain)
 
-    def encode_images(self, images: Float[Tensor, "i 1 3 h w"]) -> EncodedImages:
-        frames = rearrange(images, "i 1 c h w -> i c h w")
-        labels = superpixels(frames, self.config.regions, self.config.compactness)
-        return EncodedImages(self.vision(frames)[-LEVELS:], labels)
+    def encode_images(self, images: Float[Tensor, "i t 3 h w"]) -> EncodedImages:
+        """Images, or clips whose target is the frame in the middle."""
+        return self._encode(images, images[:, images.shape[1] // 2])
 
     def decode_expressions(
         self, encoded: EncodedImages, batch: Batch, *, features: Iterable[str] = (), explain: bool = False
@@ -153,7 +158,7 @@ class SDA(nn.Module):
         return self.decode(self._fuse(encoded, batch), features=features, explain=explain)
 
     def fuse(self, batch: Batch) -> Fused:
-        return self._fuse(self.encode_images(batch.target_frames()[:, None]), batch)
+        return self._fuse(self._encode(batch.images, batch.target_frames()), batch)
 
     def decode(
         self,
@@ -183,6 +188,13 @@ class SDA(nn.Module):
                 "run the system with features=system.loss_features."
             )
         return {"mask": losses.multilevel_bce(output.features["responses"], masks)}
+
+    def _encode(self, images: Float[Tensor, "i t 3 h w"], frames: Float[Tensor, "i 3 h w"]) -> EncodedImages:
+        labels = superpixels(frames, self.config.regions, self.config.compactness)
+        if not isinstance(self.vision, I3D):
+            return EncodedImages(self.vision(frames)[-LEVELS:], labels)
+        maps = self.vision(rearrange(images, "i t c h w -> i c t h w"))
+        return EncodedImages([over_time(level, self.config.time) for level in maps], labels)
 
     def _fuse(self, encoded: EncodedImages, batch: Batch) -> Fused:
         embeddings, words = self.text(batch.token_ids, batch.token_mask)
@@ -272,7 +284,7 @@ class ResponseDecoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], width: int, *, is_joined: bool = False) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(_ResponseHead(each, width) for each in widths)
+        self.levels = nn.ModuleList(ResponseHead(each, width) for each in widths)
         self.join = nn.Conv2d(len(widths), 1, 3, padding=1) if is_joined else None
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
@@ -283,20 +295,6 @@ class ResponseDecoder(nn.Module):
             upsampled = [F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in responses]
             responses.insert(0, self.join(torch.cat(upsampled, dim=1)))
         return [response[:, 0] for response in responses]
-
-
-class _ResponseHead(nn.Module):
-    """Three convolutions, 3x3, 3x3 and 1x1, with a residual connection around the second (Appendix C.2)."""
-
-    def __init__(self, inputs: int, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(inputs, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.last = nn.Conv2d(width, 1, 1)
-
-    def forward(self, features: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 1 y x"]:
-        inner = F.relu(self.first(features))
-        return self.last(F.relu(self.second(inner) + inner))
 
 
 def _softmax(scores: Float[Tensor, "b n l"], is_real: Bool[Tensor, "b l"]) -> Float[Tensor, "b n l"]:

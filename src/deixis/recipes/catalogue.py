@@ -34,6 +34,20 @@ from .sda_compared import (
     cmsa_refcoco_to_gref,
     cmsa_refcoco_to_plus,
 )
+from .sda_video import (
+    cmdyconv_a2d_to_jhmdb,
+    cmdyconv_a2d_to_rvos,
+    cmdyconv_rvos_to_a2d,
+    cmdyconv_rvos_to_jhmdb,
+    cmpc_a2d_to_jhmdb,
+    cmpc_a2d_to_rvos,
+    cmpc_rvos_to_a2d,
+    cmpc_rvos_to_jhmdb,
+    sda_a2d_to_jhmdb,
+    sda_a2d_to_rvos,
+    sda_rvos_to_a2d,
+    sda_rvos_to_jhmdb,
+)
 from .toyland import late_fusion_toyland, scene_parsing_toyland
 from .vega import (
     vega_gref_google,
@@ -49,9 +63,17 @@ if TYPE_CHECKING:
     from ..training.loop import Result
 
 RECIPES: dict[str, Callable[[], Run | Chain]] = {
+    "cmdyconv_a2d_to_jhmdb": cmdyconv_a2d_to_jhmdb,
+    "cmdyconv_a2d_to_rvos": cmdyconv_a2d_to_rvos,
+    "cmdyconv_rvos_to_a2d": cmdyconv_rvos_to_a2d,
+    "cmdyconv_rvos_to_jhmdb": cmdyconv_rvos_to_jhmdb,
+    "cmpc_a2d_to_jhmdb": cmpc_a2d_to_jhmdb,
+    "cmpc_a2d_to_rvos": cmpc_a2d_to_rvos,
     "cmpc_refcoco_original": cmpc_refcoco_original,
     "cmpc_refcoco_to_gref": cmpc_refcoco_to_gref,
     "cmpc_refcoco_to_plus": cmpc_refcoco_to_plus,
+    "cmpc_rvos_to_a2d": cmpc_rvos_to_a2d,
+    "cmpc_rvos_to_jhmdb": cmpc_rvos_to_jhmdb,
     "cmsa_refcoco_original": cmsa_refcoco_original,
     "cmsa_refcoco_to_gref": cmsa_refcoco_to_gref,
     "cmsa_refcoco_to_plus": cmsa_refcoco_to_plus,
@@ -85,11 +107,15 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "sag_refcoco_t8": sag_refcoco_t8,
     "sag_toyland": sag_toyland,
     "scene_parsing_toyland": scene_parsing_toyland,
+    "sda_a2d_to_jhmdb": sda_a2d_to_jhmdb,
+    "sda_a2d_to_rvos": sda_a2d_to_rvos,
     "sda_base_refcoco": sda_base_refcoco,
     "sda_park_to_night_town": sda_park_to_night_town,
     "sda_photo_to_sketch_home": sda_photo_to_sketch_home,
     "sda_refcoco_to_gref": sda_refcoco_to_gref,
     "sda_refcoco_to_refcoco_plus": sda_refcoco_to_refcoco_plus,
+    "sda_rvos_to_a2d": sda_rvos_to_a2d,
+    "sda_rvos_to_jhmdb": sda_rvos_to_jhmdb,
     "sda_zoo_to_sketch_street": sda_zoo_to_sketch_street,
     "tseg_like_refcoco": tseg_like_refcoco,
     "vega_gref_google": vega_gref_google,

@@ -20,6 +20,7 @@ from ..runs.run import LEARNED, Chain, Run, StartFrom
 from ..text.gru import GRUConfig
 from ..training.optim import Optimiser
 from ..training.schedule import Schedule
+from ..vision.i3d import I3DConfig
 from ..vision.resnet import ResNetConfig
 
 SOURCE, PREDICTOR, SEMANTIC, CLASSIFIER, SDA = "source", "predictor", "semantic", "classifier", "sda"
@@ -90,7 +91,10 @@ def _classifier_config(source: Run, stages: SDAStages) -> CategoryClassifierConf
     """The option's own where it is set; else a ResNet like the system's, or a small one where that has none."""
     if stages.dual.classifier != CategoryClassifierConfig():
         return stages.dual.classifier
-    return CategoryClassifierConfig(vision=source.system.vision if isinstance(source.system, SDAConfig) else SMALL)
+    vision = source.system.vision if isinstance(source.system, SDAConfig) else SMALL
+    if isinstance(vision, I3DConfig):  # the classifier sees single frames
+        vision = ResNetConfig() if vision.norms == "frozen" else SMALL
+    return CategoryClassifierConfig(vision=vision)
 
 
 def _classifier(source: Run, stages: SDAStages, config: CategoryClassifierConfig) -> Run:

@@ -10,6 +10,7 @@ from ..toyland.language.expressions import ExpressionOptions
 from ..toyland.scene.domains import CONTENTS, STYLES, Domain, SubsetName
 
 Labels = Literal["masks", "none", "pictures"]
+HELD_OUT = "held-out"
 Draw = Literal["object", "sentence", "image"]
 MOST_SCENES = 200_000_000  # of a split of Toyland; the next ones belong to another split
 
@@ -31,7 +32,11 @@ class StoredData:
     `sentences` are those of RefCOCO, RefCOCO+ and G-Ref: `raw` as LAVT and its followers read them, or `sent`, cleaned
     by the data sets' authors, as SaG does.
 
-    An epoch draws one sentence of each object (as published), every `sentence`, or one sentence of each `image`.
+    An epoch draws one sentence of each object (as published), every `sentence`, or one sentence of each `image`. Of
+    clips a sentence at each of its frames counts.
+
+    With `held_out`, a fraction of the training split's images or videos, chosen by hashes of their names, is taken out
+    of it and becomes the split `held-out`.
     """
 
     root: str = "data"
@@ -51,8 +56,11 @@ class StoredData:
     exif: Literal["turn", "ignore"] = "turn"
     images: str | None = None
     allow_outside: bool = False
+    held_out: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise InputError(f"held_out is {self.held_out}; expected a fraction from 0 to below 1.")
         check_limit(self.validation_limit)
 
 

@@ -13,6 +13,8 @@ from ..errors import InputError
 from ..text.bert import Bert
 from ..text.glove import WordTable, read_glove
 from ..text.pretrained import load_pretrained as load_bert
+from ..vision.i3d import I3D
+from ..vision.i3d import load_pretrained as load_i3d
 from ..vision.pretrained import load_pretrained as load_swin
 from ..vision.resnet import ResNet
 from ..vision.resnet import load_pretrained as load_resnet
@@ -47,11 +49,9 @@ def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) 
         load_bert(_part(system, Bert, origin.bert), origin.bert)
     if origin.resnet is not None:
         load_resnet(_part(system, ResNet, origin.resnet), origin.resnet)
-    elif origin.checkpoint is None and any(_is_frozen(module) for module in system.modules()):
-        raise InputError(
-            "The ResNet's batch norms are frozen, but no file gives their statistics; add --start-from.resnet FILE, or "
-            "--system.vision.norms trained for a network that starts from random weights."
-        )
+    if origin.i3d is not None:
+        load_i3d(_part(system, I3D, origin.i3d), origin.i3d)
+    _check_statistics(system, origin)
     if origin.glove is not None:
         _part(system, WordTable, origin.glove)
     earlier = earlier or {}
@@ -96,8 +96,18 @@ def _part(system: nn.Module, kind: type[Part], file: str) -> Part:
     raise InputError(f"{type(system).__name__} has no {kind.__name__} that {file} could fill; omit that file.")
 
 
-def _is_frozen(module: nn.Module) -> bool:
-    return isinstance(module, ResNet) and module.config.norms == "frozen"
+def _check_statistics(system: nn.Module, origin: StartFrom) -> None:
+    """Raises `InputError` where nothing fills the statistics of frozen batch norms."""
+    given = {ResNet: origin.resnet, I3D: origin.i3d}
+    for module in system.modules():
+        if not isinstance(module, ResNet | I3D) or module.config.norms != "frozen" or origin.checkpoint is not None:
+            continue
+        if given[type(module)] is None:
+            name = type(module).__name__
+            raise InputError(
+                f"The {name}'s batch norms are frozen, but no file gives their statistics; add --start-from."
+                f"{name.lower()} FILE, or --system.vision.norms trained for a network that starts from random weights."
+            )
 
 
 def _copy(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from ..data.readers.jsonl import JsonlDataset
 from ..data.readers.loose_clips import LooseClips
 from ..data.readers.options import ReadOptions
 from ..data.readers.unlabelled import without_masks
-from ..data.subsets import Concat
+from ..data.subsets import Concat, Subset
 from ..data.validation import Issues, validate
 from ..errors import InputError
 from ..progress import ProgressBar
@@ -26,7 +27,7 @@ from ..toyland.scene_classes import SceneClasses
 from ..toyland.world import FIRST_SEEDS, Toyland
 from ..training.processes import processes
 from ..zoo.lookup import imported
-from .data import Data, StoredData, ToylandData
+from .data import HELD_OUT, Data, StoredData, ToylandData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +75,12 @@ def open_domains(source: Data, target: Data) -> DomainReaders:
 
 
 def _opened(data: Data, names: Sequence[str]) -> list[Reader]:
-    """The splits of these names, or the only one that there is."""
+    """The splits of these names; where there is only one, of another name, that one."""
     if isinstance(data, ToylandData):
         return [_toyland(data, "train" if name == "train" else "val") for name in names]
     issues = Issues(skip=data.skip_broken)
     splits = _splits(data, issues)
-    return _checked(data, splits, (*splits,) if len(splits) == 1 else names, issues)
+    return _checked(data, splits, (*splits,) if len(splits) == 1 and {*names} - {*splits} else names, issues)
 
 
 def _splits(data: StoredData, issues: Issues) -> Mapping[str, Reader]:
@@ -91,8 +92,27 @@ def _splits(data: StoredData, issues: Issues) -> Mapping[str, Reader]:
         sentences=data.sentences,
     )
     if _is_own(data):
-        return _own_splits(data)
-    return open_splits(data.root, data.dataset, data.split_by, issues, data.overlaps, options)
+        splits = _own_splits(data)
+    else:
+        splits = open_splits(data.root, data.dataset, data.split_by, issues, data.overlaps, options)
+    return _parted(splits, data) if data.held_out else splits
+
+
+def _parted(splits: Mapping[str, Reader], data: StoredData) -> Mapping[str, Reader]:
+    """The splits with the training split in two, by hashes of the names of its images or videos."""
+    training = choose(splits, data.train_split, data.root)
+    images = {ids.image for ids in training.ids}
+    held = {image for image in images if _hash(image) < data.held_out}
+    parts = [
+        Subset(training, [at for at, ids in enumerate(training.ids) if (ids.image in held) == is_held])
+        for is_held in (False, True)
+    ]
+    return {**splits, data.train_split: parts[0], HELD_OUT: parts[1]}
+
+
+def _hash(name: str) -> float:
+    """From 0 to below 1."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=6).digest()) / 2**48
 
 
 def _checked(data: StoredData, splits: Mapping[str, Reader], names: Sequence[str], issues: Issues) -> list[Reader]:

@@ -38,6 +38,11 @@ class ResNetConfig:
                 "of blocks and a positive width."
             )
 
+    @property
+    def depth(self) -> int:
+        """The number of blocks, a lower bound of the number of convolutions."""
+        return sum(self.depths)
+
 
 class ResNet(nn.Module):
     """Images to the maps of the four stages, at strides 4, 8, 16 and 32."""

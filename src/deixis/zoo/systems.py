@@ -4,6 +4,7 @@ from ..adapt.sda.classifier import CategoryClassifierConfig
 from ..adapt.sda.predictor import WordWeighingConfig
 from ..checkpoints.configs import type_name
 from ..errors import InputError
+from ..models.cmdyconv import CMDyConvConfig
 from ..models.cmpc import CMPCConfig
 from ..models.cmsa import CMSAConfig
 from ..models.groupvit import GroupViTConfig
@@ -22,6 +23,7 @@ from .lookup import installed, named_by_user, plugins
 
 GROUP = "deixis.systems"  # of entry points
 SYSTEMS: dict[str, type[Config]] = {
+    "cmdyconv": CMDyConvConfig,
     "cmpc": CMPCConfig,
     "cmsa": CMSAConfig,
     "groupvit": GroupViTConfig,

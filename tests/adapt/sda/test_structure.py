@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from deixis.adapt.sda.structure import UNKNOWN, CategoryLookup, SemanticStructure, keys_of
+from deixis.adapt.sda.structure import UNKNOWN, CategoryLookup, SemanticStructure, image_keys, keys_of
+from deixis.batch import Batch
 from deixis.errors import InputError
+from deixis.records import Ids
 
 STRUCTURE = SemanticStructure(
     source_keys=keys_of(["a", "b", "c"]),
@@ -54,3 +56,12 @@ def test_the_lookup_finds_each_key_and_no_other() -> None:
 
 def test_keys_do_not_change_between_processes() -> None:
     assert keys_of(["an image"]).tolist() == [531554307229552878]
+
+
+def test_each_frame_of_a_clip_is_an_image_of_its_own() -> None:
+    ids = tuple(Ids("clip", "dog", sentence) for sentence in ("a at 3", "b at 3", "a at 0"))
+    ones = torch.ones(3, 1, dtype=torch.long)
+    batch = Batch(images=torch.zeros(3, 2, 3, 4, 4), token_ids=ones, token_mask=ones > 0, ids=ids, positions=(3, 3, 0))
+    first, second, third = image_keys(batch).tolist()
+    assert first == second != third
+    assert third == int(keys_of(["clip"])[0])

@@ -107,14 +107,20 @@ def sample_keys(batch: Batch) -> Int[Tensor, " b"]:
 
 
 def image_keys(batch: Batch) -> Int[Tensor, " b"]:
-    """Of the image of each expression."""
-    return torch.as_tensor(keys_of(ids.image for ids in batch.ids), device=batch.images.device)
+    """Of the image of each expression, of a clip its target frame."""
+    positions = batch.positions or (0,) * len(batch.ids)
+    names = (_frame(ids.image, position) for ids, position in zip(batch.ids, positions, strict=True))
+    return torch.as_tensor(keys_of(names), device=batch.images.device)
 
 
 def keys_of(names: Iterable[str]) -> Int64[np.ndarray, " n"]:
     """A number of 64 bits for each name."""
     digests = b"".join(blake2b(name.encode(), digest_size=8).digest() for name in names)
     return np.frombuffer(digests, np.int64).copy()
+
+
+def _frame(image: str, position: int) -> str:
+    return f"{image}\n{position}" if position else image
 
 
 def _name(ids: Ids) -> str:

@@ -56,6 +56,7 @@ class ClipSplit:
     def __init__(self, source: ClipSource, split: str, expressions: Iterable[ClipExpression]) -> None:
         self.source = source
         self.split = split
+        self.reads_masks = True
         self.expressions = tuple(expressions)
         self._ends = np.array([0, *accumulate(len(each.frames) for each in self.expressions)])
         self.ids: tuple[Ids, ...] = tuple(
@@ -78,7 +79,7 @@ class ClipSplit:
         expression, number = self.expressions[row], position % len(self.ids) - int(self._ends[row])
         clip = self.source.clip(expression)
         _ = clip.size  # raises where the clip itself is broken
-        mask, facts = self.source.mask(expression, number, clip)
+        mask, facts = self.source.mask(expression, number, clip) if self.reads_masks else (None, {})
         traits = {
             "sentence": expression.text,
             "video": expression.video,

@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 from ...records import Reader
+from ..subsets import Subset
 
 
 def without_masks(reader: Reader) -> Reader:
@@ -11,6 +12,8 @@ def without_masks(reader: Reader) -> Reader:
 
     A reader omits them if it has an attribute `reads_masks` and heeds it.
     """
+    if isinstance(reader, Subset):
+        return Subset(without_masks(reader.reader), reader.positions)
     if not hasattr(reader, "reads_masks"):
         return reader
     other: Any = copy.copy(reader)
