@@ -56,7 +56,7 @@ class EncodesOnce(Brightness):
 
 def segmenter(num_frames: int = 1, system: nn.Module | None = None) -> Segmenter:
     preprocess = Preprocess(
-        image_size=64, max_tokens=8, mean=(0, 0, 0), std=(1, 1, 1), fit="pad", num_frames=num_frames
+        image_size=64, max_tokens=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), fit="pad", num_frames=num_frames
     )
     return Segmenter(system or Brightness(), WORDS, preprocess)
 

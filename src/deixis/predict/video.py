@@ -218,8 +218,8 @@ def _moments(clip: Clip, choice: FrameChoice, preprocess: Preprocess) -> Iterato
 def _nothing(clip: Clip, choice: FrameChoice, last: _Seen | None) -> str:
     if last is None or last.frame.time is None or choice.start is None:
         return f"No frame of {clip.path} was chosen; expected one or more."
-    if choice.end is not None and last.frame.time > choice.start:
-        return f"{clip.path} has no frame between {choice.start:g} and {choice.end:g} s; choose a longer part."
+    if choice.end is not None:
+        return f"{clip.path} has no frame between {choice.start:g} and {choice.end:g} s; choose another part."
     return (
         f"start is {choice.start:g} s, but the last frame of {clip.path} is at {last.frame.time:.2f} s; start earlier."
     )
