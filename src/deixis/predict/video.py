@@ -73,7 +73,7 @@ class FrameChoice:
             first, last = (self.start or 0) * rate, count if self.end is None else min(count, self.end * rate + 1)
             count = max(1, int(last - first))
             if self.fps is not None and self.fps < rate:
-                return max(1, round(count / rate * self.fps))
+                return max(1, math.ceil(count / rate * self.fps - SLACK))
         return math.ceil(count / self.every)
 
     def marked(self, frames: Iterable[Frame], path: Path | str, ahead: int = 0) -> Iterator[tuple[Frame, bool]]:

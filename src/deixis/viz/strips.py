@@ -1,5 +1,6 @@
 """Frames of a clip as pictures: painted frames with a legend, and strips of frames with masks and evidence."""
 
+import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,10 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .. import masks
 from ..errors import InputError
-from .entities import entities_in, gaussian_colours, is_of_entities
+from .entities import entities_in, is_of_entities
 from .layout import GAP, GREY, INK, LINE, PANEL, PAPER, Colour, Pixels, fit, plain_name, stack, title_line
-from .maps import colour_ends, heat
-from .sheet import spell
+from .maps import colour_ends, heat, highlight
+from .sheet import is_choice, spell
 
 LABEL = 120  # pixels of the column that names the rows
 _BAND = (24, 24, 28)
@@ -28,8 +29,9 @@ class Painted:
 
 
 def clip_colours(count: int) -> Sequence[Colour]:
-    """As many colours, which differ in hue."""
-    return gaussian_colours(count)
+    """As many bright colours, evenly spaced in hue from red on."""
+    spread = [colorsys.hsv_to_rgb(each / count, 0.75, 1.0) for each in range(count)]
+    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in spread]
 
 
 def painted_frame(image: Pixels, painted: Sequence[Painted]) -> Pixels:
@@ -81,7 +83,8 @@ class StripFrame:
 def evidence_strip(expression: str, frames: Sequence[StripFrame], colour: Colour = (255, 64, 64)) -> Image.Image:
     """Frames side by side; below each its mask, its probability, and its evidence, one row for each word.
 
-    `[y x]` is a heat map, `[l y x]` a row for each token; of entities the most relevant one is shown. All frames of a
+    `[y x]` is a heat map, `[l y x]` a row for each token, highlighted where all values are 0 or 1; of entities the
+    most relevant one is shown. All frames of a
     row, and all rows of one map, share the ends of the colours, which are the first and the 99th percentile.
     """
     if not frames:
@@ -119,14 +122,14 @@ def _rows_of(
     spoken = [number for number, token in enumerate(tokens) if token not in {"[PAD]", "[SEP]"}]
     if not spoken:
         return []
-    ends = colour_ends(np.stack([values[spoken] for values in maps]).astype(np.float32))
-    return [
-        _row(
-            f"{plain_name(name)}: {spell(tokens[number])}",
-            [heat(frame.image, values[number], *ends) for frame, values in zip(frames, maps, strict=True)],
-        )
-        for number in spoken
-    ]
+    shown = np.stack([values[spoken] for values in maps])  # frames, tokens, y, x
+    if is_choice(shown):
+        drawn = [[highlight(frame.image, cells > 0.5) for cells in of] for frame, of in zip(frames, shown, strict=True)]
+    else:
+        ends = colour_ends(shown)
+        drawn = [[heat(frame.image, cells, *ends) for cells in of] for frame, of in zip(frames, shown, strict=True)]
+    names = [f"{plain_name(name)}: {spell(tokens[number])}" for number in spoken]
+    return [_row(label, row) for label, row in zip(names, zip(*drawn, strict=True), strict=True)]
 
 
 def _row(label: str, panels: Sequence[Pixels], captions: Sequence[str] = ()) -> Image.Image:
