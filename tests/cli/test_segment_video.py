@@ -17,7 +17,6 @@ from deixis.cli import main
 from deixis.cli.clip_answers import ClipAnswers, Sightings
 from deixis.data.clips import open_clip
 from deixis.data.transforms import Preprocess
-from deixis.errors import InputError
 from deixis.predict import video
 from deixis.viz.strips import clip_colours
 from tests.cli.test_segment import CONFIG, VOCABULARY
@@ -158,35 +157,6 @@ def test_a_folder_is_a_clip_only_on_request(capsys: pytest.CaptureFixture[str], 
     code, _, complaints = run(capsys, model, "frames", RED, "--clip")
     assert code == 2
     assert "has a gap: after 00000.png comes 00002.png" in complaints
-
-
-def test_a_codec_that_needs_even_sides_gets_them(tmp_path: Path) -> None:
-    from deixis.data.video_writer import video_writer
-
-    for codec in ("h264", "vp9", "mpeg4"):
-        path = tmp_path / f"{codec}.mp4"
-        try:
-            with video_writer(path, codec) as writer:
-                for number in range(3):
-                    writer.add(np.full((49, 65, 3), 80 * number, np.uint8), number / 10)
-        except InputError:
-            continue  # this build of PyAV has no such encoder
-        height, width = open_clip(path).size
-        assert (height, width) in {(49, 65), (50, 66)}
-        assert open_clip(path).num_frames == 3
-
-
-def test_a_video_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    from deixis.data.video_writer import video_writer
-
-    def write_and_fail() -> None:
-        with video_writer(tmp_path / "out.mp4") as writer:
-            writer.add(np.zeros((48, 64, 3), np.uint8), 0.0)
-            raise InputError("stop")
-
-    with pytest.raises(InputError, match="stop"):
-        write_and_fail()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4"]
 
 
 def sound_only(path: Path) -> None:

@@ -5,7 +5,7 @@ The memory holds the window of frames that the system reads and one more, whatev
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -198,7 +198,9 @@ class _Seen:
         return torch.as_tensor(self.preprocess.image(self.pixels))
 
 
-def _moments(clip: Clip, choice: FrameChoice, preprocess: Preprocess) -> Iterator[tuple[tuple[_Seen, ...], str]]:
+def _moments(
+    clip: Clip, choice: FrameChoice, preprocess: Preprocess
+) -> Generator[tuple[tuple[_Seen, ...], str], None, None]:
     """The window around each frame that is asked, and after the last one the clip's note, which is known then."""
     ahead = preprocess.num_frames - 1 - preprocess.num_frames // 2
     held, last = None, None

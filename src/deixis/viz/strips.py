@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from .. import masks
@@ -34,7 +34,7 @@ def clip_colours(count: int) -> Sequence[Colour]:
     return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in spread]
 
 
-def painted_frame(image: Pixels, painted: Sequence[Painted]) -> Pixels:
+def painted_frame(image: Pixels, painted: Sequence[Painted]) -> UInt8[np.ndarray, "height w 3"]:
     """The frame with each mask in its colour, and below it a legend that covers nothing; the height stays even."""
     for each in painted:
         image = masks.paint(image, each.mask, each.colour)
