@@ -87,7 +87,7 @@ def test_a_clip_gives_masks_an_overlay_and_when_each_sentence_was_found(
 def test_the_overlay_keeps_the_times_and_has_a_colour_for_each_sentence(
     capsys: pytest.CaptureFixture[str], model: str
 ) -> None:
-    times = [0, 40, 80, 500, 540, 1200]
+    times = [0, 100, 200, 500, 600, 1200]
     write_video(Path("uneven.mkv"), len(times), times=times)
     assert run(capsys, model, "uneven.mkv", RED, BLUE)[0] == 0
     clip = open_clip(folder_of() / "overlay.mp4")
