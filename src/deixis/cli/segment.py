@@ -1,4 +1,4 @@
-"""`deixis segment`: photos and sentences in, masks out."""
+"""`deixis segment`: photos or clips and sentences in, masks out."""
 
 import json
 import os
@@ -6,16 +6,18 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from ..errors import DeixisError, InputError
-from .model_options import ModelOptions
+from .clip_options import ClipOptions
 from .options import parse
 from .segment_answers import DEFAULT, Answers, answer_name, printed
-from .segment_inputs import Photo, find_photos, read_texts, split_arguments
+from .segment_clip import ClipJob
+from .segment_inputs import Photo, find_photos, read_texts, split_arguments, split_clips
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,20 +31,25 @@ an image; a folder stands for the images in it, and - for an image on standard i
 sentence, if it can be nothing else; --image and --text leave no doubt. Every sentence is segmented in every image.
 The name of an answer depends on the image's path and the sentence only; a second run computes what is missing.
 
+A video (.mp4, .mov, .webm …), or with --clip a folder of frames, is a clip. Its answers are in a folder: overlay.mp4,
+masks.jsonl with a line for each frame and sentence, and found.json, which says when each sentence was found. A run that
+was interrupted continues at the next frame.
+
   deixis segment photo.jpg "the red cup"
   deixis segment holiday/ --text "the dog" --text "the man on the left" --out masks
   deixis segment holiday/ --recursive --texts sentences.txt --json > masks.jsonl
+  deixis segment clip.mp4 "the dog in front" "the ball" --fps 5 --start 10 --end 20
   curl -s ADDRESS | deixis segment - "the red cup" --json | jq .score"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentOptions(ModelOptions):
-    """Segment what sentences refer to in photos; write an overlay and a mask for each image and sentence."""
+class SegmentOptions(ClipOptions):
+    """Segment what sentences refer to in photos or clips; write overlays and masks."""
 
     arguments: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE|SENTENCE")] = ()
-    """Images, folders of images, sentences."""
+    """Images, folders of images, clips, sentences."""
     image: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="PATH")] = ()
-    """An image, whatever its name."""
+    """An image or a clip, whatever its name is otherwise read as."""
     text: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="SENTENCE")] = ()
     """A sentence, even if a file has that name."""
     texts: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -78,30 +85,48 @@ def main(arguments: list[str]) -> int:
     texts = [*options.text, *(read_texts(options.texts) if options.texts is not None else [])]
     names, sentences = split_arguments(options.arguments, options.image, texts)
     sentences = list(dict.fromkeys(sentences))
-    photos = find_photos(names, recursive=options.recursive)
-    folder = _folder(options, photos)
+    clips, names = split_clips(names, folders_too=options.clip)
+    if clips:
+        _ = options.choice  # what cannot be is refused before the model is loaded
+    else:
+        options.check_photos()
+    photos = find_photos(names, recursive=options.recursive) if names else []
+    folder = _folder(options, photos, clips)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # messages of libraries do not help a user
     warnings.filterwarnings("ignore")
     segmenter = options.load(options.model)
-    job = _Job(segmenter, options, None if folder is None else Answers(folder, _settings(segmenter, options)))
-    num_kept, failed = 0, 0
-    for photo in photos:
-        kept = job.kept(photo, sentences)
-        num_kept += len(kept)
+    settings = _settings(segmenter, options)
+    job = _Job(segmenter, options, None if folder is None else Answers(folder, settings))
+    answer_clip = partial(_answer_clip, job, sentences, folder, settings)
+    answer_photo = partial(_answer_photo, job, sentences)
+    total, failed = len(photos) + len(clips), 0
+    steps = [*(partial(answer_photo, photo) for photo in photos), *(partial(answer_clip, clip) for clip in clips)]
+    for step in steps:
         try:
-            failed += not job.segment(photo, sentences, kept)
+            failed += not step()
         except DeixisError as error:
-            if len(photos) == 1:
+            if total == 1:
                 raise
             print(f"deixis: {error}", file=sys.stderr)
             failed += 1
-    if num_kept:
-        total = len(photos) * len(sentences)
+    if job.num_kept:
+        wanted = len(photos) * len(sentences)
         print(
-            f"deixis: {num_kept:,} of {total:,} answers are in {folder} already; --overwrite computes them again",
+            f"deixis: {job.num_kept:,} of {wanted:,} answers are in {folder} already; --overwrite computes them again",
             file=sys.stderr,
         )
-    return (1 if failed < len(photos) else 2) if failed else 0
+    return (1 if failed < total else 2) if failed else 0
+
+
+def _answer_photo(job: "_Job", sentences: list[str], photo: Photo) -> bool:
+    kept = job.kept(photo, sentences)
+    job.num_kept += len(kept)
+    return job.segment(photo, sentences, kept)
+
+
+def _answer_clip(job: "_Job", sentences: list[str], folder: Path | None, settings: dict[str, Any], clip: str) -> bool:
+    ClipJob(job.segmenter, job.options, clip, sentences, folder, settings, job.print_notes).run()
+    return True
 
 
 class _Job:
@@ -110,6 +135,7 @@ class _Job:
     def __init__(self, segmenter: "Segmenter", options: SegmentOptions, answers: Answers | None) -> None:
         self.segmenter, self.options, self.answers = segmenter, options, answers
         self.notes: set[str] = set()  # each of which is printed once
+        self.num_kept = 0
 
     def kept(self, photo: Photo, sentences: list[str]) -> dict[str, dict[str, Any]]:
         """The records of the sentences that the folder has answers for."""
@@ -134,7 +160,7 @@ class _Job:
                 print(self._line(printed(kept[sentence])), flush=True)
                 continue
             prediction = next(predictions)
-            self._print_notes(prediction)
+            self.print_notes(prediction)
             try:
                 line = self._write(photo, prediction, stamp)
             except DeixisError as error:
@@ -153,7 +179,7 @@ class _Job:
             explain=self.options.explain,
         )
 
-    def _print_notes(self, prediction: "Prediction") -> None:
+    def print_notes(self, prediction: "Prediction") -> None:
         for note in prediction.notes:
             if note not in self.notes:
                 print(f"deixis: {note}", file=sys.stderr)
@@ -180,12 +206,14 @@ class _Job:
         return json.dumps(record) if self.options.json else _as_line(record)
 
 
-def _folder(options: SegmentOptions, photos: list[Photo]) -> Path | None:
+def _folder(options: SegmentOptions, photos: list[Photo], clips: list[str]) -> Path | None:
     """Where answers are written; raises `InputError` where photos are read from there."""
     if options.json and options.out is None and not options.explain:
         return None
     folder = options.out or DEFAULT
     read_from = {os.path.realpath(Path(photo.name).parent) for photo in photos if photo.content is None}
+    if os.path.realpath(folder) in {os.path.realpath(clip) for clip in clips}:
+        raise InputError(f"The folder {folder} is a clip that is read; give another --out, into which answers go.")
     if os.path.realpath(folder) in read_from:
         raise InputError(f"The folder {folder} has photos that are read; give another --out, into which answers go.")
     return folder

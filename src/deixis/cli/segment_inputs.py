@@ -113,6 +113,15 @@ def find_photos(names: Iterable[str], *, recursive: bool) -> list[Photo]:
     return photos
 
 
+def split_clips(names: Iterable[str], *, folders_too: bool) -> tuple[list[str], list[str]]:
+    """The clips among the names, each once, and the others; with `folders_too` every folder is a clip of frames."""
+    from ..data.clips import is_video_name
+
+    names = list(names)
+    clips = [name for name in names if is_video_name(name) or (folders_too and os.path.isdir(name))]
+    return list(dict.fromkeys(clips)), [name for name in names if name not in clips]
+
+
 def read_texts(file: Path) -> list[str]:
     """The expressions of a text file, one a line; empty lines are ignored."""
     from ..data.readers.text_files import read_text_file
@@ -125,7 +134,10 @@ def read_texts(file: Path) -> list[str]:
 
 def _is_photo(argument: str) -> bool:
     """Whether it exists, or is written as a path or an image's name."""
-    if argument == STDIN or Path(argument).suffix.lower() in IMAGE_SUFFIXES or _ADDRESS.match(argument):
+    from ..data.clips import is_video_name
+
+    is_named_so = Path(argument).suffix.lower() in IMAGE_SUFFIXES or is_video_name(argument)
+    if argument == STDIN or is_named_so or _ADDRESS.match(argument):
         return True
     if bool(argument.strip()) and os.path.exists(argument):  # unlike Path's, False for what is not a path
         return True

@@ -3,31 +3,32 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..batch import Batch, Output
+from ..data.clips import Clip
 from ..data.images import Source, open_image
 from ..data.transforms import Preprocess
-from ..errors import InputError, ModelError
+from ..errors import InputError
 from ..metrics.calibration import Calibration
 from ..records import MaskRule
 from ..system import EncodesImages
 from ..text.tokenizers import AnyTokenizer
 from .compiled import Compiled
+from .encoded import EncodedImage, Question
 from .expressions import Expressions, TokenizedExpressions, for_each, tokenize
-from .outputs import evidence_arrays, is_finite, mask_probabilities, presence_probabilities
-from .prediction import Prediction, postprocess
+from .outputs import presence_probabilities
+from .prediction import Prediction
 from .presence import THRESHOLD, Presence, check_threshold
 from .processes import check_process
 from .refine import DenseCRF
+from .video import FrameChoice, Smoother, as_clip, ask_clip
 
 Images = list[Any] | tuple[Any, ...]  # of what `open_image` reads
 LARGEST_BATCH = 8  # expressions that share one pass over the image; more only cost memory
@@ -159,13 +160,51 @@ class Segmenter:
             expressions, threshold=threshold, presence_threshold=presence_threshold, explain=explain
         )
 
-    def encode(self, image: Source) -> "EncodedImage":
+    def video(
+        self,
+        source: str | Path | Clip,
+        expressions: str | Expressions,
+        *,
+        every: int = 1,
+        fps: float | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        smooth: float | None = None,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> Iterator[Prediction]:
+        """For each frame of a clip the Predictions of all expressions in their order, with `frame` and `time`.
+
+        `source` is a video file, a folder of numbered frames, or what `deixis.data.clips.open_clip` returns. Every
+        `every`-th frame is asked, or `fps` a second, from `start` to `end` in seconds. A system that reads one image
+        sees each frame alone; a system that reads clips sees the frames around it, as they follow in the file.
+        `smooth`, between 0 and 1, is the weight of the frames before in an exponential average of each expression's
+        probability maps. The memory does not grow with the clip's length, and the last frame's notes say where a
+        cut-off file ended.
+
+        Errors in an option or an expression are raised at once, errors in the clip when its frames are read.
+        """
+        asked = Question(
+            read=self.tokenized(expressions),
+            rule=self.mask_rule(threshold),
+            presence_threshold=presence_threshold,
+            explain=explain,
+        )
+        choice = FrameChoice(every=every, fps=fps, start=start, end=end)
+        return ask_clip(self, as_clip(source), asked, choice, Smoother(smooth))
+
+    def encode(self, image: Source) -> EncodedImage:
         """The image read and preprocessed once, to be called with expressions as often as needed.
 
         Systems that implement `EncodesImages` (late fusion) also run their vision half here, once. The others fuse
         words and pixels early and run again for each batch of expressions; so does every compiled system.
         """
         photo, images = self._read(image)
+        return self.encode_window(photo, images)
+
+    def encode_window(self, photo: UInt8[np.ndarray, "h w 3"], images: Float[Tensor, "1 t 3 y x"]) -> EncodedImage:
+        """The same for preprocessed frames on this Segmenter's device; `photo` is the frame that is asked about."""
         features = None
         if isinstance(self.system, EncodesImages) and self._compiled is None:
             with torch.inference_mode():
@@ -174,7 +213,7 @@ class Segmenter:
 
     def batch(self, image: Source, expressions: str | Expressions) -> Batch:
         """The Batch that the system reads for one image and expressions."""
-        return EncodedImage(self, *self._read(image), None).batch(self._tokenized(expressions))
+        return EncodedImage(self, *self._read(image), None).batch(self.tokenized(expressions))
 
     @torch.inference_mode()
     def predict(self, batch: Batch, *, explain: bool = False) -> Output:
@@ -253,148 +292,19 @@ class Segmenter:
             for probability in known.tolist()
         ]
 
-    def _read(self, image: Source) -> tuple[UInt8[np.ndarray, "h w 3"], Float[Tensor, "1 1 3 y x"]]:
-        """The photo, and its preprocessed pixels on this Segmenter's device."""
+    def _read(self, image: Source) -> tuple[UInt8[np.ndarray, "h w 3"], Float[Tensor, "1 t 3 y x"]]:
+        """The photo, and its preprocessed pixels on this Segmenter's device; a clip system gets a clip that stands."""
         self.check_process()
         photo = open_image(image)
-        images = rearrange(torch.as_tensor(self.preprocess.image(photo)), "c h w -> 1 1 c h w")
-        return photo, images.to(device=self.device, dtype=self.dtype)
+        return photo, self.placed([torch.as_tensor(self.preprocess.image(photo))] * self.preprocess.num_frames)
 
-    def _tokenized(self, expressions: str | Expressions) -> TokenizedExpressions:
+    def placed(self, frames: Sequence[Float[Tensor, "3 y x"]]) -> Float[Tensor, "1 t 3 y x"]:
+        """Preprocessed frames as one clip on this Segmenter's device."""
+        return torch.stack(list(frames))[None].to(device=self.device, dtype=self.dtype)
+
+    def tokenized(self, expressions: str | Expressions) -> TokenizedExpressions:
+        """The expressions as the system reads them; raises `InputError` for one that is not a sentence."""
         limit = self.preprocess.max_tokens
         # Compiled systems return evidence for `limit` tokens whatever the batch has.
         pad_to = limit if self._compiled else None
         return tokenize(expressions, self.tokenizer, limit, self.name, pad_to=pad_to)
-
-
-class EncodedImage:
-    """One image, read and preprocessed; calling it with expressions gives the Predictions of `Segmenter`."""
-
-    def __init__(
-        self, segmenter: Segmenter, photo: UInt8[np.ndarray, "h w 3"], images: Float[Tensor, "1 1 3 y x"], features: Any
-    ) -> None:
-        self.segmenter, self.photo, self.images, self.features = segmenter, photo, images, features
-
-    def __repr__(self) -> str:
-        height, width = self.size
-        return f"EncodedImage({width}x{height} pixels, {self.segmenter!r})"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the photo."""
-        return self.photo.shape[0], self.photo.shape[1]
-
-    @overload
-    def __call__(
-        self,
-        expression: str,
-        *,
-        threshold: float | None = None,
-        presence_threshold: float | None = None,
-        explain: bool = False,
-    ) -> Prediction: ...
-    @overload
-    def __call__(
-        self,
-        expression: Expressions,
-        *,
-        threshold: float | None = None,
-        presence_threshold: float | None = None,
-        explain: bool = False,
-    ) -> list[Prediction]: ...
-    def __call__(
-        self,
-        expression: str | Expressions,
-        *,
-        threshold: float | None = None,
-        presence_threshold: float | None = None,
-        explain: bool = False,
-    ) -> Prediction | list[Prediction]:
-        """As `Segmenter.__call__`, without reading the image again."""
-        predictions = list(
-            self.stream(expression, threshold=threshold, presence_threshold=presence_threshold, explain=explain)
-        )
-        return predictions[0] if isinstance(expression, str) else predictions
-
-    def stream(
-        self,
-        expressions: str | Expressions,
-        *,
-        threshold: float | None = None,
-        presence_threshold: float | None = None,
-        explain: bool = False,
-    ) -> Iterator[Prediction]:
-        """As `Segmenter.stream`, without reading the image again."""
-        rule = self.segmenter.mask_rule(threshold)
-        if presence_threshold is not None:
-            check_threshold("presence threshold", presence_threshold)
-        read = self.segmenter._tokenized(expressions)
-        chunks = range(0, len(read), self.segmenter.largest_batch)
-        return chain.from_iterable(
-            self._predictions(read, start, rule, presence_threshold, explain) for start in chunks
-        )
-
-    def batch(self, read: TokenizedExpressions, start: int = 0, stop: int | None = None) -> Batch:
-        """Expressions `start` to `stop` as one Batch over this image."""
-        expressions = read.expressions[start:stop]
-        return Batch(
-            images=self.images,
-            token_ids=torch.as_tensor(read.token_ids[start:stop]),
-            token_mask=torch.as_tensor(read.token_mask[start:stop]),
-            image_index=torch.zeros(len(expressions), dtype=torch.long),
-            sizes=(self.size,) * len(expressions),
-            expressions=expressions,
-        ).to(self.segmenter.device)
-
-    def _predictions(
-        self,
-        read: TokenizedExpressions,
-        start: int,
-        rule: MaskRule,
-        presence_threshold: float | None,
-        explain: bool,
-    ) -> Iterator[Prediction]:
-        preprocess = self.segmenter.preprocess
-        batch = self.batch(read, start, start + self.segmenter.largest_batch)
-        output = self._output(batch, explain)
-        presences = self.segmenter.presences(output, presence_threshold)
-        probabilities, evidence = mask_probabilities(output), evidence_arrays(output)
-        if explain and (raw := presence_probabilities(output)) is not None:
-            evidence["presence"] = raw.astype(np.float32)
-        padding = batch.token_ids.shape[1]
-        for position, number in enumerate(range(start, start + len(batch))):
-            tokens = read.tokens[number]
-            values, used = preprocess.restore(probabilities[position], self.size), rule
-            if self.segmenter.refine is not None:
-                values, used = self.segmenter.refine.refine(self.photo, values, rule)
-            yield postprocess(
-                read.expressions[number],
-                self.photo,
-                values,
-                rule=used,
-                presence=presences[position],
-                tokens=(*tokens, *["[PAD]"] * (padding - len(tokens))),
-                evidence={name: _over_photo(maps[position], preprocess, self.size) for name, maps in evidence.items()},
-                notes=(*read.notes[number], *self.segmenter.notes),
-            )
-
-    @torch.inference_mode()
-    def _output(self, batch: Batch, explain: bool) -> Output:
-        one = self.segmenter
-        one.check_process()
-        if self.features is None:
-            output = one.predict(batch, explain=explain)
-        else:
-            output = one.system.decode_expressions(self.features, batch, explain=explain)  # type: ignore[operator]
-        if not is_finite(output):
-            narrow = "" if one.dtype == torch.float32 else f", or {str(one.dtype)[6:]} is too narrow: try float32"
-            raise ModelError(
-                f"The model {one.name!r} computes numbers that are not finite: its weights are broken{narrow}."
-            )
-        return output
-
-
-def _over_photo(values: Any, preprocess: Preprocess, size: tuple[int, int]) -> np.ndarray:
-    """One expression's evidence; of maps, the cells that the photo fills."""
-    values = np.asarray(values)
-    return preprocess.cut(values, size) if values.ndim >= 2 else values

@@ -19,3 +19,8 @@ from .plots import constellation as constellation
 from .plots import reliability as reliability
 from .sheet import explanation as explanation
 from .sheet import spell as spell
+from .strips import Painted as Painted
+from .strips import StripFrame as StripFrame
+from .strips import clip_colours as clip_colours
+from .strips import evidence_strip as evidence_strip
+from .strips import painted_frame as painted_frame

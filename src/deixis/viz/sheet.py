@@ -67,7 +67,7 @@ def _by_token(
         if values.ndim != 3 or len(values) != count or not spoken:
             continue
         shown = values[[position for position, _ in spoken]]
-        if _is_choice(shown):
+        if is_choice(shown):
             titles.append(plain_name(name))
             layers.append([highlight(image, cells > 0.5) for cells in shown])
         else:
@@ -84,7 +84,8 @@ def _by_token(
     return [paragraph("for each token, from top to bottom: " + ", ".join(titles)), strip(panels)]
 
 
-def _is_choice(values: Shaped[np.ndarray, "..."]) -> bool:
+def is_choice(values: Shaped[np.ndarray, "..."]) -> bool:
+    """Whether the map chooses cells: all its values are 0 or 1."""
     return values.dtype == bool or bool(np.isin(values, (0, 1)).all())
 
 
