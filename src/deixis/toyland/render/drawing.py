@@ -42,9 +42,20 @@ class Patch(NamedTuple):
     top: int
 
 
-def draw(scene: Scene, style: Style = PAINTED, size: int = 256) -> DrawnImage:
-    """Draw a scene as a square image of `size` pixels, with the mask of every thing in the scene's order."""
-    canvas = _Canvas(background(scene, size), len(scene.things), style, light=-1 if scene.seed % 2 else 1)
+def draw(
+    scene: Scene,
+    style: Style = PAINTED,
+    size: int = 256,
+    *,
+    ground: UInt8[np.ndarray, "h w 3"] | None = None,
+    noise_seed: int | None = None,
+) -> DrawnImage:
+    """Draw a scene as a square image of `size` pixels, with the mask of every thing in the scene's order.
+
+    A frame of a clip gives its own `ground`, which it changes, and the seed of its noise.
+    """
+    ground = background(scene, size) if ground is None else ground
+    canvas = _Canvas(ground, len(scene.things), style, light=-1 if scene.seed % 2 else 1)
     full = []
     is_sharp = not style.focus
     for index, thing in enumerate(scene.things):
@@ -60,7 +71,8 @@ def draw(scene: Scene, style: Style = PAINTED, size: int = 256) -> DrawnImage:
     visible = tuple(
         float(np.count_nonzero(mask) / whole) if whole else 0.0 for mask, whole in zip(canvas.masks, full, strict=True)
     )
-    return DrawnImage(apply_style(canvas.pixels, canvas.lines, scene.seed, style), canvas.masks, visible)
+    seed = scene.seed if noise_seed is None else noise_seed
+    return DrawnImage(apply_style(canvas.pixels, canvas.lines, seed, style), canvas.masks, visible)
 
 
 def paint_patch(thing: Thing, height: int) -> Patch:
