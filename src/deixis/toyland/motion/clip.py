@@ -8,14 +8,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..render.backgrounds import background
-from ..render.drawing import draw
+from ..render.drawing import BACKGROUND, draw
 from ..scene.domains import CONTENTS, STYLES
 from ..scene.sampling import Combinations, sample_scene
 from ..scene.scenes import HORIZON, Scene
 from ..scene.view import Seen, View, make_view
 from .moving import MOST_DRIFT, UNIT, MovingScene, sample_motions
-
-NOTHING = 255  # where no thing is visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +50,10 @@ class DrawnClip:
     def frame(self, number: int) -> DrawnFrame:
         return _frame(self, number)
 
+    def instances(self, frame: int = 0) -> UInt8[np.ndarray, "h w"]:
+        """The index of the thing visible at each pixel, 255 for none."""
+        return self.frame(frame).instances
+
     def read(self, frames: Sequence[int] | None = None) -> UInt8[np.ndarray, "t h w 3"]:
         chosen = range(self.num_frames) if frames is None else frames
         return np.stack([self.frame(range(self.num_frames)[number]).pixels for number in chosen])
@@ -81,7 +83,7 @@ def _frame(clip: DrawnClip, number: int) -> DrawnFrame:
         ground=_ground(moving, number, clip.side),
         noise_seed=scene.seed * 64 + number,
     )
-    instances = np.full(clip.size, NOTHING, dtype=np.uint8)
+    instances = np.full(clip.size, BACKGROUND, dtype=np.uint8)
     for place, index in enumerate(order):
         instances[drawn.masks[place]] = index
     seen = _in_clip_order(make_view(scene, drawn.masks, drawn.visible).seen, order)

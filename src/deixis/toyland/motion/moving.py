@@ -142,7 +142,7 @@ def _sampled(rng: np.random.Generator, thing: Thing, scene: Scene, num_frames: i
 def _plan(rng: np.random.Generator, thing: Thing, scene: Scene) -> Plan:
     family = FAMILY_OF[thing.kind]
     possible = dict(PLANS)
-    if thing.kind in WATER_KINDS or scene.setting == "beach" or not 0.45 <= thing.depth:
+    if thing.kind in WATER_KINDS or scene.setting == "beach" or not thing.depth >= 0.45:
         del possible["away"]
     if thing.kind in WATER_KINDS or scene.setting == "beach" or not thing.depth <= 0.55:
         del possible["nearer"]

@@ -7,6 +7,7 @@ the two lies what makes a sentence ambiguous, as in the views of images.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 from ..scene.view import Observed, Seen, View
 from .clip import DrawnClip
@@ -66,7 +67,7 @@ class _History:
     def steps(self) -> tuple[bool, ...]:
         """Whether it moves between each frame and the next."""
         places = list(zip(self.x, self.y, self.scale, strict=True))
-        return tuple(one != two for one, two in zip(places[:-1], places[1:], strict=True))
+        return tuple(one != two for one, two in pairwise(places))
 
     def clear(self, frame: int) -> bool:
         return self.seen[frame].visibility == "clear"
@@ -104,7 +105,7 @@ def _changes(one: _History, *, first_moves: bool) -> tuple[bool, bool]:
     at = next((number for number, moves in enumerate(steps) if moves != first_moves), len(steps))
     if not any(steps) or all(steps):
         return False, False
-    once = 0 < at and all(moves != first_moves for moves in steps[at:])
+    once = at > 0 and all(moves != first_moves for moves in steps[at:])
     before = [number < at for number in range(len(steps))]
     after = [number >= at for number in range(len(steps))]
     certain = once and min(one.shown(before, clearly=True), one.shown(after, clearly=True)) >= FEW
@@ -166,7 +167,7 @@ def _to_right(one: _History) -> tuple[bool, bool]:
 
 def _direction(one: _History, sign: int) -> tuple[bool, bool]:
     """It moves to one side only; a thing that also moves to the other makes the words ambiguous."""
-    steps = [sign * (two - here) for here, two in zip(one.x[:-1], one.x[1:], strict=True)]
+    steps = [sign * (two - here) for here, two in pairwise(one.x)]
     forth, back = [step > 0 for step in steps], any(step < 0 for step in steps)
     far = abs(one.x[-1] - one.x[0]) * 20 >= UNIT
     return not back and far and one.shown(forth, clearly=True) >= FEW, one.shown(forth, clearly=False) > 0

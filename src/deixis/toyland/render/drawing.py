@@ -22,6 +22,7 @@ from .shading import OVERSAMPLING, Cutout, cut_out
 from .things import DRAWINGS
 
 FAR = 0.3  # things of a smaller depth are blurred
+BACKGROUND = 255  # in an instance map: no thing is visible
 COVERED = 128  # of 255: the opacity from which a pixel belongs to a thing
 
 
@@ -73,6 +74,13 @@ def draw(
     )
     seed = scene.seed if noise_seed is None else noise_seed
     return DrawnImage(apply_style(canvas.pixels, canvas.lines, seed, style), canvas.masks, visible)
+
+
+def instance_map(masks: Bool[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w"]:
+    """The index of the mask that covers each pixel, 255 for none; masks do not overlap."""
+    covered = masks.any(axis=0) if len(masks) else np.zeros(masks.shape[1:], dtype=bool)
+    index = masks.argmax(axis=0) if len(masks) else covered
+    return np.where(covered, index, BACKGROUND).astype(np.uint8)
 
 
 def paint_patch(thing: Thing, height: int) -> Patch:
