@@ -27,6 +27,7 @@ ACTIONS = {
     **{"crawling": 2, "flying": 4, "jumping": 5, "rolling": 6, "running": 7, "walking": 8, "none": 9},
     **{"driving": 7, "swimming": 9, "sailing": 9, "moving": 9},
 }
+PEOPLE = ("adult", "baby")
 JHMDB_LIST = "jhmdb_sentences_samples_metadata.json"
 STEP = 5  # Refer-YouTube-VOS shows every fifth frame
 
@@ -73,7 +74,7 @@ def write_a2d(root: Path, tree: ClipTree | None = None, progress: Progress | Non
         (release / "clips320H").mkdir(parents=True)
         texts.mkdir()
         videos, rows = [], ["video_id,instance_id,query"]
-        for split, world, clip, samples in _clips(tree, lambda kind: kind in ACTORS, progress, sentences=1):
+        for split, world, clip, samples in _clips(tree, ACTORS.__contains__, progress, sentences=1):
             video = f"toyland{clip.seed:010d}"
             write_mp4(release / "clips320H" / f"{video}.mp4", clip.read())
             chosen = by_object(samples)
@@ -128,7 +129,7 @@ def write_refer_youtube_vos(root: Path, tree: ClipTree | None = None, progress: 
     with complete_or_absent(root) as folder:
         texts: dict[str, dict[str, Any]] = {"train": {}, "valid": {}}
         objects: dict[str, Any] = {}
-        for split, _, clip, samples in _clips(tree, lambda kind: kind in KINDS, progress):
+        for split, _, clip, samples in _clips(tree, KINDS.__contains__, progress):
             name, video = ("train" if split == "train" else "valid"), f"toyland{clip.seed:010d}"
             frames = [f"{STEP * number:05d}" for number in range(clip.num_frames)]
             chosen = [by_sentence[0] for one in by_object(samples) for by_sentence in _by_sentence(one)]

@@ -20,9 +20,7 @@ def write_mp4(path: Path, frames: UInt8[np.ndarray, "t h w 3"], rate: int = RATE
         raise InputError(f"{path} needs PyAV to be written: `pip install deixis[video]`.") from None
     _, height, width, _ = frames.shape
     if height % 2 or width % 2:
-        raise InputError(
-            f"{path} cannot have {height}x{width} pixels: the sides of an MP4 are even; give another size."
-        )
+        raise InputError(f"{path} cannot have {height}x{width} pixels: expected even sides.")
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "12", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
