@@ -20,7 +20,7 @@ from .language.expressions import Expression, ExpressionOptions, generate, trait
 from .language.phrases import PARAPHRASES, Paraphrases
 from .motion.clip import DrawnClip
 from .motion.moving import MAX_FRAMES, MIN_FRAMES
-from .render.drawing import DrawnImage, instance_map
+from .render.drawing import DrawnImage, draw, instance_map
 from .scene.domains import CONTENTS, STYLES, SUBSETS, SubsetName, is_held_out
 from .scene.kinds import FAMILY_OF
 from .scene.sampling import Combinations, sample_scene

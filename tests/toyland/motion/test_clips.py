@@ -13,7 +13,7 @@ from deixis import masks
 from deixis.errors import InputError
 from deixis.toyland.export.packing import pack
 from deixis.toyland.language.programs import parse
-from deixis.toyland.motion.clip import DrawnClip
+from deixis.toyland.motion.clip import DrawnClip, DrawnFrame
 from deixis.toyland.motion.moving import Motion, MovingScene, sample_motions
 from deixis.toyland.packed import PackedToyland
 from deixis.toyland.scene.sampling import sample_scene
@@ -21,7 +21,7 @@ from deixis.toyland.scene.scenes import Scene, Thing
 from deixis.toyland.world import Toyland
 
 SMALL: dict[str, Any] = {"size": 48, "num_frames": 8}
-DIGEST = "@@"
+DIGEST = "360396eb978616814a13bd3b0dc853de376a48aaedc081442963524e727554c7"
 
 
 def _car(x: float = 0.5, **facts: Any) -> Thing:
@@ -29,9 +29,7 @@ def _car(x: float = 0.5, **facts: Any) -> Thing:
 
 
 def _moving(motion: Motion, frames: int = 10) -> MovingScene:
-    return MovingScene(
-        scene=Scene(seed=0, setting="street", things=(_car(),)), motions=(motion,), num_frames=frames
-    )
+    return MovingScene(scene=Scene(seed=0, setting="street", things=(_car(),)), motions=(motion,), num_frames=frames)
 
 
 def test_a_thing_stops_where_it_is() -> None:
@@ -72,15 +70,17 @@ def test_clips_keep_their_bytes() -> None:
 
 
 def test_only_the_frames_that_are_asked_for_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = []
+    drawn: list[int] = []
     clip = DrawnClip(seed=77, num_frames=8, side=32)
-    monkeypatch.setattr("deixis.toyland.motion.clip._frame", lambda _, number: drawn.append(number) or _Frame())
+    frame = clip.frame(0)
+
+    def draw(_: DrawnClip, number: int) -> DrawnFrame:
+        drawn.append(number)
+        return frame
+
+    monkeypatch.setattr("deixis.toyland.motion.clip._frame", draw)
     assert clip.read([5, 2, 5]).shape == (3, 32, 32, 3)
     assert drawn == [5, 2, 5]
-
-
-class _Frame:
-    pixels = np.zeros((32, 32, 3), np.uint8)
 
 
 @pytest.mark.parametrize(("seed", "subset"), [(2, "toyland-g"), (102, "toyland"), (104, "toyland+")])
