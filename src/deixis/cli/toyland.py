@@ -18,20 +18,26 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: deixis toyland draw [--out SHEET.png] [--seed N] [--count N] [--domain NAME] [--subset NAME]
+       deixis toyland draw --clip [--out CLIP.mp4] [--frames N] [--seed N] [--domain NAME]
        deixis toyland write ROOT [--layout NAME] [--scenes N] [--subset NAME ...] [--full-size]
 
 Draw a contact sheet of Toyland, the generated world, or write it as a data set in an official layout.
 `deixis toyland draw --help` and `deixis toyland write --help` show all options."""
 
 SPLITS = ("train", "val", "testA", "testB")
+CLIP_LAYOUTS = ("a2d", "jhmdb", "refer-youtube-vos")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawOptions:
-    """Draw a contact sheet of scenes, each with an expression below it and the referent outlined."""
+    """Draw a contact sheet of scenes, each with an expression below it and the referent outlined, or one clip."""
 
-    out: Path = Path("toyland.png")
-    """File of the contact sheet."""
+    out: Path | None = None
+    """File of the contact sheet (toyland.png), or of the clip (toyland.mp4): .mp4 and .gif are both written."""
+    clip: bool = False
+    """Draw one clip, with a sentence about motion below it and the referent outlined on every frame."""
+    frames: int = 16
+    """Frames of the clip."""
     seed: int = 0
     """Seed of the first scene."""
     count: int = 12
@@ -57,16 +63,18 @@ class WriteOptions:
 
     root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """The new folder."""
-    layout: Literal["refcoco", "grefcoco", "phrasecut"] = "refcoco"
-    """refcoco writes refcoco+ and refcocog too."""
+    layout: Literal["refcoco", "grefcoco", "phrasecut", "a2d", "jhmdb", "refer-youtube-vos"] = "refcoco"
+    """refcoco writes refcoco+ and refcocog too; the last three hold clips."""
     scenes: int = 20
-    """Number of scenes in each split."""
+    """Number of scenes, or of clips, in each split."""
     subset: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME")] = ()
     """For refcoco: write only toyland (as refcoco), toyland+ (refcoco+) or toyland-g (refcocog); may be repeated."""
     domain: str = "toyland"
     """Name of content and style."""
     size: int = 256
     """Side of an image in pixels."""
+    frames: int = 16
+    """Frames of each clip."""
     full_size: bool = False
     """RefCOCO at its published size: 142,209 sentences and 19,994 images, to test how readers scale."""
 
@@ -102,7 +110,11 @@ def _draw(options: DrawOptions) -> None:
     from ..progress import ProgressBar
     from ..toyland.world import Toyland
 
-    image_format = _image_format(options.out)
+    if options.clip:
+        _draw_clip(options)
+        return
+    out = options.out or Path("toyland.png")
+    image_format = _image_format(out)
     domain = _domain(options.domain)
     world = Toyland(
         subset=options.subset or domain.subset,
@@ -124,8 +136,54 @@ def _draw(options: DrawOptions) -> None:
                 bar.advance()
             if len(panels) == options.count:
                 break
-    _save(contact_sheet(panels, options.columns, options.side), options.out, image_format)
-    print(options.out)
+    _save(contact_sheet(panels, options.columns, options.side), out, image_format)
+    print(out)
+
+
+def _draw_clip(options: DrawOptions) -> None:
+    """The first clip from the seed on with a sentence that its motion is needed for, as MP4 and GIF."""
+    import numpy as np
+
+    from ..data.tools.contact_sheet import Panel, contact_sheet
+    from ..files import replaced
+    from ..progress import ProgressBar
+    from ..toyland.export.videos import write_gif, write_mp4
+    from ..toyland.world import Toyland
+
+    out, domain = options.out or Path("toyland.mp4"), _domain(options.domain)
+    if out.suffix.lower() not in (".mp4", ".gif"):
+        raise InputError(f"{out} cannot hold a clip: {out.suffix!r} is not a format of clips; use .mp4 or .gif.")
+    world = Toyland(
+        subset=options.subset or domain.subset,
+        num_scenes=50,
+        num_frames=options.frames,
+        style=domain.style.name,
+        content=domain.content.name,
+        size=options.side,
+        sentences_per_object=1,
+        paraphrases=options.paraphrases,
+        first_seed=options.seed,
+    )
+    samples = ((position, sample) for position in range(world.num_scenes) for sample in world.scene(position))
+    found = next(((at, sample) for at, sample in samples if sample.traits["needs_motion"]), None)
+    if found is None:
+        raise InputError(f"No clip from seed {options.seed} on has a sentence about motion; give another --seed.")
+    position, sample = found
+    clip, target = world.clip(position), sample.traits["targets"][0]
+    sheets = []
+    with ProgressBar("drawing", clip.num_frames) as bar:
+        for frame in range(clip.num_frames):
+            drawn = clip.frame(frame)
+            panel = Panel(drawn.pixels, sample.expression, drawn.instances == target, outlined=True)
+            sheets.append(contact_sheet([panel], 1, options.side))
+            bar.advance()
+    even = sheets[0].width // 2 * 2, sheets[0].height // 2 * 2
+    pixels = np.stack([np.asarray(sheet.convert("RGB").crop((0, 0, *even))) for sheet in sheets])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in (".mp4", ".gif"):
+        with replaced(out.with_suffix(suffix)) as part:
+            write_mp4(part, pixels) if suffix == ".mp4" else write_gif(part, sheets)
+        print(out.with_suffix(suffix))
 
 
 def _write(options: WriteOptions) -> None:
@@ -138,6 +196,9 @@ def _write(options: WriteOptions) -> None:
     from ..toyland.scene.domains import SUBSETS
 
     domain = _domain(options.domain)
+    if options.layout in CLIP_LAYOUTS:
+        _write_clips(options, domain)
+        return
     tree = Tree(
         scenes=dict.fromkeys(SPLITS, options.scenes),
         subsets=options.subset or SUBSETS,
@@ -151,6 +212,27 @@ def _write(options: WriteOptions) -> None:
             write_full_size(options.root, progress=lambda *_: bar.advance())
         else:
             writers[options.layout](options.root, tree, lambda *_: bar.advance())
+    print(options.root)
+
+
+def _write_clips(options: WriteOptions, domain: "Domain") -> None:
+    from ..progress import ProgressBar
+    from ..toyland.export.clip_trees import ClipTree, write_a2d, write_jhmdb, write_refer_youtube_vos
+
+    if options.full_size or len(options.subset) > 1:
+        raise InputError(f"--layout {options.layout} holds clips of one subset; omit --full-size and other subsets.")
+    tree = ClipTree(
+        clips={"train": options.scenes, "val": options.scenes},
+        subset=options.subset[0] if options.subset else domain.subset,
+        style=domain.style.name,
+        content=domain.content.name,
+        size=options.size,
+        num_frames=options.frames,
+    )
+    writers = {"a2d": write_a2d, "jhmdb": write_jhmdb, "refer-youtube-vos": write_refer_youtube_vos}
+    num_splits = 1 if options.layout == "jhmdb" else 2
+    with ProgressBar("writing", num_splits * options.scenes) as bar:
+        writers[options.layout](options.root, tree, lambda *_: bar.advance())
     print(options.root)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..records import Reader
 
 SUBSETS = ("toyland", "toyland+", "toyland-g")
+CLIPS = {f"{subset}-clips": subset for subset in SUBSETS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class SplitOptions:
     """Which expressions of which data are scored."""
 
     data: str
-    """A data set's folder, or Toyland as toyland:val, toyland+:testA, toyland-g:testB."""
+    """A data set's folder, or Toyland as toyland:val, toyland+:testA, toyland-g:testB; clips: toyland-clips:val …"""
     split: str | None = None
     """The split; by default val, or the only one there is."""
     dataset: str | None = None
@@ -28,6 +29,8 @@ class SplitOptions:
     """unc, umd or google."""
     scenes: int = 500
     """Scenes of Toyland."""
+    frames: int | None = None
+    """Frames of each clip of Toyland; 16 by default."""
     no_target: float | None = None
     """Sentences a scene of Toyland that refer to nothing in it, on average."""
     limit: int | None = None
@@ -47,7 +50,7 @@ class SplitOptions:
     @property
     def is_generated(self) -> bool:
         """Whether the data are Toyland's, rather than a folder of that name."""
-        return self.data.partition(":")[0] in SUBSETS and not Path(self.data).exists()
+        return self.data.partition(":")[0] in {*SUBSETS, *CLIPS} and not Path(self.data).exists()
 
 
 def open_split(options: SplitOptions, issues: "Issues", overlaps: "Overlaps" = "union") -> "Reader":
@@ -70,17 +73,21 @@ def _open(options: SplitOptions, issues: "Issues", overlaps: "Overlaps") -> "Rea
 
         return Toyland(
             split=split or options.split or "val",
-            subset=name,
+            subset=CLIPS.get(name, name),
             num_scenes=options.scenes,
+            num_frames=(options.frames or 16) if name in CLIPS else 1,
             expression_options=ExpressionOptions(no_target=options.no_target or 0.0),
         )
     if (split or name.startswith("toyland")) and "/" not in name and not Path(options.data).exists():
-        raise InputError(f"There is no data set {name!r}. {did_you_mean(name, SUBSETS)}")
+        raise InputError(f"There is no data set {name!r}. {did_you_mean(name, (*SUBSETS, *CLIPS))}")
     if options.no_target:
         raise InputError(
             f"--no-target {options.no_target:g} generates sentences, which only Toyland can; omit it, or give "
             "toyland:val as the data."
         )
+
+    if options.frames is not None:
+        raise InputError(f"--frames {options.frames} is about Toyland's clips; omit it, or give toyland-clips:val.")
 
     from ..data.readers.formats import open_data
     from ..data.readers.options import ReadOptions
@@ -97,6 +104,7 @@ def _check_generated(options: SplitOptions, split: str) -> None:
         ("--text-key", options.text_key),
         ("--exif", None if options.exif == "turn" else options.exif),
         ("--sentences", None if options.sentences == "raw" else options.sentences),
+        ("--frames", None if options.data.partition(":")[0] in CLIPS else options.frames),
     ):
         if value is not None:
             raise InputError(f"{options.data} is generated and has no {name}; omit it.")

@@ -169,6 +169,8 @@ def _split(data: ToylandData, split: Literal["train", "val"], num_scenes: int, o
             sentences_per_object=data.sentences_per_object,
             expression_options=options,
             first_seed=FIRST_SEEDS[split] + data.skip_scenes,
+            num_frames=data.num_frames,
+            labelled_frames=data.labelled_frames,
         )
         for subset in data.subsets
     )
@@ -194,14 +196,18 @@ def _check_drawn(place: Path, packed: PackedToyland, world: Toyland) -> None:
         "first_seed": packed.seed(0),
         "size": packed.size,
         "sentences_per_object": sentences,
+        "num_frames": packed.num_frames,
+        "labelled_frames": packed.labelled_frames,
         **vars(packed.expression_options),
     }
     expected = {
         "content": world.content,
         "style": world.style,
-        "first_seed": world.drawn(0).seed,
+        "first_seed": world.seed(0),
         "size": world.size,
         "sentences_per_object": world.sentences_per_object,
+        "num_frames": world.num_frames,
+        "labelled_frames": world.labelled_frames,
         **vars(world.expression_options),
     }
     if differing := [name for name in expected if found[name] != expected[name]]:

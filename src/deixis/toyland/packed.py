@@ -3,6 +3,7 @@
 A folder holds `pixels.npy [s h w 3]`, `instances.npy [s h w]` (the thing visible at a pixel, 255 for none),
 `scenes.jsonl` (one line per scene: its things and expressions), `lines.npy` (where each line begins), `packed.json`
 (how the expressions were generated) and `counts.npy [s r]` (the number of expressions of each scene in each subset).
+Of clips the arrays are `pixels.npy [s t h w 3]` and `instances.npy [s t h w]`, and traits hold the `frame`.
 """
 
 import json
@@ -20,8 +21,8 @@ from ..errors import InputError
 from ..masks import RLE
 from ..records import Ids, Sample, still
 from .language.expressions import ExpressionOptions
+from .render.drawing import BACKGROUND
 
-BACKGROUND = 255
 DESCRIPTION = "packed.json"
 ARRAYS = ("pixels.npy", "instances.npy", "scenes.jsonl", "lines.npy", "counts.npy")
 # Names in folders of earlier versions, and what they are called now.
@@ -31,22 +32,25 @@ OLD_NAMES = {"registers": "subsets", "extras": "expression_options", "register":
 
 @dataclass(frozen=True)
 class PackedScene:
-    """The image of a scene in a packed folder."""
+    """The image, or the clip, of a scene in a packed folder."""
 
     path: Path
     position: int
 
     @property
     def size(self) -> tuple[int, int]:
-        _, height, width, _ = _array(self.path / "pixels.npy").shape
+        *_, height, width, _ = _array(self.path / "pixels.npy").shape
         return height, width
 
     @property
     def num_frames(self) -> int:
-        return 1
+        return _num_frames(self.path)
 
     def read(self, frames: Sequence[int] | None = None) -> UInt8[np.ndarray, "t h w 3"]:
-        return still(np.array(_array(self.path / "pixels.npy")[self.position]), frames)
+        stored = _array(self.path / "pixels.npy")[self.position]
+        if stored.ndim == 3:
+            return still(np.array(stored), frames)
+        return np.array(stored if frames is None else stored[list(frames)])
 
 
 class PackedToyland:
@@ -100,7 +104,16 @@ class PackedToyland:
     @property
     def size(self) -> int:
         """The side of the images in pixels."""
-        return int(np.load(self.path / "pixels.npy", mmap_mode="r").shape[1])
+        return int(np.load(self.path / "pixels.npy", mmap_mode="r").shape[-2])
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of each clip; 1 for images."""
+        return _num_frames(self.path)
+
+    @property
+    def labelled_frames(self) -> int:
+        return cast(int, self.description.get("labelled_frames", 1))
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -110,7 +123,8 @@ class PackedToyland:
             raise IndexError(f"Sample {position} does not exist; the folder has {len(self)} samples.")
         scene = int(np.searchsorted(self._ends, position, side="right"))
         place = position - (int(self._ends[scene - 1]) if scene else 0)
-        return self._sample(scene, self._expressions(scene)[place], self.instances(scene))
+        expression = self._expressions(scene)[place]
+        return self._sample(scene, expression, self.instances(scene, expression["traits"].get("frame", 0)))
 
     @cached_property
     def ids(self) -> tuple[Ids, ...]:
@@ -125,8 +139,10 @@ class PackedToyland:
 
     def scene(self, position: int) -> tuple[Sample, ...]:
         """All expressions about one scene."""
-        instances = self.instances(position)
-        return tuple(self._sample(position, one, instances) for one in self._expressions(position))
+        found = self._expressions(position)
+        frames = {one["traits"].get("frame", 0) for one in found}
+        instances = {frame: self.instances(position, frame) for frame in frames}
+        return tuple(self._sample(position, one, instances[one["traits"].get("frame", 0)]) for one in found)
 
     def scenes(self) -> Iterator[tuple[Sample, ...]]:
         return (self.scene(position) for position in range(self.num_scenes))
@@ -134,9 +150,10 @@ class PackedToyland:
     def pixels(self, position: int) -> UInt8[np.ndarray, "h w 3"]:
         return PackedScene(self.path, position).read()[0]
 
-    def instances(self, position: int) -> UInt8[np.ndarray, "h w"]:
-        """The index of the thing visible at each pixel, 255 for none."""
-        return np.array(_array(self.path / "instances.npy")[position])
+    def instances(self, position: int, frame: int = 0) -> UInt8[np.ndarray, "h w"]:
+        """The index of the thing visible at each pixel of a frame, 255 for none."""
+        stored = _array(self.path / "instances.npy")[position]
+        return np.array(stored if stored.ndim == 2 else stored[frame])
 
     def seed(self, position: int) -> int:
         """The seed that a scene was drawn from."""
@@ -167,6 +184,7 @@ class PackedToyland:
             ids=Ids(*expression["ids"]),
             dataset=traits["subset"],
             split=self.split,
+            frame=traits.get("frame", 0),
             traits=traits,
         )
 
@@ -185,6 +203,11 @@ def _parsed(folder: Path, start: int, end: int) -> dict[str, Any]:
     line = cast(dict[str, Any], json.loads(_line_of(folder, start, end)))
     line["expressions"] = [one | {"traits": _with_new_names(one["traits"])} for one in line["expressions"]]
     return line
+
+
+def _num_frames(path: Path) -> int:
+    pixels = _array(path / "pixels.npy")
+    return int(pixels.shape[1]) if pixels.ndim == 5 else 1
 
 
 @lru_cache(maxsize=16)

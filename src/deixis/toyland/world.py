@@ -14,10 +14,13 @@ from .. import masks
 from ..errors import InputError, did_you_mean
 from ..masks import RLE
 from ..records import Ids, Sample, still
+from .clip_samples import clip_samples
 from .language.candidates import Wording
 from .language.expressions import Expression, ExpressionOptions, generate, traits
 from .language.phrases import PARAPHRASES, Paraphrases
-from .render.drawing import DrawnImage, draw
+from .motion.clip import DrawnClip
+from .motion.moving import MAX_FRAMES, MIN_FRAMES
+from .render.drawing import DrawnImage, draw, instance_map
 from .scene.domains import CONTENTS, STYLES, SUBSETS, SubsetName, is_held_out
 from .scene.kinds import FAMILY_OF
 from .scene.sampling import Combinations, sample_scene
@@ -66,11 +69,16 @@ class DrawnScene:
     def read(self, frames: Sequence[int] | None = None) -> UInt8[np.ndarray, "t h w 3"]:
         return still(self.image().pixels, frames)
 
+    def instances(self, frame: int = 0) -> UInt8[np.ndarray, "h w"]:
+        """The index of the thing visible at each pixel, 255 for none."""
+        return instance_map(self.image().masks)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Toyland:
     """A Reader of `num_scenes` scenes; `scene(position)` returns all Samples of one scene and draws it once.
 
+    With `num_frames` from 8 to 36 the scenes are clips, with labels on `labelled_frames` frames of each.
     `ids`, `len` and access by position draw every scene once; `scene` draws only its own.
     """
 
@@ -85,6 +93,8 @@ class Toyland:
     paraphrases: str = "training"  # or "held-out"
     expression_options: ExpressionOptions = field(default_factory=ExpressionOptions)
     first_seed: int | None = None
+    num_frames: int = 1
+    labelled_frames: int = 1
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -99,6 +109,9 @@ class Toyland:
         for name in ("num_scenes", "sentences_per_object", "size"):
             if getattr(self, name) < 1:
                 raise InputError(f"Toyland's {name} is {getattr(self, name)}; expected 1 or more.")
+        check_frames(self.num_frames, self.labelled_frames)
+        if self.num_frames > 1 and self.expression_options != ExpressionOptions():
+            raise InputError("Toyland's clips have no typos, no slang, and one referent each; omit these options.")
 
     @property
     def wording(self) -> Wording:
@@ -124,21 +137,37 @@ class Toyland:
 
     def scene(self, position: int) -> tuple[Sample, ...]:
         """All expressions about one scene, with their masks."""
+        if self.num_frames > 1:
+            return _clip_samples(self, self.clip(position))
         return _samples(self, self.drawn(position))
 
     def drawn(self, position: int) -> DrawnScene:
         """The image of the scene at this position."""
+        return DrawnScene(seed=self.seed(position), combinations=self._combinations, side=self.size, **self._looks)
+
+    def clip(self, position: int) -> DrawnClip:
+        """The clip of the scene at this position, in a world of clips."""
+        seed, frames = self.seed(position), self.num_frames
+        looks = self._looks
+        return DrawnClip(seed=seed, num_frames=frames, combinations=self._combinations, side=self.size, **looks)
+
+    def visual(self, position: int) -> DrawnScene | DrawnClip:
+        """The image, or the clip, at this position."""
+        return self.clip(position) if self.num_frames > 1 else self.drawn(position)
+
+    def seed(self, position: int) -> int:
+        """The seed of the scene at this position."""
         if not 0 <= position < self.num_scenes:
             raise IndexError(f"Scene {position} does not exist; Toyland has {self.num_scenes} scenes.")
         if self.split not in ("testA", "held-out"):
-            return self._scene_of(self._first_seed + position)
+            return self._first_seed + position
         # Most scenes have no people, or no held-out pair: these seeds are skipped.
         while len(self._accepted) <= position:
             seed = self._accepted[-1] + 1 if self._accepted else self._first_seed
-            while not any(map(self.describes, self._scene_of(seed).scene().things)):
+            while not any(map(self.describes, self._scene(seed).things)):
                 seed += 1
             self._accepted.append(seed)
-        return self._scene_of(self._accepted[position])
+        return self._accepted[position]
 
     def describes(self, thing: Thing) -> bool:
         """Whether a thing may be a referent: people in testA, other things in testB, held-out pairs in held-out."""
@@ -159,17 +188,19 @@ class Toyland:
     def _places(self) -> tuple[tuple[int, int], ...]:
         """Scene and place within the scene of every sample."""
         counts = Counter(ids.image for ids in self.ids)
-        images = (str(self.drawn(position).seed) for position in range(self.num_scenes))
+        images = (str(self.seed(position)) for position in range(self.num_scenes))
         return tuple((position, place) for position, image in enumerate(images) for place in range(counts[image]))
 
-    def _scene_of(self, seed: int) -> DrawnScene:
-        return DrawnScene(
-            seed=seed,
-            combinations="held-out" if self.split == "held-out" else "seen",
-            content=self.content,
-            style=self.style,
-            side=self.size,
-        )
+    @property
+    def _combinations(self) -> Combinations:
+        return "held-out" if self.split == "held-out" else "seen"
+
+    @property
+    def _looks(self) -> dict[str, str]:
+        return {"content": self.content, "style": self.style}
+
+    def _scene(self, seed: int) -> Scene:
+        return sample_scene(seed, CONTENTS[self.content], self._combinations)
 
 
 @lru_cache(maxsize=8)
@@ -180,6 +211,19 @@ def _drawn(scene: DrawnScene) -> DrawnImage:
 @lru_cache(maxsize=32)
 def _view(scene: DrawnScene) -> View:
     return scene.view()
+
+
+def check_frames(num_frames: int, labelled_frames: int) -> None:
+    """Raises `InputError` where clips cannot have so many frames."""
+    if num_frames != 1 and not MIN_FRAMES <= num_frames <= MAX_FRAMES:
+        raise InputError(
+            f"Toyland's num_frames is {num_frames}; expected 1 for images, or {MIN_FRAMES} to {MAX_FRAMES} for clips."
+        )
+    if not 1 <= labelled_frames <= num_frames:
+        raise InputError(f"Toyland's labelled_frames is {labelled_frames}; expected 1 to num_frames ({num_frames}).")
+
+
+_clip_samples = lru_cache(maxsize=16)(clip_samples)
 
 
 @lru_cache(maxsize=16)

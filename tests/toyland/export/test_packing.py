@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from deixis.errors import DeixisError
-from deixis.toyland.export.packing import instance_map, pack
+from deixis.toyland.export.packing import pack
 from deixis.toyland.language.expressions import ExpressionOptions
 from deixis.toyland.packed import BACKGROUND, PackedToyland
+from deixis.toyland.render.drawing import instance_map
 from deixis.toyland.world import Toyland
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from secrets import token_hex
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from ...errors import InputError
-from ..packed import BACKGROUND, DESCRIPTION
+from ..motion.clip import DrawnClip
+from ..packed import DESCRIPTION
 from ..world import DrawnScene, Toyland
 
 ABANDONED = 24 * 3600  # seconds without a new scene, after which an unfinished folder is removed
@@ -36,7 +37,7 @@ def pack(
             raise InputError(
                 "The worlds have different scenes; only worlds of one split and style are packed together."
             )
-        for name in ("expression_options", "sentences_per_object"):
+        for name in ("expression_options", "sentences_per_object", "labelled_frames"):
             if getattr(world, name) != getattr(first, name):
                 raise InputError(f"The worlds differ in {name}; expected the same in all worlds of a packed folder.")
     if path.exists():
@@ -54,15 +55,8 @@ def pack(
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def instance_map(masks: Bool[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w"]:
-    """The index of the mask that covers each pixel, 255 for none; masks do not overlap."""
-    covered = masks.any(axis=0) if len(masks) else np.zeros(masks.shape[1:], dtype=bool)
-    index = masks.argmax(axis=0) if len(masks) else covered
-    return np.where(covered, index, BACKGROUND).astype(np.uint8)
-
-
-def _ends(world: Toyland) -> tuple[DrawnScene, DrawnScene]:
-    return world.drawn(0), world.drawn(world.num_scenes - 1)
+def _ends(world: Toyland) -> tuple[DrawnScene | DrawnClip, DrawnScene | DrawnClip]:
+    return world.visual(0), world.visual(world.num_scenes - 1)
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -76,7 +70,8 @@ def _remove_abandoned(path: Path) -> None:
 def _write(folder: Path, worlds: Sequence[Toyland], workers: int, progress: Callable[[int], None] | None) -> None:
     """Every file of a packed folder. On return no array is open: some systems do not rename folders of open files."""
     first = worlds[0]
-    shape = (first.num_scenes, first.size, first.size)
+    frames = (first.num_frames,) if first.num_frames > 1 else ()
+    shape = (first.num_scenes, *frames, first.size, first.size)
     pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(*shape, 3))
     instances = np.lib.format.open_memmap(folder / "instances.npy", mode="w+", dtype=np.uint8, shape=shape)
     lines, counts = [0], []
@@ -98,16 +93,17 @@ def _write(folder: Path, worlds: Sequence[Toyland], workers: int, progress: Call
         "content": first.content,
         "sentences_per_object": first.sentences_per_object,
         "expression_options": asdict(first.expression_options),
+        **({"labelled_frames": first.labelled_frames} if frames else {}),
     }
     (folder / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """What the folder stores of one scene."""
+    """What the folder stores of one scene; of a clip, for each frame."""
 
-    pixels: UInt8[np.ndarray, "h w 3"]
-    instances: UInt8[np.ndarray, "h w"]
+    pixels: UInt8[np.ndarray, "*t h w 3"]
+    instances: UInt8[np.ndarray, "*t h w"]
     line: bytes
     counts: tuple[int, ...]
 
@@ -125,8 +121,7 @@ def _scenes(worlds: Sequence[Toyland], workers: int) -> Iterator[_Scene]:
 
 def _scene(task: tuple[tuple[Toyland, ...], int]) -> _Scene:
     worlds, position = task
-    drawn = worlds[0].drawn(position)
-    image = drawn.image()
+    drawn = worlds[0].visual(position)
     samples = [world.scene(position) for world in worlds]
     expressions = [
         {
@@ -139,4 +134,8 @@ def _scene(task: tuple[tuple[Toyland, ...], int]) -> _Scene:
     ]
     things = [{name: getattr(thing, name) for name in THING_FACTS} for thing in drawn.scene().things]
     line = json.dumps({"seed": drawn.seed, "things": things, "expressions": expressions}) + "\n"
-    return _Scene(image.pixels, instance_map(image.masks), line.encode(), tuple(map(len, samples)))
+    pixels = drawn.read()
+    instances = np.stack([drawn.instances(frame) for frame in range(drawn.num_frames)])
+    if isinstance(drawn, DrawnScene):
+        pixels, instances = pixels[0], instances[0]
+    return _Scene(pixels, instances, line.encode(), tuple(map(len, samples)))

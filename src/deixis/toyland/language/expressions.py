@@ -14,7 +14,7 @@ from .candidates import Wording
 from .grammar import describe, describe_nothing, describe_two
 from .noise import add_noise
 from .phrases import Phrase
-from .programs import Closest, Hidden, Is, Middle, Not, Or, Program, Rank, Related, nodes, selects
+from .programs import Closest, Does, Hidden, Is, Middle, Not, Or, Passes, Program, Rank, Related, nodes, selects
 from .programs import text as program_text
 from .vocabulary import LOCATION_WORDS
 
@@ -165,4 +165,6 @@ def _features(program: Program) -> list[str]:
             found.add("superlative")
         if isinstance(node, Or):
             found.add("two targets")
+        if isinstance(node, Does | Passes):
+            found.add("motion")
     return sorted(found)

@@ -32,7 +32,7 @@ def describe(view: View, referent: int, wording: Wording, rng: Random) -> Phrase
     length = rng.choices(range(1, len(lengths) + 1), lengths)[0]
     kept: list[Phrase] = []
     for phrase in Candidates(view, referent, wording, rng).sample(NUM_CANDIDATES):
-        if selects(phrase.program, view, frozenset({referent})) and _is_allowed(phrase.text, wording.subset):
+        if selects(phrase.program, view, frozenset({referent})) and is_allowed(phrase.text, wording.subset):
             kept.append(phrase)
             if len(kept) == NUM_KEPT:
                 break
@@ -68,9 +68,14 @@ def describe_nothing(view: View, wording: Wording, rng: Random) -> Phrase | None
         else:
             head = noun_phrase(words, _absent(kind_from.kind, colour), ("colour",))
         text = f"the {head.text}" if words.full else head.text
-        if selects(head.program, view, frozenset()) and _is_allowed(text, wording.subset):
+        if selects(head.program, view, frozenset()) and is_allowed(text, wording.subset):
             return Phrase(text, head.program)
     return None
+
+
+def is_allowed(text: str, subset: SubsetName) -> bool:
+    """Whether a subset may contain this text: `toyland+` has no words for locations."""
+    return subset != "toyland+" or not vocabulary.LOCATION_WORDS & set(re.findall(r"[\w-]+", text))
 
 
 def _absent(kind: str, colour: Colour) -> Thing:
@@ -86,8 +91,3 @@ def _shortest_name(view: View, index: int, words: WordSampler, wording: Wording)
         tries.append(("pattern",))
     names = (noun_phrase(words, thing, attributes) for attributes in tries)
     return next((name for name in names if selects(name.program, view, frozenset({index}))), None)
-
-
-def _is_allowed(text: str, subset: SubsetName) -> bool:
-    """Whether a subset may contain this text: `toyland+` has no words for locations."""
-    return subset != "toyland+" or not vocabulary.LOCATION_WORDS & set(re.findall(r"[\w-]+", text))

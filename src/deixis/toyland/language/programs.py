@@ -15,6 +15,10 @@ from .relations import POSITION_MARGIN, Order, Relation, distance, holds, preced
 
 Attribute = Literal["kind", "family", "colour", "size", "pattern", "state", "facing", "carried"]
 Side = Literal["left", "right", "top", "bottom", "middle"]
+Event = Literal[
+    "moves", "rests", "stops", "starts", "turns", "leaves", "departs", "nearer", "jumps", "to_left", "to_right"
+]
+Passing = Literal["behind", "in_front_of"]
 
 DISTANCE_RATIO = 1.35
 
@@ -226,7 +230,40 @@ class Hidden:
         )
 
 
-Program = Everything | Is | And | Or | Not | At | Rank | Middle | Related | Closest | Hidden
+@dataclass(frozen=True)
+class Does:
+    """Things that do something in the clip; none in an image."""
+
+    event: Event
+
+    def select(self, view: View) -> Selection:
+        if view.observed is None:
+            return Selection(frozenset(), frozenset())
+        certain, possible = view.observed.events[self.event]
+        return Selection(view.certain & certain, view.possible & possible)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Those of the selected things that pass behind, or in front of, the single thing of another program in a clip."""
+
+    of: "Program"
+    passing: Passing
+    to: "Program"
+
+    def select(self, view: View) -> Selection:
+        if view.observed is None:
+            return Selection(frozenset(), frozenset())
+        of, to = self.of.select(view), self.to.select(view)
+        certain, possible = view.observed.passes[self.passing]
+        maybe = frozenset(one for one in of.possible if any((one, other) in possible for other in to.possible - {one}))
+        if not to.is_single:
+            return Selection(frozenset(), maybe)
+        (anchor,) = to.certain
+        return Selection(frozenset(one for one in of.certain if (one, anchor) in certain), maybe)
+
+
+Program = Everything | Is | And | Or | Not | At | Rank | Middle | Related | Closest | Hidden | Does | Passes
 NODES = {node.__name__.lower(): node for node in get_args(Program)}
 
 

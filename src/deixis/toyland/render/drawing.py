@@ -22,6 +22,7 @@ from .shading import OVERSAMPLING, Cutout, cut_out
 from .things import DRAWINGS
 
 FAR = 0.3  # things of a smaller depth are blurred
+BACKGROUND = 255  # in an instance map: no thing is visible
 COVERED = 128  # of 255: the opacity from which a pixel belongs to a thing
 
 
@@ -42,9 +43,20 @@ class Patch(NamedTuple):
     top: int
 
 
-def draw(scene: Scene, style: Style = PAINTED, size: int = 256) -> DrawnImage:
-    """Draw a scene as a square image of `size` pixels, with the mask of every thing in the scene's order."""
-    canvas = _Canvas(background(scene, size), len(scene.things), style, light=-1 if scene.seed % 2 else 1)
+def draw(
+    scene: Scene,
+    style: Style = PAINTED,
+    size: int = 256,
+    *,
+    ground: UInt8[np.ndarray, "h w 3"] | None = None,
+    noise_seed: int | None = None,
+) -> DrawnImage:
+    """Draw a scene as a square image of `size` pixels, with the mask of every thing in the scene's order.
+
+    A frame of a clip gives its own `ground`, which it changes, and the seed of its noise.
+    """
+    ground = background(scene, size) if ground is None else ground
+    canvas = _Canvas(ground, len(scene.things), style, light=-1 if scene.seed % 2 else 1)
     full = []
     is_sharp = not style.focus
     for index, thing in enumerate(scene.things):
@@ -60,7 +72,15 @@ def draw(scene: Scene, style: Style = PAINTED, size: int = 256) -> DrawnImage:
     visible = tuple(
         float(np.count_nonzero(mask) / whole) if whole else 0.0 for mask, whole in zip(canvas.masks, full, strict=True)
     )
-    return DrawnImage(apply_style(canvas.pixels, canvas.lines, scene.seed, style), canvas.masks, visible)
+    seed = scene.seed if noise_seed is None else noise_seed
+    return DrawnImage(apply_style(canvas.pixels, canvas.lines, seed, style), canvas.masks, visible)
+
+
+def instance_map(masks: Bool[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w"]:
+    """The index of the mask that covers each pixel, 255 for none; masks do not overlap."""
+    covered = masks.any(axis=0) if len(masks) else np.zeros(masks.shape[1:], dtype=bool)
+    index = masks.argmax(axis=0) if len(masks) else covered
+    return np.where(covered, index, BACKGROUND).astype(np.uint8)
 
 
 def paint_patch(thing: Thing, height: int) -> Patch:

@@ -1,6 +1,6 @@
 """What is visible of a drawn scene: boxes, areas and occlusions, the facts that programs run on."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -42,11 +42,21 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What happens in a clip: of each event the things that certainly and possibly do it, and of each way of passing
+    the pairs (who passes, whom)."""
+
+    events: Mapping[str, tuple[frozenset[int], frozenset[int]]]
+    passes: Mapping[str, tuple[frozenset[tuple[int, int]], frozenset[tuple[int, int]]]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class View:
-    """A scene and the visible part of each of its things, in the scene's order."""
+    """A scene and the visible part of each of its things, in the scene's order; of a clip, also what happens."""
 
     scene: Scene
     seen: tuple[Seen, ...]
+    observed: Observed | None = None
     cache: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)  # results of programs
 
     @property
