@@ -191,7 +191,7 @@ class CMPC(nn.Module):
     ) -> Output:
         """The output of `batch`, whose images are those that `encoded` was made from."""
         embeddings, words = self.text(batch.token_ids, batch.token_mask)
-        frames = [batch.expand(each) for each in encoded.frames] or [None] * LEVELS
+        frames: list[Tensor | None] = [batch.expand(each) for each in encoded.frames] or [None] * LEVELS
         levels = zip(self.levels, encoded.maps, frames, strict=True)
         found = [level(batch.expand(each), words, around) for level, each, around in levels]
         maps = [fused for fused, _ in found]
