@@ -67,7 +67,7 @@ VIT: dict[str, Any] = {
 }
 TINY: dict[str, Any] = {
     "cmdyconv": CMDyConvConfig(
-        vision=I3DConfig(levels=("Mixed_4f",), width=4),
+        vision=I3DConfig(levels=("Mixed_4f",), width=12),
         text=GRUConfig(vocabulary=40, embedding=12, width=16),
         width=16,
         groups=4,
@@ -138,8 +138,8 @@ TINY: dict[str, Any] = {
 # The systems that see the frames around the target, those of one name with an encoder of clips among them.
 ON_CLIPS: dict[str, Any] = {
     "cmdyconv": TINY["cmdyconv"],
-    "cmpc_on_clips": replace(TINY["cmpc"], vision=I3DConfig(levels=CLIP_LEVELS, width=4)),
-    "sda_on_clips": replace(TINY["sda"], vision=I3DConfig(width=4)),
+    "cmpc_on_clips": replace(TINY["cmpc"], vision=I3DConfig(levels=CLIP_LEVELS, width=12)),
+    "sda_on_clips": replace(TINY["sda"], vision=I3DConfig(width=12)),
 }
 EVERY = TINY | ON_CLIPS
 CLIP = 9  # frames, of which the coarsest map of I3D still has two

@@ -44,6 +44,11 @@ class Batch:
         """Values computed once per image `[i …]`, repeated for each expression `[b …]`."""
         return per_image if self.image_index is None else per_image[self.image_index]
 
+    def with_own_images(self) -> "Batch":
+        """The same with a copy of its image for each expression, as data of pairs have it."""
+        frames = None if self.frames is None else self.expand(self.frames)
+        return replace(self, images=self.expand(self.images), frames=frames, image_index=None)
+
     def to(self, device: torch.device | str) -> "Batch":
         moved = {each.name: _moved(getattr(self, each.name), device) for each in fields(self)}
         return replace(self, **moved)

@@ -39,7 +39,7 @@ TINY: dict[str, Any] = {
     ),
     "vega": VEGAConfig(vision=VISION, text=TEXT, width=32, heads=2, decoder_widths=(16, 16, 24)),
 }
-TINY["sda_on_clips"] = replace(TINY["sda"], vision=I3DConfig(width=4))
+TINY["sda_on_clips"] = replace(TINY["sda"], vision=I3DConfig(width=12))
 METHODS: dict[str, Any] = {
     "acp": ACPConfig(num_steps=10, concepts=2, high=0.01),  # nearly every pixel is foreground
     "dann": DANNConfig(num_steps=10, width=16, dropout=0.0),

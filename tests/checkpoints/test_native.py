@@ -110,7 +110,7 @@ def test_the_mask_rule_is_in_the_card_and_older_cards_have_the_default(tmp_path:
     save(tmp_path, weights(), replace(CARD, mask_rule=rule), WORDS)
     assert read_card(tmp_path).mask_rule == rule
     fields = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
-    assert fields["mask_rule"] == {"kind": "min-max", "threshold": 0.3}
+    assert fields["mask_rule"] == {"kind": "min-max", "threshold": 0.3, "chosen_on": ""}
     del fields["mask_rule"], fields["preprocess"]["fit"]
     (tmp_path / "card.json").write_text(json.dumps(fields), encoding="utf-8")
     assert read_card(tmp_path).mask_rule == MaskRule()

@@ -182,7 +182,7 @@ def test_a_job_is_resumed_by_a_recipe_of_its_own_kind_alone(
         (["vega-toyland", "--scene-parsing.seed", "x"], "deixis: --scene-parsing.seed cannot be x;"),
         (
             ["vega-toyland-grounded", "--objective", "x"],
-            "There is no objective 'x'. Choose one of: dense_",
+            "There is no objective 'x'. Choose one of: acp, dann, dense_",
         ),
         (["vega-toyland", "--system", "vegan"], "There is no system 'vegan'. Did you mean 'vega'?"),
         (["vega-toyland", "--system", "no.such:Config"], "'no.such:Config' cannot be imported (No module named 'no')"),

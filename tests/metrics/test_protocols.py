@@ -8,7 +8,18 @@ from deixis.metrics.protocols import PROTOCOLS, ScoringProtocol, protocol_named
 
 def test_every_protocol_is_listed_under_its_own_name() -> None:
     assert {name: rules.name for name, rules in PROTOCOLS.items()} == {name: name for name in PROTOCOLS}
-    assert set(PROTOCOLS) == {"lavt-480", "full", "weak", "labelled-threshold", "a2d-best", "a2d-all", "grefcoco"}
+    assert set(PROTOCOLS) == {
+        "lavt-480",
+        "full",
+        "weak",
+        "labelled-threshold",
+        "a2d-best",
+        "a2d-all",
+        "rvos",
+        "ref-davis",
+        "ref-davis-fixed",
+        "grefcoco",
+    }
 
 
 def test_each_protocol_prints_the_totals_of_its_papers() -> None:

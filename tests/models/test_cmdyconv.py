@@ -95,9 +95,10 @@ def scene() -> Batch:
 
 def test_it_learns_one_scene_by_heart() -> None:
     torch.manual_seed(0)
-    model = TINY.build().train()
+    wider = I3DConfig(levels=("Mixed_3c",), width=8, norms="trained")
+    model = replace(TINY, vision=wider).build().train()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(60):
+    for _ in range(90):
         optimiser.zero_grad()
         model.loss(scene(), model(scene(), features=model.loss_features))["mask"].backward()
         optimiser.step()

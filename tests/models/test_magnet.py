@@ -200,7 +200,7 @@ def test_it_overfits_one_scene_and_which_referents_are_absent() -> None:
     batch = replace(batch, images=image[:, None], image_index=torch.zeros(3, dtype=torch.long))
     model = build(pixel_layers=1, query_layers=1).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(25):
+    for _ in range(40):
         optimiser.zero_grad()
         torch.stack(list(model.loss(batch, run(model, batch)).values())).sum().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

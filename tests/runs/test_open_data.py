@@ -338,7 +338,7 @@ def test_a_fraction_of_the_images_is_held_out_of_training_and_scored(tmp_path: P
                 "image": "red.png",
                 "expression": f"word {at % 2}",
                 "mask": mask,
-                "ids": [f"image {at // 2}", str(at), str(at)],
+                "ids": {"image": f"image {at // 2}", "object": str(at), "sentence": str(at)},
             }
         )
         for at in range(40)

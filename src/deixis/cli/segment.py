@@ -16,7 +16,6 @@ from ..errors import DeixisError, InputError
 from .clip_options import ClipOptions
 from .options import parse
 from .segment_answers import DEFAULT, Answers, answer_name, printed
-from .segment_clip import ClipJob
 from .segment_inputs import Photo, find_photos, read_texts, split_arguments, split_clips
 
 if TYPE_CHECKING:
@@ -125,6 +124,8 @@ def _answer_photo(job: "_Job", sentences: list[str], photo: Photo) -> bool:
 
 
 def _answer_clip(job: "_Job", sentences: list[str], folder: Path | None, settings: dict[str, Any], clip: str) -> bool:
+    from .segment_clip import ClipJob
+
     ClipJob(job.segmenter, job.options, clip, sentences, folder, settings, job.print_notes).run()
     return True
 

@@ -33,6 +33,7 @@ class ImageText(nn.Module):
 
     needs_whole_batch = True
     takes_unlabelled = True
+    smallest_batch = 2
 
     def __init__(self, system: nn.Module) -> None:
         super().__init__()
@@ -47,6 +48,7 @@ class ImageText(nn.Module):
         return self.terms(batch, step)
 
     def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        batch = batch.with_own_images()  # as published: a pair has an image of its own
         output = self.system(batch, features=self.requires).float()
         images, sentences = (output.features[name] for name in self.requires)
         keys = sentence_keys(batch.token_ids, batch.token_mask)

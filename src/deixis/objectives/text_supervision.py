@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -77,7 +77,7 @@ class TextSupervision(nn.Module):
         is_shared = self.config.shared_images
         if self.training and not is_shared:
             # The means of the losses are then over sentences, and each process has as many images as sentences.
-            batch = _with_own_images(batch)
+            batch = batch.with_own_images()
         found = self.system(batch, features=self.requires).float().features
         sentences, slots, own = found["sentence"], found["slots"], _own_images(batch)
         if self.training:
@@ -122,12 +122,6 @@ def image_contrast(
 ) -> Float[Tensor, ""]:
     """Cross-entropy over the images: each sentence's product with its fusion with its own one must be the largest."""
     return F.cross_entropy((matches @ sentences[..., None])[..., 0], own)
-
-
-def _with_own_images(batch: Batch) -> Batch:
-    """A copy of its image for each sentence."""
-    frames = None if batch.frames is None else batch.expand(batch.frames)
-    return replace(batch, images=batch.expand(batch.images), frames=frames, image_index=None)
 
 
 def _check_one_process() -> None:
