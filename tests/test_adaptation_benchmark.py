@@ -101,6 +101,7 @@ def test_a_transfers_data_are_its_domains_and_share_no_scene(name: str) -> None:
     assert style_only.target == replace(run.data, style=run.target.style, skip_scenes=TARGET_SCENES)
 
 
+@pytest.mark.slow
 def test_the_sources_run_is_trained_once_for_all_rows(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--transfer", FIRST, "--seeds", "0", "--rows", SOURCE_ONLY, "MMD")
     run_benchmark(small, *options)

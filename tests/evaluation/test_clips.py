@@ -73,7 +73,8 @@ def test_ref_davis_with_fixed_objects_has_the_published_values(expected, tmp_pat
 
 
 @pytest.mark.parametrize(("name", "split", "first"), [
-    ("refer_youtube_vos", "valid", "Annotations/"), ("mevis", "valid_u", ""), ("ref_davis/converted", "valid", "anno_"),
+    ("refer_youtube_vos", "valid", "Annotations/"), ("mevis", "valid_u", ""),
+    pytest.param("ref_davis/converted", "valid", "anno_", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_submission_scores_as_the_model_that_wrote_it(name, split, first, tmp_path, capsys) -> None:
     tree, zipped = MINI / name, tmp_path / "masks.zip"

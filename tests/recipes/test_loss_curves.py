@@ -101,8 +101,13 @@ def test_every_toyland_recipe_has_a_curve(stored: dict[str, Any]) -> None:
     assert sorted(stored["losses"]) == NAMES
 
 
+LONG = {"late_fusion_toyland", "magnet_toyland"}  # of the other recipes' parts; their curves are slow tests
+
+
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in NAMES]
+)
 def test_a_recipe_trains_as_it_did(name: str, stored: dict[str, Any], packed: Path, tmp_path: Path) -> None:
     found, expected = losses(name, packed, tmp_path), stored["losses"][name]
     assert len(found) == len(expected) == STEPS

@@ -139,9 +139,7 @@ def test_a_source_is_trained_on_clips_and_scored_on_its_target(recipe: str, tmp_
 
 
 @needs_trees
-@pytest.mark.parametrize(
-    "transfer", ["a2d-to-jhmdb", *(pytest.param(name, marks=pytest.mark.slow) for name in TRANSFERS)]
-)
+@pytest.mark.parametrize("transfer", [pytest.param(name, marks=pytest.mark.slow) for name in TRANSFERS])
 def test_the_stages_of_sda_run_on_clips(transfer: str, tmp_path: Path) -> None:
     source = tiny(f"sda_{transfer.replace('-', '_')}")
     small = CategoryClassifierConfig(vision=ResNetConfig(depths=(1, 1, 1, 1), width=4, norms="trained"))

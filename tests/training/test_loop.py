@@ -310,6 +310,7 @@ def test_what_is_published_of_an_objective_is_its_system_alone(tmp_path: Path) -
     assert "val/loss" not in header  # the loss of Pairs cannot be computed from a Batch
 
 
+@pytest.mark.slow
 def test_an_adaptation_killed_at_three_random_steps_resumes_to_the_same_bits(tmp_path: Path) -> None:
     killed_adaptation(tmp_path, seeds=range(3))
 
