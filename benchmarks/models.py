@@ -38,7 +38,7 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
     batches = [
         Batch(
             images=image,
-            words=words,
+            token_ids=words,
             token_mask=torch.ones_like(words, dtype=torch.bool),
             image_index=torch.zeros(len(words), dtype=torch.long),
         )
