@@ -44,24 +44,26 @@ class MaskFiles:
 
     path: Path
     names: dict[str, str]  # from the path below `Annotations/`, if there is such a folder, to the whole one
+    archive: zipfile.ZipFile | None = None  # stays open: a zip's list of files is long, and read once
 
     @classmethod
     def open(cls, path: Path) -> "MaskFiles":
         """Raises InputError where there is no PNG."""
+        archive = None
         if path.is_dir():
             names = [each.relative_to(path).as_posix() for each in sorted(path.rglob("*.png"))]
         else:
             try:
-                with zipfile.ZipFile(path) as archive:
-                    names = [name for name in archive.namelist() if name.endswith(".png")]
+                archive = zipfile.ZipFile(path)
             except (OSError, zipfile.BadZipFile) as error:
                 raise InputError(f"{path} cannot be read ({error}); give a folder or a zip of PNG masks.") from None
+            names = [name for name in archive.namelist() if name.endswith(".png")]
         below = {str(PurePosixPath(*PurePosixPath(name).parts[-3:])): name for name in names if name.count("/") >= 2}
         if not below:
             raise InputError(f"{path} has no masks; expected files such as VIDEO/EXPRESSION/FRAME.png.")
         if len(below) < sum(name.count("/") >= 2 for name in names):
             raise InputError(f"{path} has two masks for one frame, in different folders; give one of these folders.")
-        return cls(path, below)
+        return cls(path, below, archive)
 
     def __contains__(self, name: str) -> bool:
         return _below(name) in self.names
@@ -80,10 +82,7 @@ class MaskFiles:
             raise InputError(f"{self.path}: {stored} cannot be read: {error}.") from None
 
     def _stream(self, stored: str) -> io.BytesIO:
-        if self.path.is_dir():
-            return io.BytesIO((self.path / stored).read_bytes())
-        with zipfile.ZipFile(self.path) as archive:
-            return io.BytesIO(archive.read(stored))
+        return io.BytesIO((self.path / stored).read_bytes() if self.archive is None else self.archive.read(stored))
 
 
 def is_mask_files(path: Path) -> bool:
