@@ -97,10 +97,7 @@ def train(
     ranks, rank = engine.accelerator.num_processes, engine.accelerator.process_index
     stream = batches.stream(start, total, rank=rank, ranks=ranks, parts=schedule.accumulate)
     if not start:
-        if isinstance(batches, PairedBatches):
-            engine.prepare(batches.domains())
-        else:
-            engine.prepare(batches.stream(0, batches.steps_per_epoch))
+        engine.prepare(_once(batches))
     on_start()
     scores, step = None, start
     with _stop_signals() as stop, MetricLogger(out, start, total, quiet=quiet) as log:
@@ -135,6 +132,13 @@ def train(
         best=checkpointer.best,
         best_by=checkpointer.choose_best,
     )
+
+
+def _once(batches: Batches) -> Any:
+    """What an objective is prepared from: an epoch of batches, or both domains of pairs in order."""
+    if isinstance(batches, PairedBatches):
+        return batches.domains()
+    return batches.stream(0, batches.steps_per_epoch)
 
 
 def _check(objective: Any, schedule: Schedule, choose_best: str) -> None:
