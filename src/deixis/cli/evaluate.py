@@ -62,6 +62,10 @@ class EvaluateOptions(BootstrapOptions, ModelOptions, SplitOptions):
     """With --sweep-threshold: write the best threshold into the model's card."""
     reliability: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
     """Draw a reliability diagram of the score."""
+    perturb: str | None = None
+    """Change the sentences, too: typo, drop-vowels, slang, shuffle … (docs/evaluation.md); several as a,b or all."""
+    perturb_seed: int = 0
+    """Seed of the changes."""
     resume: bool = False
     """Continue an interrupted evaluation."""
     json: bool = False

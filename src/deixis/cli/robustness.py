@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from ..data.subsets import Reworded
 from ..errors import InputError
 from ..evaluation.comparison import Difference, compare_totals
 from ..evaluation.evaluator import evaluate, open_evaluation, result_file
+from ..evaluation.job import Evaluation
 from ..evaluation.record_files import read_records
 from ..evaluation.report import Result
 from ..files import replaced
-from ..metrics.protocols import protocol_named
+from ..metrics.protocols import ScoringProtocol
+from ..records import Reader
 from ..text.perturbations import KINDS, Perturbation
 from .compare import totals_beside
 
@@ -52,17 +55,31 @@ def robustness(options: "EvaluateOptions", kinds: tuple[str, ...]) -> None:
     `….sentences.jsonl`, in which each sentence stands beside its changed form. With `resume` a kind whose result exists
     is not scored again.
     """
-    options = replace(options, perturb=None)
+    split = open_evaluation(
+        options,
+        None,
+        options.protocol,
+        options.out,
+        options.skip_broken,
+        options.draws,
+        options.seed,
+        quiet=options.quiet,
+    )
     segmenter = options.load(options.model or "", quiet=options.quiet)
-    clean = _scored(segmenter, options)
+    clean = _scored(segmenter, options, split, split.whole or split.reader, split.split)
     before = totals_beside(clean, Result.read(clean))
+    samples = (split.reader[position] for position in range(len(split.reader)))
+    sentences = {sample.ids.sentence: sample.expression for sample in samples}
     differences: dict[str, dict[str, Difference]] = {}
     examples: dict[str, list[Example]] = {}
     for kind in kinds:
-        path = _scored(segmenter, replace(options, perturb=kind))
+        change = Perturbation(kind=kind, seed=options.perturb_seed)
+        seed = f"-{options.perturb_seed}" if options.perturb_seed else ""
+        reader = Reworded(split.whole or split.reader, change)
+        path = _scored(segmenter, options, split, reader, f"{split.split}+{kind}{seed}")
         after = totals_beside(path, Result.read(path))
         differences[kind] = compare_totals(after, before, draws=options.draws, seed=options.seed)
-        examples[kind] = _examples(options, kind, clean, path)
+        examples[kind] = _examples(sentences, change, clean, path, split.rules)
     place = clean.with_name(f"{clean.stem}-perturbed.json")
     _write(place, differences, examples, options)
     if options.json:
@@ -72,24 +89,20 @@ def robustness(options: "EvaluateOptions", kinds: tuple[str, ...]) -> None:
     print(place)
 
 
-def _scored(segmenter: "Segmenter", options: "EvaluateOptions") -> Path:
-    """The path of the split's result, which is computed unless it exists and `resume` is given."""
-    rules = protocol_named(options.protocol)
-    job = open_evaluation(
-        options, None, rules.name, options.out, options.skip_broken, options.draws, options.seed, quiet=True
-    )
-    path = result_file(options.out, segmenter.name, job.dataset, job.split, rules.name)
+def _scored(segmenter: "Segmenter", options: "EvaluateOptions", split: Evaluation, reader: Reader, name: str) -> Path:
+    """The path of the result of the reader, which is computed unless it exists and `resume` is given."""
+    path = result_file(options.out, segmenter.name, split.dataset, name, split.rules.name)
     if options.resume and path.exists():
         return path
     evaluate(
         segmenter,
-        options,
-        protocol=rules.name,
+        reader,
+        split=name,
+        protocol=options.protocol,
         out=path,
         threshold=options.threshold,
         threshold_chosen_on=options.threshold_chosen_on,
         presence_threshold=options.presence_threshold,
-        skip_broken=options.skip_broken,
         batch_size=options.batch_size,
         workers=options.workers,
         resume=options.resume,
@@ -100,16 +113,10 @@ def _scored(segmenter: "Segmenter", options: "EvaluateOptions") -> Path:
     return path
 
 
-def _examples(options: "EvaluateOptions", kind: str, clean: Path, path: Path) -> list[Example]:
+def _examples(
+    sentences: Mapping[str, str], change: Perturbation, clean: Path, path: Path, rules: ScoringProtocol
+) -> list[Example]:
     """Every sentence with its changed form, those whose IoU falls most first; written beside the kind's result."""
-    rules = protocol_named(options.protocol)
-    job = open_evaluation(
-        options, None, rules.name, options.out, options.skip_broken, options.draws, options.seed, quiet=True
-    )
-    change = Perturbation(kind=kind, seed=options.perturb_seed)
-    sentences = {
-        sample.ids.sentence: sample.expression for sample in map(job.reader.__getitem__, range(len(job.reader)))
-    }
     ious = [
         {one.ids.sentence: one.iou(rules) for one in read_records(file.with_name(Result.read(file).records))}
         for file in (clean, path)

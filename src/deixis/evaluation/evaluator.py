@@ -145,8 +145,6 @@ def open_evaluation(
             raise InputError(f"The protocol {rules.name} is Ref-DAVIS17's, and the data are {first.dataset}; use rvos.")
         reader, all_frames = ref_davis.counted(reader, rules.davis), reader
     named = (options.split if isinstance(options, SplitOptions) else split) or first.split
-    if isinstance(options, SplitOptions) and options.perturb is not None:
-        named = f"{named}+{options.perturb}{f'-{options.perturb_seed}' if options.perturb_seed else ''}"
     file = result_file(out, "model", first.dataset, named, rules.name)
     _make(file.parent)
     return Evaluation(

@@ -42,11 +42,6 @@ class SplitOptions:
     exif: Literal["turn", "ignore"] = "turn"
     """ignore: photos of your own data are read as stored, without turning them as EXIF says."""
 
-    perturb: str | None = None
-    """Change the sentences: typo, drop-vowels, slang, shuffle … (docs/evaluation.md); several kinds: a,b or all."""
-    perturb_seed: int = 0
-    """Seed of the changes."""
-
     @property
     def is_generated(self) -> bool:
         """Whether the data are Toyland's, rather than a folder of that name."""
@@ -55,16 +50,6 @@ class SplitOptions:
 
 def open_split(options: SplitOptions, issues: "Issues", overlaps: "Overlaps" = "union") -> "Reader":
     """A reader of the whole split, without the limit."""
-    reader = _open(options, issues, overlaps)
-    if options.perturb is None:
-        return reader
-    from ..data.subsets import Reworded
-    from ..text.perturbations import Perturbation
-
-    return Reworded(reader, Perturbation(kind=options.perturb, seed=options.perturb_seed))
-
-
-def _open(options: SplitOptions, issues: "Issues", overlaps: "Overlaps") -> "Reader":
     name, _, split = options.data.partition(":")
     if options.is_generated:
         _check_generated(options, split)
