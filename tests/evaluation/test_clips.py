@@ -118,3 +118,20 @@ def test_a_missing_frame_is_named_and_an_image_data_set_is_refused(tmp_path, cap
 def test_the_davis_protocols_need_ref_davis(tmp_path, capsys) -> None:
     assert main(["evaluate", "bundled", "--data", "toyland:val", "--scenes", "2", "--protocol", "ref-davis"]) == 2
     assert "Ref-DAVIS17's" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("added", "named"),
+    [
+        (["bundled", "--limit", "3"], "omit --limit"),
+        (["bundled", "--sweep-threshold"], "--sweep-threshold scores each mask alone"),
+        (["--predictions", "masks.jsonl"], "a folder or a zip of PNGs"),
+    ],
+)
+def test_the_davis_protocols_refuse_what_would_not_be_their_score(added, named, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "masks.jsonl").write_text("")
+    data = ["--data", str(MINI / "ref_davis" / "converted"), "--split", "valid", "--protocol", "ref-davis", "--quiet"]
+    assert main(["evaluate", *added, *data]) == 2
+    assert named in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["masks.jsonl"]

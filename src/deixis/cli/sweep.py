@@ -39,6 +39,10 @@ def sweep(options: "EvaluateOptions", folder: "Path") -> None:
         options.seed,
         quiet=options.quiet,
     )
+    if job.rules.davis is not None:
+        raise InputError(
+            f"--sweep-threshold scores each mask alone; under {job.rules.name} objects compete for pixels. Omit one."
+        )
     segmenter = options.load(model, quiet=options.quiet)
     scoring = Scoring(
         batch_size=options.batch_size, workers=options.workers, presence_threshold=options.presence_threshold

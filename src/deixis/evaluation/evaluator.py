@@ -143,6 +143,10 @@ def open_evaluation(
     if rules.davis is not None:
         if first.dataset != "ref-davis":
             raise InputError(f"The protocol {rules.name} is Ref-DAVIS17's, and the data are {first.dataset}; use rvos.")
+        if len(reader) < len(whole):
+            raise InputError(
+                f"The protocol {rules.name} scores whole videos with all objects; omit --limit and --skip-broken."
+            )
         reader, all_frames = ref_davis.counted(reader, rules.davis), reader
     named = (options.split if isinstance(options, SplitOptions) else split) or first.split
     file = result_file(out, "model", first.dataset, named, rules.name)

@@ -153,6 +153,11 @@ class Evaluation:
             part.unlink()
         if is_mask_files(path):
             return self._score_mask_files(path, header, allow_missing)
+        if self.rules.davis is not None:
+            raise InputError(
+                f"The protocol {self.rules.name} compares label maps, in which objects compete for pixels; give "
+                "--predictions a folder or a zip of PNGs, or evaluate the model itself."
+            )
         # A file with masks for the whole split has some for the broken records that were left out.
         predictions = Predictions(path, self.reader, allow_unknown=bool(self.issues), left_out=self.left_out)
         try:
@@ -175,7 +180,7 @@ class Evaluation:
         """As `score_predictions`, of a folder or a zip with one PNG for each frame of a clip."""
         scorer = FileScorer(MaskFiles.open(path), self.whole or self.reader, self.rules)
         try:
-            self._write(self.part(0), scorer.scored(), header)
+            self._write(self.part(0), _batches(scorer.scored()), header)
             self._list(scorer.missing)
             if scorer.missing and not allow_missing:
                 raise self._refusal(path, scorer.missing)

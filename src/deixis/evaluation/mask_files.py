@@ -24,8 +24,8 @@ class FileScorer:
     rules: ScoringProtocol
     missing: list[str] = field(default_factory=list)
 
-    def scored(self) -> Iterator[list[Scored]]:
-        """Batches of records; a mask that is missing counts as empty.
+    def scored(self) -> Iterator[Scored]:
+        """The records; a mask that is missing counts as empty.
 
         Raises `InputError` for a mask of another size than its frame.
         """
@@ -34,12 +34,12 @@ class FileScorer:
             for group in ref_davis.groups(self.reader, self.rules.davis):
                 samples = {name: [self.reader[at] for at in places] for name, places in group.frames.items()}
                 labels = {name: self._labels(of_frame[0], dataset) for name, of_frame in samples.items()}
-                yield list(ref_davis.score_group(samples, labels, group.counted, self.rules.davis))
+                yield from ref_davis.score_group(samples, labels, group.counted, self.rules.davis)
             return
         for position in range(len(self.reader)):
             sample = self.reader[position]
             mask = self._labels(sample, dataset) > 0
-            yield [score_expression(sample, [(masks.encode(mask), 1.0)], self.rules)]  # type: ignore[list-item]
+            yield score_expression(sample, [(masks.encode(mask), 1.0)], self.rules)  # type: ignore[list-item]
 
     def _labels(self, sample: Sample, dataset: str) -> UInt8[np.ndarray, "h w"]:
         name = frame_file(sample, dataset)
