@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from deixis.cli import main
+from deixis.errors import InputError
 from deixis.evaluation.evaluator import evaluate, evaluate_predictions
 from deixis.evaluation.submissions import MaskFiles
 from deixis.zoo.loading import load
@@ -113,6 +114,18 @@ def test_a_missing_frame_is_named_and_an_image_data_set_is_refused(tmp_path, cap
     assert main(["evaluate", "bundled", "--data", "toyland:val", "--scenes", "2", "--submission", str(zipped)]) == 2
     assert "no submission format" in capsys.readouterr().err
     assert not zipped.exists()
+
+
+def test_grey_masks_are_refused_as_label_maps(tmp_path) -> None:
+    """As binary masks they would all count as background."""
+    tree, predictions = MINI / "ref_davis" / "converted", tmp_path / "predictions"
+    shutil.copytree(MINI / "ref_davis" / "predictions", predictions)
+    for path in predictions.rglob("*.png"):
+        Image.fromarray(np.where(np.asarray(Image.open(path)) > 0, 200, 0).astype(np.uint8)).save(path)
+    for protocol in ("ref-davis", "ref-davis-fixed"):
+        with pytest.raises(InputError, match="an object 200; expected"):
+            evaluate_predictions(predictions, tree, split="valid", protocol=protocol, out=tmp_path / "out", draws=20)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_the_davis_protocols_need_ref_davis(tmp_path, capsys) -> None:

@@ -67,6 +67,8 @@ def score_group(
     frames: Frames, labels: Mapping[str, UInt8[np.ndarray, "_ _"]], names: Sequence[str], task: Task
 ) -> Iterator[Scored]:
     """The records of the frames `names` of one video and annotator, from the predicted label maps of all its frames."""
+    if task == "semi-supervised":
+        _check_numbers(frames, labels)
     truths = {name: _truth(samples, with_void=task == "unsupervised") for name, samples in frames.items()}
     chosen = match([(truths[name], labels[name]) for name in frames], task)
     for name in names:
@@ -91,6 +93,18 @@ def _truth(samples: Sequence[Sample], *, with_void: bool) -> UInt8[np.ndarray, "
     if with_void and "void" in samples[0].traits:
         truth[masks.decode(samples[0].traits["void"])] = VOID
     return truth
+
+
+def _check_numbers(frames: Frames, labels: Mapping[str, UInt8[np.ndarray, "_ _"]]) -> None:
+    """Raises `InputError` for an object that no expression is about: its pixels would count as background."""
+    for name, samples in frames.items():
+        known = {0, *map(_number, samples)}
+        if unknown := sorted({int(each) for each in np.unique(labels[name])} - known):
+            raise InputError(
+                f"The prediction of frame {name} of {samples[0].ids.image} has an object {unknown[0]}; expected "
+                f"numbers from 0 to {max(known)}. Store objects as the numbers 1, 2 … of a palette image, not as grey "
+                "values."
+            )
 
 
 def _number(sample: Sample) -> int:

@@ -62,7 +62,7 @@ def score_video(frames: Sequence[tuple[Labels, Labels]], task: Task) -> list[Obj
 def match(frames: Sequence[tuple[Labels, Labels]], task: Task) -> dict[int, int]:
     """For each true object the number of the predicted one that it is compared with; it may not exist.
 
-    The errors are those of `score_video`.
+    Raises `InputError` for a prediction of another size than its frame and for too many predicted objects.
     """
     if task == "semi-supervised":
         return {number: number for number in range(1, largest(frames[0][0]) + 1)}
