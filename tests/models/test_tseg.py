@@ -84,8 +84,9 @@ def test_a_pixels_probability_is_the_upsampled_decision_of_its_patches() -> None
     torch.testing.assert_close(output.logits.sigmoid(), upsampled[:, 0], atol=1e-5, rtol=0)
 
 
-def test_other_expressions_of_the_batch_do_not_compete() -> None:
-    system = tiny()
+@pytest.mark.parametrize("mixing_layers", [0, 2])
+def test_other_expressions_of_the_batch_do_not_compete(mixing_layers: int) -> None:
+    system = tiny(mixing_layers=mixing_layers, mixing_heads=3)
     batch = Batch(
         images=torch.randn(1, 1, 3, 32, 32),
         token_ids=torch.randint(1, 40, (4, 6)),
@@ -96,13 +97,43 @@ def test_other_expressions_of_the_batch_do_not_compete() -> None:
     torch.testing.assert_close(system(batch).logits[:1], system(alone).logits, atol=1e-5, rtol=0)
 
 
+def test_mixing_layers_let_an_expression_see_the_patches_and_no_other_expression() -> None:
+    system = tiny(mixing_layers=2, mixing_heads=3)
+    patches, sentences = torch.randn(2, 16, 12), torch.randn(2, 3, 12)
+    together = system.cosines(patches, sentences)
+    alone = torch.cat([system.cosines(patches, sentences[:, [number]]) for number in range(3)], dim=1)
+    torch.testing.assert_close(together, alone)
+    assert not torch.allclose(together, tiny().cosines(patches, sentences))
+    other = patches.clone()
+    other[:, 0] += torch.randn(12)  # changes the cosines of the patches beside it
+    assert (system.cosines(other, sentences)[..., 1:] - together[..., 1:]).abs().min() > 1e-6
+
+
+def test_mixing_layers_are_trained_by_the_loss_of_pairs() -> None:
+    system = tiny(mixing_layers=1, mixing_heads=2)
+    loss = system.pair_loss(torch.randn(3, 16, 12), torch.randn(3, 12), torch.eye(3, dtype=torch.bool))["classes"]
+    loss.backward()
+    for name, weight in system.mixing.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.abs().sum() > 0, name
+
+
 def test_its_vision_half_has_the_published_names_of_a_vision_transformer() -> None:
     sizes = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
     published = ViTModel(ViTConfig(image_size=32, patch_size=8, **sizes), add_pooling_layer=False)
     tiny().vision.load_state_dict(published.state_dict())
 
 
-@pytest.mark.parametrize("wrong", [{"width": 0}, {"vision_heads": 5}, {"epsilon": 0.0}, {"size_floor": -0.1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"width": 0},
+        {"mixing_layers": 1, "mixing_heads": 5},
+        {"vision_heads": 5},
+        {"epsilon": 0.0},
+        {"size_floor": -0.1},
+    ],
+)
 def test_impossible_sizes_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="TSEG"):
         TSEGConfig(**wrong)

@@ -6,7 +6,8 @@
   size; it is trained to say which expressions belong to which image, without masks
 - no code and no full text was at hand: pooling and size term are those of single-stage weak segmentation (Araslanov &
   Roth, CVPR 2020); widths, scale and the balance of positives and negatives are our choices
-- the optional transformer between patches and expressions is not implemented
+- `mixing_layers=2` puts Segmenter's layers over [patches; expressions] in between; expressions see patches and
+  themselves, patches see patches, so that an answer does not depend on what else is asked (our choice)
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from einops import einsum, rearrange, reduce
+from einops import einsum, rearrange, reduce, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -42,6 +43,8 @@ class TSEGConfig(Config):
     vision_heads: int = 6
     vision_feed_forward: int = 1536
     width: int = 384
+    mixing_layers: int = 0  # a transformer over patches and expressions
+    mixing_heads: int = 6
     pooling: Pooling = "weighted"
     epsilon: float = 1.0
     size_power: float = 3.0
@@ -52,6 +55,11 @@ class TSEGConfig(Config):
             raise InputError(
                 f"TSEG has {self.vision_layers} layers, {self.vision_heads} heads in a width of {self.vision_width}, "
                 f"and a common width of {self.width}; expected positive numbers, and heads that divide the width."
+            )
+        if self.mixing_layers < 0 or self.mixing_heads < 1 or (self.mixing_layers and self.width % self.mixing_heads):
+            raise InputError(
+                f"TSEG mixes in {self.mixing_layers} layers of {self.mixing_heads} heads in a width of {self.width}; "
+                "expected 0 layers or more, and heads that divide the width."
             )
         if min(self.epsilon, self.size_power, self.size_floor) <= 0:
             raise InputError(
@@ -78,7 +86,7 @@ class TSEGConfig(Config):
     @property
     def num_layers(self) -> int:
         """A lower bound of the number of weights: a card that claims more layers is rejected before it is built."""
-        return self.text.layers + self.vision_layers
+        return self.text.layers + self.vision_layers + self.mixing_layers
 
 
 class TSEG(nn.Module):
@@ -94,6 +102,7 @@ class TSEG(nn.Module):
         self.vision = _vision(config)
         self.project_image = nn.Linear(config.vision_width, config.width)
         self.project_text = nn.Linear(config.text.width, config.width)
+        self.mixing = nn.ModuleList(_mixing_layer(config) for _ in range(config.mixing_layers))
         self.log_scale = nn.Parameter(-torch.log(torch.tensor(TEMPERATURE)))
         self.bias = nn.Parameter(torch.tensor(0.0))
 
@@ -107,9 +116,9 @@ class TSEG(nn.Module):
         )
 
     def encode_images(self, images: Float[Tensor, "i 1 3 h w"]) -> Float[Tensor, "i y x d"]:
-        """The patches in the common space, of unit length."""
+        """The patches, projected to the common width."""
         seen = self.vision(rearrange(images, "i 1 c h w -> i c h w"), interpolate_pos_encoding=True)
-        patches = F.normalize(self.project_image(seen.last_hidden_state[:, 1:]), dim=-1)
+        patches = self.project_image(seen.last_hidden_state[:, 1:])
         return rearrange(patches, "i (y x) d -> i y x d", y=images.shape[-2] // self.config.patch_size)
 
     def decode_expressions(
@@ -122,8 +131,9 @@ class TSEG(nn.Module):
     ) -> Output:
         """The output of `batch`, whose images are those that `encoded` was made from."""
         words = self.text(batch.token_ids, batch.token_mask)
-        sentence = F.normalize(self.project_text(words[:, 0]), dim=-1)
-        cosine = einsum(batch.expand(encoded), sentence, "b y x d, b d -> b y x")
+        sentence = self.project_text(words[:, 0])
+        patches = batch.expand(rearrange(encoded, "i y x d -> i (y x) d"))
+        cosine = rearrange(self.cosines(patches, sentence[:, None]), "b 1 (y x) -> b y x", y=encoded.shape[1])
         chosen = self._scores(cosine).sigmoid()
         size = batch.images.shape[-2:]
         probability = F.interpolate(chosen[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
@@ -132,7 +142,7 @@ class TSEG(nn.Module):
         available = {
             "query": lambda: words,
             "embeddings": lambda: self.text.bert.embeddings.word_embeddings(batch.token_ids).detach(),
-            "image": lambda: batch.expand(rearrange(encoded, "i y x d -> i (y x) d")),
+            "image": lambda: patches,
             "sentence": lambda: sentence,
         }
         return Output(
@@ -141,6 +151,16 @@ class TSEG(nn.Module):
             evidence={"similarity": cosine.detach(), "chosen": chosen.detach()} if explain else {},
         )
 
+    def cosines(self, patches: Float[Tensor, "i n d"], sentences: Float[Tensor, "i c d"]) -> Float[Tensor, "i c n"]:
+        """Of each expression with each patch of its image, after the mixing layers if there are any."""
+        if self.mixing:
+            together = torch.cat([patches, sentences], dim=1)
+            hidden = _hidden(patches.shape[1], sentences.shape[1], patches.device)
+            for layer in self.mixing:
+                together = layer(together, src_mask=hidden)
+            patches, sentences = together.split([patches.shape[1], sentences.shape[1]], dim=1)
+        return einsum(F.normalize(patches, dim=-1), F.normalize(sentences, dim=-1), "i n d, i c d -> i c n")
+
     def pair_loss(
         self, images: Float[Tensor, "b n d"], sentences: Float[Tensor, "b d"], same: Bool[Tensor, "b b"]
     ) -> dict[str, Tensor]:
@@ -148,7 +168,8 @@ class TSEG(nn.Module):
 
         A sentence that occurs twice in the batch belongs to both images.
         """
-        scores = self.image_scores(einsum(images, sentences, "i n d, b d -> i b n"))
+        every = repeat(sentences, "b d -> i b d", i=len(images))
+        scores = self.image_scores(self.cosines(images, every))
         positive = F.softplus(-scores)[same].mean()
         negative = F.softplus(scores)[~same]
         return {"classes": (positive + (negative.mean() if len(negative) else negative.sum())) / 2}
@@ -167,6 +188,24 @@ class TSEG(nn.Module):
 
     def _scores(self, cosine: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
         return (cosine - self.bias) * self.log_scale.exp()
+
+
+def _mixing_layer(config: TSEGConfig) -> nn.Module:
+    return nn.TransformerEncoderLayer(
+        config.width,
+        config.mixing_heads,
+        dim_feedforward=4 * config.width,
+        dropout=0.0,
+        activation="gelu",
+        batch_first=True,
+        norm_first=True,
+    )
+
+
+def _hidden(patches: int, expressions: int, device: torch.device) -> Bool[Tensor, "n n"]:
+    """Which tokens (columns) another token (row) does not attend to: expressions are hidden from all but themselves."""
+    is_expression = torch.arange(patches + expressions, device=device) >= patches
+    return is_expression[None] & ~torch.eye(len(is_expression), dtype=torch.bool, device=device)
 
 
 def _vision(config: TSEGConfig) -> Any:
