@@ -50,7 +50,7 @@ def _groupvit(repository: str, **options: Any) -> HubModel:
         kind="groupvit",
         repository=repository,
         megabytes=223,
-        licence="not verified; the repository's page states it",
+        licence="none stated on the repository's page",
         options=options,
     )
 
@@ -60,7 +60,7 @@ def _maskclip(**options: Any) -> HubModel:
         kind="clip",
         repository="openai/clip-vit-base-patch16",
         megabytes=599,
-        licence="not verified; the repository's page states it",
+        licence="none stated on the repository's page; OpenAI's code is MIT, its model card excludes deployed use",
         options=options,
     )
 
