@@ -9,7 +9,7 @@ import sys
 
 from .table import table
 
-MODULES = ("startup", "visual_expression", "models", "training", "toyland_speed", "scoring")
+MODULES = ("startup", "visual_expression", "models", "encode_once", "training", "toyland_speed", "scoring")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ Row = tuple[str, str, str]
 
 def table() -> str:
     """Markdown: the full-size networks, then everything else; cells without a measurement are empty."""
-    rows = [*_startup(), *_visual_expression(), *_training(), *_toyland(), *_scoring()]
+    rows = [*_startup(), *_visual_expression(), *_encode_once(), *_training(), *_toyland(), *_scoring()]
     lines = ["| what | measured | command |", "|---|---|---|"]
     lines += [f"| {what} | {measured} | `{command}` |" for what, measured, command in rows]
     return "\n".join([*_models(), "", *lines])
@@ -55,6 +55,19 @@ def _visual_expression() -> Iterator[Row]:
         less = f", {memory['literal'] / memory['ours']:.1f}x less memory" if memory else ""
         what = f"VIS against its pseudocode, forward and backward, {row['pixels']} pixels"
         yield what, f"{literal / ours:.1f}x faster{less}", result["command"]
+
+
+def _encode_once() -> Iterator[Row]:
+    if not (result := result_of("encode_once")):
+        return
+    for row in result["rows"]:
+        times = row["seconds"]
+        for count, ratio in row["anew_of_once"].items():
+            once, anew = (times[f"{how} {count}"]["median"] for how in ("once", "anew"))
+            what = f"SaG, {result['side']} pixels, {row['dtype']}, {count} expressions about one image"
+            yield what, f"{once:.2f} s, each anew {anew:.2f} s ({ratio:.1f}x)", result["command"]
+        share = f"{row['further_of_first']:.3f} of the first"
+        yield f"SaG, {row['dtype']}, a further expression, asked in eights", share, result["command"]
 
 
 def _training() -> Iterator[Row]:
