@@ -26,17 +26,16 @@ from ..batch import Batch, Output
 from ..errors import InputError
 from ..layers.coordinates import NUM_COORDINATES, coordinates
 from ..layers.response_head import ResponseHead
-from ..records import Config
 from ..system import chosen_features
 from ..text.gru import GRUConfig, WordEncoder
+from ..text.reads_text import ReadsText
 from ..vision.i3d import I3D, I3DConfig
 
-LONGEST = 512  # words; a GRU has no limit
 KERNEL = 3  # cells of a predicted kernel's side
 
 
 @dataclass(frozen=True, kw_only=True)
-class CMDyConvConfig(Config):
+class CMDyConvConfig(ReadsText):
     """`width` is that of X and of the layer that kernels are predicted from; channels of a group share a kernel."""
 
     vision: I3DConfig = field(default_factory=lambda: I3DConfig(levels=("Mixed_4f",)))
@@ -60,19 +59,6 @@ class CMDyConvConfig(Config):
 
     def build(self) -> "CMDyConv":
         return CMDyConv(self)
-
-    @property
-    def tokenizer(self) -> str:
-        return "words"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In words."""
-        return LONGEST
 
     @property
     def num_layers(self) -> int:

@@ -33,22 +33,21 @@ from ..batch import Batch, Output
 from ..errors import InputError
 from ..layers.coordinates import NUM_COORDINATES, coordinates, unit
 from ..layers.temporal_reasoning import NORM_EPSILON, TemporalReasoning, WholeNorm
-from ..records import Config
 from ..system import chosen_features
 from ..text.glove import WordConfig, WordTable
 from ..text.lstm import LSTM
+from ..text.reads_text import ReadsText
 from ..vision.i3d import I3D, I3DConfig
 from ..vision.resnet import ResNet, ResNetConfig
 
 LEVELS = 3  # the last stages of a ResNet
 CLIP_LEVELS = ("Mixed_3c", "Mixed_4f", "Mixed_5c")  # of I3D: those of the same strides
-LONGEST = 512  # words; an LSTM has no limit
 ENTITY, ATTRIBUTE, RELATION, ACTION = range(4)  # kinds of words; the last kind is the unnecessary words
 IMAGE_KINDS, CLIP_KINDS = 4, 5  # images have no actions
 
 
 @dataclass(frozen=True, kw_only=True)
-class CMPCConfig(Config):
+class CMPCConfig(ReadsText):
     """The defaults are the published network; `text.glove` is for a run that has a GloVe file.
 
     With `vision=I3DConfig(levels=CLIP_LEVELS)` it is CMPC-V, for clips. `width` is that of words and cells,
@@ -88,19 +87,6 @@ class CMPCConfig(Config):
 
     def build(self) -> "CMPC":
         return CMPC(self)
-
-    @property
-    def tokenizer(self) -> str:
-        return "words"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In words."""
-        return LONGEST
 
     @property
     def num_layers(self) -> int:

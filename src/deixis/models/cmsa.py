@@ -23,17 +23,16 @@ from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
 from ..layers.coordinates import NUM_COORDINATES, coordinates, unit
-from ..records import Config
 from ..system import chosen_features
 from ..text.glove import WordConfig, WordTable
+from ..text.reads_text import ReadsText
 from ..vision.resnet import ResNet, ResNetConfig
 
 LEVELS = 3  # the last stages of the encoder
-LONGEST = 512  # words
 
 
 @dataclass(frozen=True, kw_only=True)
-class CMSAConfig(Config):
+class CMSAConfig(ReadsText):
     """The defaults are the published network; `text.glove` is for a run that has a GloVe file.
 
     `width` is that of a word and of the coarsest map's cells. Pairs of the two finer maps, the finest first, are
@@ -59,19 +58,6 @@ class CMSAConfig(Config):
 
     def build(self) -> "CMSA":
         return CMSA(self)
-
-    @property
-    def tokenizer(self) -> str:
-        return "words"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In words."""
-        return LONGEST
 
     @property
     def num_layers(self) -> int:

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
-from ..records import Config
 from ..system import chosen_features
 from ..text import clip_text
+from ..text.clip_text import TextSizes
 from ..text.clip_tokenizer import PLAIN, check_template
 
 DUMMY = "a photo of a nothing"
@@ -34,7 +34,7 @@ SHARPNESS = 100.0  # of the logits: the largest scale that CLIP's training allow
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupViTConfig(Config):
+class GroupViTConfig(TextSizes):
     """The sizes of a GroupViT, by default the published ones, and the token ids of the dummy query.
 
     `dummy` are the ids of `a photo of a nothing` with its start and end token, in the checkpoint's vocabulary; by
@@ -97,19 +97,6 @@ class GroupViTConfig(Config):
             "width": known.projection_dim,
         }
         return cls(**sizes, **options)
-
-    @property
-    def tokenizer(self) -> str:
-        return "clip"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In tokens."""
-        return self.positions
 
     @property
     def num_layers(self) -> int:

@@ -22,15 +22,15 @@ from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
 from ..layers.pyramid import sum_stages
-from ..records import Config
 from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
+from ..text.reads_text import ReadsText
 from ..vision.swin import Swin, SwinConfig
 from ..vision.vit import ViT, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LateFusionConfig(Config):
+class LateFusionConfig(ReadsText):
     """The encoders, and the width in which words and pixels meet; `vit` replaces `vision`."""
 
     vision: SwinConfig = field(default_factory=SwinConfig)
@@ -48,19 +48,6 @@ class LateFusionConfig(Config):
 
     def build(self) -> "LateFusion":
         return LateFusion(self)
-
-    @property
-    def tokenizer(self) -> str:
-        return "wordpiece"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In tokens."""
-        return self.text.positions
 
     @property
     def num_layers(self) -> int:

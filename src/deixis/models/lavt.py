@@ -25,14 +25,14 @@ from ..errors import InputError
 from ..layers.decoders import ConvolutionalDecoder
 from ..layers.early_fusion import EarlyFusion, Fused
 from ..layers.fusion import check_heads
-from ..records import Config
 from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
+from ..text.reads_text import ReadsText
 from ..vision.swin import Swin, SwinConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LAVTConfig(Config):
+class LAVTConfig(ReadsText):
     """The defaults are the published LAVT: Swin-B with window 12, BERT-base, one head of fusion in each stage."""
 
     vision: SwinConfig = field(default_factory=SwinConfig)
@@ -57,19 +57,6 @@ class LAVTConfig(Config):
 
     def build(self) -> "LAVT":
         return LAVT(self)
-
-    @property
-    def tokenizer(self) -> str:
-        return "wordpiece"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In tokens."""
-        return self.text.positions
 
     @property
     def num_layers(self) -> int:

@@ -29,16 +29,16 @@ from ..layers.fusion import attention_maps, attention_to_words
 from ..layers.mutual_fusion import Fused, LanguageFusion, MutualFusion
 from ..layers.pixel_decoder import GROUPS, PixelDecoder
 from ..layers.query_decoder import Decoded, QueryDecoder
-from ..records import Config
 from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
+from ..text.reads_text import ReadsText
 from ..vision.swin import Swin, SwinConfig
 
 PUBLISHED_TOKENS = 20  # the result of the published language fusion depends on the amount of padding
 
 
 @dataclass(frozen=True, kw_only=True)
-class MagNetConfig(Config):
+class MagNetConfig(ReadsText):
     """The defaults are the published MagNet, with a class head that predicts presence.
 
     Without `alignment_module` the pixel decoder reads the norm of the fused maps, as in LAVT; `pooled_sides` are the
@@ -110,19 +110,6 @@ class MagNetConfig(Config):
 
     def build(self) -> "MagNet":
         return MagNet(self)
-
-    @property
-    def tokenizer(self) -> str:
-        return "wordpiece"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In tokens."""
-        return self.text.positions
 
     @property
     def num_layers(self) -> int:

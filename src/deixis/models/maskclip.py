@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
-from ..records import Config
 from ..system import chosen_features
 from ..text import clip_text
+from ..text.clip_text import TextSizes
 from ..text.clip_tokenizer import PLAIN, check_template
 
 LARGEST_COSINE = 0.999  # so that the logit below is finite in half precision, too
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskCLIPConfig(Config):
+class MaskCLIPConfig(TextSizes):
     """The sizes of a CLIP, by default those of ViT-B/16, and how its patches are read."""
 
     image_size: int = 224  # for which the checkpoint has positions; others are interpolated
@@ -79,19 +79,6 @@ class MaskCLIPConfig(Config):
             "width": known.projection_dim,
         }
         return cls(**sizes, **options)
-
-    @property
-    def tokenizer(self) -> str:
-        return "clip"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In tokens."""
-        return self.positions
 
     @property
     def num_layers(self) -> int:

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from ..batch import Batch, Output
 from ..errors import InputError, did_you_mean
 from ..layers.entities import CrossLayer, SelfLayer, Slots, StartSlots, sine_positions
-from ..records import Config
 from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
+from ..text.reads_text import ReadsText
 from ..vision.vit import ViT, ViTConfig
 
 Positions = Literal["learned", "sinusoidal"]
@@ -35,7 +35,7 @@ TABLE = 50  # rows and columns of the decoder's learned positions, as published
 
 
 @dataclass(frozen=True, kw_only=True)
-class SaGConfig(Config):
+class SaGConfig(ReadsText):
     """The defaults are the published SaG. `noise` and `noise_seed` are those of predictions; training draws noise.
 
     `one_group`: all slots interact, rather than those of the same Gaussian. `pooling`: the sentence is BERT's first
@@ -79,19 +79,6 @@ class SaGConfig(Config):
 
     def build(self) -> "SaG":
         return SaG(self)
-
-    @property
-    def tokenizer(self) -> str:
-        return "wordpiece"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In tokens."""
-        return self.text.positions
 
     @property
     def num_layers(self) -> int:

@@ -25,20 +25,19 @@ from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
 from ..layers.response_head import ResponseHead
-from ..records import Config
 from ..system import chosen_features
 from ..text.gru import GRUConfig, WordEncoder
+from ..text.reads_text import ReadsText
 from ..vision.i3d import I3D, I3DConfig, OverTime, over_time
 from ..vision.resnet import ResNet, ResNetConfig
 from ..vision.superpixels import labels_at, most_regions, pool_regions, superpixels, to_cells
 
 LEVELS = 3  # the last stages of a ResNet; of I3D all levels of its config
-LONGEST = 512  # words; a GRU has no limit
 Flow = Literal["top-down", "independent"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SDAConfig(Config):
+class SDAConfig(ReadsText):
     """The defaults are the paper's network; `text.glove` is for a run that has a GloVe file.
 
     `flow="independent"` is the literal reading of Appendix A: levels without a connection, whose upsampled response
@@ -65,19 +64,6 @@ class SDAConfig(Config):
 
     def build(self) -> "SDA":
         return SDA(self)
-
-    @property
-    def tokenizer(self) -> str:
-        return "words"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In words."""
-        return LONGEST
 
     @property
     def num_layers(self) -> int:

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from ..batch import Batch, Output
 from ..errors import InputError
-from ..records import Config
 from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
+from ..text.reads_text import ReadsText
 
 TEMPERATURE = 0.07  # at first
 SURE = 1e-6  # how near a map's probabilities come to 0 and 1
@@ -32,7 +32,7 @@ Pooling = Literal["weighted", "mean", "max"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TSEGConfig(Config):
+class TSEGConfig(ReadsText):
     """The encoders, by default ViT-S/16 at 384 and BERT, and how patches become an image's score."""
 
     text: BertConfig = field(default_factory=BertConfig)
@@ -69,19 +69,6 @@ class TSEGConfig(Config):
 
     def build(self) -> "TSEG":
         return TSEG(self)
-
-    @property
-    def tokenizer(self) -> str:
-        return "wordpiece"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In tokens."""
-        return self.text.positions
 
     @property
     def num_layers(self) -> int:

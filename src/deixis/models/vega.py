@@ -37,9 +37,9 @@ from ..layers.guidance import (
 )
 from ..layers.similarity import Similarity
 from ..layers.visual_expression import Cues, Normalise, Selection, VisualExpression, selector
-from ..records import Config
 from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
+from ..text.reads_text import ReadsText
 from ..vision.swin import Swin, SwinConfig
 
 # What the decoder attends to (Table 2).
@@ -56,7 +56,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class VEGAConfig(Config):
+class VEGAConfig(ReadsText):
     """Encoders, widths, and every choice that the paper's tables compare; the defaults are the published model.
 
     `decoder_widths` are those at strides 4, 8 and 16; at stride 32 the decoder has `width`.
@@ -111,19 +111,6 @@ class VEGAConfig(Config):
 
     def build(self) -> "VEGA":
         return VEGA(self)
-
-    @property
-    def tokenizer(self) -> str:
-        return "wordpiece"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In tokens."""
-        return self.text.positions
 
     @property
     def num_layers(self) -> int:

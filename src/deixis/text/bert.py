@@ -6,6 +6,7 @@
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -31,6 +32,7 @@ class BertConfig:
     vocabulary: int = 30522
     positions: int = 512
     dropout: float = 0.1
+    tokenizer: ClassVar[str] = "wordpiece"
 
     def __post_init__(self) -> None:
         for name in ("layers", "width", "heads", "feed_forward", "vocabulary", "positions"):
@@ -42,6 +44,11 @@ class BertConfig:
             )
         if not 0 <= self.dropout < 1:
             raise InputError(f"BERT's 'dropout' is {self.dropout}; expected a probability in [0, 1).")
+
+    @property
+    def longest_sentence(self) -> int:
+        """In tokens."""
+        return self.positions
 
 
 class Bert(nn.Module):

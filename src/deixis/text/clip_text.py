@@ -1,28 +1,36 @@
 """The text encoder that CLIP and GroupViT share: its sizes in transformers' names, and what is read of its output."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..records import Config
 
-@runtime_checkable
-class TextSizes(Protocol):
-    """The fields of a config that give the sizes of its text encoder."""
+
+class TextSizes(Config):
+    """A config with the sizes of CLIP's text encoder as fields of its own."""
+
+    text_layers: int
+    text_width: int
+    text_heads: int
+    text_feed_forward: int
+    vocabulary: int
+    positions: int
 
     @property
-    def text_layers(self) -> int: ...
+    def tokenizer(self) -> str:
+        return "clip"
+
     @property
-    def text_width(self) -> int: ...
+    def vocabulary_size(self) -> int:
+        return self.vocabulary
+
     @property
-    def text_heads(self) -> int: ...
-    @property
-    def text_feed_forward(self) -> int: ...
-    @property
-    def vocabulary(self) -> int: ...
-    @property
-    def positions(self) -> int: ...
+    def longest_sentence(self) -> int:
+        """In tokens."""
+        return self.positions
 
 
 def published_sizes(text: Any) -> dict[str, int]:

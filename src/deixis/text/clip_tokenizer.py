@@ -12,6 +12,7 @@ from tokenizers import Tokenizer as Pipeline
 from tokenizers.models import BPE
 
 from ..errors import DeixisError, InputError
+from .vocabulary import read_text
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 PLAIN, PHOTO = "{}", "a photo of a {}."
@@ -53,7 +54,7 @@ class ClipTokenizer:
     def from_file(cls, path: str | Path, template: str = PLAIN) -> "ClipTokenizer":
         """The `vocab.txt` of a checkpoint of ours, or the folder that holds it."""
         file = Path(path) / "vocab.txt" if Path(path).is_dir() else Path(path)
-        lines = _read(file).splitlines()
+        lines = read_text(file, expected="CLIP's").splitlines()
         try:
             return cls(lines, template)
         except DeixisError as error:
@@ -63,7 +64,11 @@ class ClipTokenizer:
     def from_published(cls, vocabulary: Path, merges: Path, template: str = PLAIN) -> "ClipTokenizer":
         """CLIP's `vocab.json` (token -> id) and `merges.txt` (one pair a line, the first merges first)."""
         ids: Any = _json(vocabulary)
-        pairs = [line for line in _read(merges).splitlines() if line and not line.startswith("#version")]
+        pairs = [
+            line
+            for line in read_text(merges, expected="CLIP's").splitlines()
+            if line and not line.startswith("#version")
+        ]
         split = {line.replace(" ", ""): line for line in pairs}
         tokens = sorted(ids, key=lambda token: ids[token])
         if sorted(ids.values()) != list(range(len(ids))) or [t for t in tokens if t in split] != list(split):
@@ -124,18 +129,9 @@ def check_template(template: str) -> None:
         raise InputError(f"There is no template {template!r}; choose one of {', '.join(map(repr, TEMPLATES))}.")
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"The vocabulary {file} cannot be read ({error.strerror}); give CLIP's.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{file} is not UTF-8 text; give CLIP's vocabulary.") from None
-
-
 def _json(file: Path) -> dict[str, int]:
     try:
-        content = json.loads(_read(file))
+        content = json.loads(read_text(file, expected="CLIP's"))
     except (ValueError, RecursionError):
         raise InputError(f"{file} is not JSON; give CLIP's vocab.json.") from None
     if not isinstance(content, dict) or not all(type(number) is int for number in content.values()):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, ModelError
 from ..files import replaced
-from .words import SPECIAL
+from .words import LONGEST, SPECIAL
 
 INIT_STD = 0.4  # of a table without a file: nearly that of GloVe's own numbers
 
@@ -29,6 +30,8 @@ class WordConfig:
     vocabulary: int = 10_000
     embedding: int = 300  # of the published GloVe files
     glove: bool = False
+    tokenizer: ClassVar[str] = "words"
+    longest_sentence: ClassVar[int] = LONGEST
 
     def __post_init__(self) -> None:
         if min(self.vocabulary, self.embedding) < 1:

@@ -1,6 +1,7 @@
 """The query encoder of SDA's base network (Appendix A): word vectors, then a bidirectional GRU (Cho et al., 2014)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .glove import WordTable
+from .words import LONGEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,8 @@ class GRUConfig:
     embedding: int = 300  # of the published GloVe files
     width: int = 1024  # of both directions together
     glove: bool = False
+    tokenizer: ClassVar[str] = "words"
+    longest_sentence: ClassVar[int] = LONGEST
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "embedding", "width"):

@@ -14,7 +14,7 @@ from tokenizers.models import WordPiece
 
 from .. import hub
 from ..errors import DeixisError, InputError
-from .vocabulary import CONTINUED, learn_pieces
+from .vocabulary import CONTINUED, learn_pieces, read_text
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PUBLISHED = "bert-base-uncased"
@@ -39,14 +39,7 @@ class Tokenizer:
     @classmethod
     def from_file(cls, path: str | Path) -> "Tokenizer":
         """The vocabulary of a `vocab.txt`: one token a line; a token's id is its line number, from 0."""
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise InputError(
-                f"The vocabulary {path} cannot be read ({error.strerror}); give BERT's vocab.txt."
-            ) from None
-        except UnicodeDecodeError:
-            raise InputError(f"{path} is not UTF-8 text; give BERT's vocab.txt, one token a line.") from None
+        lines = read_text(path, expected="BERT's vocab.txt, one token a line").splitlines()
         try:
             return cls(lines)
         except DeixisError as error:

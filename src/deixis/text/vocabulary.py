@@ -1,9 +1,22 @@
-"""Learn the pieces of a WordPiece vocabulary from word counts."""
+"""Read the file of a vocabulary, and learn the pieces of a WordPiece vocabulary from word counts."""
 
 from collections import Counter, defaultdict
 from itertools import pairwise
+from pathlib import Path
+
+from ..errors import InputError
 
 CONTINUED = "##"  # the prefix of a piece that continues a word
+
+
+def read_text(path: str | Path, expected: str) -> str:
+    """A file of a vocabulary; `expected` says in the error which file should be given."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"The vocabulary {path} cannot be read ({error.strerror}); give {expected}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; give {expected}.") from None
 
 
 def learn_pieces(words: Counter[str], known: set[str], num: int) -> list[str]:

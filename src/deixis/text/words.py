@@ -14,8 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from ..errors import InputError
+from .vocabulary import read_text
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
+LONGEST = 512  # words of a sentence; the networks that read whole words have no limit of their own
 SPECIAL = (PADDING, UNKNOWN)  # the first two words of every vocabulary
 
 
@@ -37,14 +39,7 @@ class WordTokenizer:
     @classmethod
     def from_file(cls, path: str | Path) -> "WordTokenizer":
         """The vocabulary of a `vocab.txt`: one word a line; a word's id is its line number, from 0."""
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise InputError(
-                f"The vocabulary {path} cannot be read ({error.strerror}); give a vocab.txt of whole words."
-            ) from None
-        except UnicodeDecodeError:
-            raise InputError(f"{path} is not UTF-8 text; give a vocab.txt, one word a line.") from None
+        lines = read_text(path, expected="a vocab.txt of whole words, one a line").splitlines()
         try:
             return cls(lines)
         except InputError as error:
