@@ -117,33 +117,45 @@ def test_a_killed_run_with_mask_grounding_resumes_to_the_same_bits(tmp_path: Pat
     assert equal(whole, resumed)
 
 
-def test_two_processes_give_one_process_numbers(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes wrote for each of several objectives, one after the other."""
+    out = tmp_path_factory.mktemp("two")
+    in_two_processes(
+        out / "supervised",
+        *("+", str(out / "grounded"), "--objective", "grounded"),
+        *("+", str(out / "mmd"), "--objective", "mmd"),
+        *("+", str(out / "contrastive"), "--objective", "contrastive", "--steps", "1", "--no-clip"),
+    )
+    return out
+
+
+def test_two_processes_give_one_process_numbers(tmp_path: Path, two: Path) -> None:
     alone, _ = tiny.run(tmp_path / "alone")
-    in_two_processes(tmp_path / "two")
     together = tiny.Dot()
-    together.load_state_dict(weights_of(State.load(tmp_path / "two" / STATE)))
+    together.load_state_dict(weights_of(State.load(two / "supervised" / STATE)))
     assert furthest(alone, together) < 1e-6
     assert not equal(tiny.Dot(), together)
-    rows = [(tmp_path / name / "metrics.csv").read_text().splitlines() for name in ("alone", "two")]
+    folders = tmp_path / "alone", two / "supervised"
+    rows = [(folder / "metrics.csv").read_text().splitlines() for folder in folders]
     for one, other in zip(*rows, strict=True):
         assert one.split(",")[6:9] == other.split(",")[6:9]  # the scores of masks; losses differ in the last digit
 
 
-def test_two_processes_train_with_mask_grounding(tmp_path: Path) -> None:
-    in_two_processes(tmp_path, "--objective", "grounded")  # each replaces words of its own share
-    before, after = tiny.objective("grounded").state_dict(), State.load(tmp_path / STATE).objective
+def test_two_processes_train_with_mask_grounding(two: Path) -> None:
+    """Each replaces words of its own share."""
+    before, after = tiny.objective("grounded").state_dict(), State.load(two / "grounded" / STATE).objective
     assert before.keys() == after.keys()
     assert not [name for name, weight in after.items() if torch.equal(weight, before[name])]
-    header = (tmp_path / "metrics.csv").read_text().splitlines()[0].split(",")
+    header = (two / "grounded/metrics.csv").read_text().splitlines()[0].split(",")
     assert "loss/grounding" in header
 
 
-def test_two_processes_compare_the_domains_of_both(tmp_path: Path) -> None:
-    tiny.run(tmp_path / "alone", trained=tiny.objective("mmd"), data=tiny.pairs())
-    in_two_processes(tmp_path / "two", "--objective", "mmd")
-    alone, two = (State.load(tmp_path / name / STATE).objective for name in ("alone", "two"))
-    for name, weight in alone.items():
-        torch.testing.assert_close(two[name], weight, atol=1e-6, rtol=0)
+def test_two_processes_compare_the_domains_of_both(tmp_path: Path, two: Path) -> None:
+    tiny.run(tmp_path, trained=tiny.objective("mmd"), data=tiny.pairs())
+    together = State.load(two / "mmd" / STATE).objective
+    for name, weight in State.load(tmp_path / STATE).objective.items():
+        torch.testing.assert_close(together[name], weight, atol=1e-6, rtol=0)
 
 
 def in_two_processes(out: Path, *options: str, fails: bool = False) -> str:
@@ -340,13 +352,12 @@ def killed_adaptation(tmp_path: Path, seeds: Iterable[int], steps: int = 16) -> 
         assert equal(uninterrupted, resumed), f"seed {seed}, killed in step {kill}"
 
 
-def test_two_processes_give_the_contrastive_gradients_of_one(tmp_path: Path) -> None:
+def test_two_processes_give_the_contrastive_gradients_of_one(tmp_path: Path, two: Path) -> None:
     options = {"steps": 1, "clip": None}
-    tiny.run(tmp_path / "alone", trained=tiny.objective("contrastive"), data=tiny.data_of("contrastive"), **options)
-    in_two_processes(tmp_path / "two", "--objective", "contrastive", "--steps", "1", "--no-clip")
-    alone, two = (gradients(State.load(tmp_path / name / STATE)) for name in ("alone", "two"))
+    tiny.run(tmp_path, trained=tiny.objective("contrastive"), data=tiny.data_of("contrastive"), **options)
+    alone, together = (gradients(State.load(folder / STATE)) for folder in (tmp_path, two / "contrastive"))
     assert len(alone) == len(list(tiny.objective("contrastive").parameters()))
-    for one, other in zip(alone, two, strict=True):
+    for one, other in zip(alone, together, strict=True):
         assert one.abs().max() > 1e-3
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 

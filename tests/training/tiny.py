@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -361,7 +362,8 @@ def die_at_rename(number: int) -> None:
     os.replace = dying  # type: ignore[assignment]
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> None:
+    """One run of a training, as the options say."""
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=12)
@@ -372,7 +374,7 @@ if __name__ == "__main__":
     parser.add_argument("--die-at-step", type=int)
     parser.add_argument("--die-at-forward", type=int)
     parser.add_argument("--die-at-rename", type=int)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.die_at_step:
         die_at_step(options.die_at_step)
     if options.die_at_forward:
@@ -388,3 +390,8 @@ if __name__ == "__main__":
         trained=objective(options.objective, options.dropout),
         data=data_of(options.objective),
     )
+
+
+if __name__ == "__main__":
+    for job in " ".join(sys.argv[1:]).split(" + "):  # several runs share the time that starting a process takes
+        main(job.split(" "))
