@@ -54,6 +54,23 @@ def test_recipes_are_listed_with_what_they_train_the_time_and_the_score(capsys: 
     assert line.endswith("score: published oIoU 66.70 val, 72.08 testA, 59.85 testB")
 
 
+def test_a_row_of_a_papers_table_is_listed_and_trained_by_its_name(
+    executed: list[tuple[Run | Chain, Path, bool]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--list", "vega-refcoco"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 30
+    assert lines[11].split("  ")[0] == "vega-refcoco/table-4a/threshold"
+    assert lines[11].endswith("sigmoid (> 0.5)                          mIoU 76.15, oIoU 74.81")
+    assert main(["train", "vega-toyland/table-4a/threshold", "--seed", "3"]) == 0
+    job, out, _ = executed[0]
+    assert isinstance(job, Chain)
+    assert job.runs["vega"].system == replace(vega().runs["vega"].system, selection="threshold")  # type: ignore[call-arg]
+    assert (job.runs["vega"].seed, out) == (3, Path("runs/vega-toyland-table-4a-threshold"))
+    assert main(["train", "--list", "sag-toyland"]) == 2
+    assert "has no rows of tables" in capsys.readouterr().err
+
+
 def test_help_needs_no_recipe_and_names_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train"]) == 0
     shown = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: deixis train RECIPE [--out DIR] [--resume] [--quiet] [--seeds N] [--FIELD VALUE ...]
        deixis train finetune --from MODEL --data.root FOLDER [--keep DATA] [--out DIR] [--FIELD VALUE ...]
-       deixis train --list
+       deixis train --list [RECIPE]
 
 Train a recipe into DIR (default: runs/RECIPE). Any field of its Run is an option with dots, `--schedule.steps 200`.
+RECIPE/ROW, such as vega-refcoco/table-2/words, is a row of the tables of its paper; `--list vega-refcoco` shows them.
 A recipe of several Runs is a chain: `--scene-parsing.schedule.steps 500` sets a field of the Run of that name,
 `--all.precision bf16` one of every Run, and an option without a name one of the last Run.
 
@@ -46,7 +48,7 @@ def main(arguments: list[str]) -> int:
         print(USAGE)
         return 0
     if arguments[0] == "--list":
-        print(listed())
+        print(listed_rows(arguments[1]) if len(arguments) > 1 else listed())
         return 0
     from ..recipes.catalogue import recipe_named
     from ..runs.execute import execute, execute_seeds
@@ -59,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
         return finetune(options)
     recipe = recipe_named(name)
-    out = Path(take_value(options, "--out") or f"runs/{name}")
+    out = Path(take_value(options, "--out") or f"runs/{name.replace('/', '-')}")
     resume, quiet = take_flag(options, "--resume"), take_flag(options, "--quiet")
     data_changed = take_flag(options, "--data-changed")
     seeds = count_of(take_value(options, "--seeds"), "--seeds")
@@ -80,7 +82,30 @@ def listed() -> str:
     from ..recipes.catalogue import RECIPES
 
     rows = [(name.replace("_", "-"), *_described(recipe.__doc__ or "")) for name, recipe in RECIPES.items()]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return _in_columns(rows)
+
+
+def listed_rows(recipe: str) -> str:
+    """A line for each row of the tables of the recipe's paper: its name, what it changes, and its published scores."""
+    from ..recipes.catalogue import recipe_named
+    from ..recipes.paper_tables import rows_of
+
+    found = rows_of(recipe_named(recipe))
+    if not found:
+        raise InputError(f"The recipe {recipe!r} has no rows of tables; VEGA's and MagNet's recipes have.")
+    rows = [
+        (
+            f"{recipe}/{name}",
+            row.change,
+            ", ".join(f"{measure} {score:.2f}" for measure, score in row.published.items()),
+        )
+        for name, row in found.items()
+    ]
+    return _in_columns(rows)
+
+
+def _in_columns(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

@@ -9,6 +9,7 @@ from ..runs.run import Chain, Run
 from .adapt_toyland import sda_park_to_night_town, sda_photo_to_sketch_home, sda_zoo_to_sketch_street
 from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland, lavt_toyland_grounded
 from .magnet import magnet_gref_google, magnet_gref_umd, magnet_refcoco, magnet_refcoco_plus, magnet_toyland
+from .paper_tables import with_row
 from .sag import (
     sag_gref_google,
     sag_own,
@@ -129,11 +130,12 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
 
 
 def recipe_named(name: str) -> Run | Chain:
-    """What the recipe returns; its name may have dashes."""
-    if (key := name.replace("-", "_")) not in RECIPES:
+    """What the recipe returns; its name may have dashes, and after a slash a row of its paper's tables."""
+    recipe, _, row = name.partition("/")
+    if (key := recipe.replace("-", "_")) not in RECIPES:
         known = [each.replace("_", "-") for each in RECIPES]
-        raise InputError(f"There is no recipe {name!r}. {did_you_mean(key.replace('_', '-'), known)}")
-    return RECIPES[key]()
+        raise InputError(f"There is no recipe {recipe!r}. {did_you_mean(key.replace('_', '-'), known)}")
+    return with_row(RECIPES[key](), row) if row else RECIPES[key]()
 
 
 def train(
