@@ -134,6 +134,16 @@ def test_another_setting_does_not_continue_a_run(capsys: pytest.CaptureFixture[s
     assert len(records(folder_of())) == 4
 
 
+def test_a_run_that_computed_nothing_leaves_nothing_to_remove(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    sound_only(Path("sound.mp4"))
+    assert run(capsys, model, "sound.mp4", RED)[0] == 2
+    assert not Path("deixis-out").exists()
+    assert run(capsys, model, "clip.mp4", RED, "--start", "5")[0] == 2
+    code, _, complaints = run(capsys, model, "clip.mp4", RED, "--every", "4")
+    assert code == 0, complaints
+    assert len(records(folder_of())) == 2
+
+
 def test_json_prints_a_line_for_each_frame_and_writes_nothing(capsys: pytest.CaptureFixture[str], model: str) -> None:
     code, lines, _ = run(capsys, model, "clip.mp4", RED, "--json", "--start", "0.6")
     assert code == 0

@@ -3,10 +3,14 @@
 import errno
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from deixis.cli import main
+from deixis.data.clips import open_clip
+from deixis.data.readers.formats import open_splits
+from deixis.data.validation import Issues
 
 
 def test_draw_writes_a_contact_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +66,42 @@ def test_a_sheet_too_large_for_its_format_names_the_file(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("name", ["clip.gif", "clip.mp4"])
+def test_a_clip_is_drawn_as_a_video_and_an_animation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = tmp_path / "new" / name
+    assert main(["toyland", "draw", "--clip", "--out", str(out), "--side", "96", "--frames", "8"]) == 0
+    video, animation = out.with_suffix(".mp4"), out.with_suffix(".gif")
+    assert capsys.readouterr().out.splitlines() == [str(video), str(animation)]
+    assert sorted(out.parent.iterdir()) == [animation, video]
+    frames = open_clip(video).read().astype(int)
+    with Image.open(animation) as drawn:
+        assert (drawn.n_frames, drawn.info["duration"], drawn.info["loop"]) == (8, 100, 0)  # type: ignore[attr-defined]
+        for number, frame in enumerate(frames):
+            drawn.seek(number)
+            same = np.asarray(drawn.convert("RGB")).astype(int)
+            blocks = (same - frame)[:152, :112].reshape(38, 4, 28, 4, 3).mean((1, 3))
+            assert np.abs(blocks).max() < 30  # small things keep their colour
+    assert np.abs(frames[0] - frames[7]).max() > 100  # something moves
+
+
+@pytest.mark.parametrize("layout", ["a2d", "jhmdb", "refer-youtube-vos"])
+def test_a_tree_of_clips_is_read_as_its_layout(tmp_path: Path, layout: str) -> None:
+    root = tmp_path / "data"
+    options = ["--layout", layout, "--scenes", "1", "--size", "48", "--frames", "8", "--domain", "zoo"]
+    assert main(["toyland", "write", str(root), *options]) == 0
+    issues = Issues()
+    splits = open_splits(root, None, None, issues)
+    assert {"a2d": {"train", "test"}, "jhmdb": {"test"}}.get(layout, {"train", "valid"}) == {*splits}
+    for name, reader in splits.items():
+        sample = reader[0]
+        assert (sample.dataset, sample.visual.num_frames, sample.visual.size) == (layout, 8, (48, 48))
+        assert (sample.mask is None) == (name == "valid")
+    assert main(["toyland", "write", str(tmp_path / "other"), *options, "--full-size"]) == 2
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("layout", "file"),
     [
@@ -88,6 +128,10 @@ def test_write_writes_a_tree(tmp_path: Path, layout: str, file: str) -> None:
         (["draw", "--cuont", "2"], "Did you mean '--count'"),
         (["draw", "--count", "two"], "--count is 'two'; expected a whole number"),
         (["draw", "--subset", "toyland++"], "--subset is 'toyland++'; expected one of its choices"),
+        (["draw", "--clip", "--frames", "1"], "--frames is 1; expected 8 or more"),
+        (["draw", "--clip", "--frames", "37"], "num_frames is 37; expected 1 for images, or 8 to 36 for clips"),
+        (["draw", "--clip", "--out", "{tmp}/clip.png"], "clip.png cannot hold a clip: '.png' is not a format of clips"),
+        (["write", "{tmp}", "--layout", "a2d", "--frames", "4"], "--frames is 4; expected 8 or more"),
         (["write"], "ROOT is missing"),
         (["write", "{tmp}", "--size", "8"], "--size is 8; expected 32 or more"),
         (["write", "{tmp}", "--subset", "toyworld"], "Toyland has no subset 'toyworld'"),

@@ -32,7 +32,7 @@ class Fixed(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        assert images.ndim == 4
+        assert images.ndim == 5
         return {name: each + self.weight for name, each in self.logits.items()}
 
 
@@ -117,7 +117,7 @@ class Parser(nn.Module):
         self.colour = nn.Conv2d(3, 4, 1)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return {"colour": self.colour(images[:, :, 2::4, 2::4])}
+        return {"colour": self.colour(images[:, 0, :, 2::4, 2::4])}
 
 
 def test_it_is_trained_and_validated_by_the_one_loop(tmp_path: Path) -> None:

@@ -34,6 +34,15 @@ def test_every_pixel_has_the_classes_of_the_thing_seen_there(packed: Path) -> No
                 assert targets[name][y, x] == (0 if index == BACKGROUND else 1 + values.index(things[index][name]))
 
 
+def test_a_clip_has_classes_on_its_middle_frame(tmp_path: Path) -> None:
+    folder = tmp_path / "val"
+    pack(folder, [Toyland(split="val", num_scenes=1, size=48, sentences_per_object=1, num_frames=9)])
+    scenes, sample = PackedToyland(folder), SceneClasses(folder)[0]
+    assert (sample.frame, sample.visual.num_frames) == (4, 9)
+    np.testing.assert_array_equal(sample.targets["kind"] > 0, scenes.instances(0, 4) != BACKGROUND)
+    assert not np.array_equal(scenes.instances(0, 4), scenes.instances(0, 0))
+
+
 def test_a_scene_is_one_sample_without_expression_and_mask(packed: Path) -> None:
     reader = SceneClasses(packed)
     assert isinstance(reader, Reader)

@@ -60,6 +60,8 @@ class ClipAnswers:
         }
         before = _read(self.folder / RUN)
         is_same = not overwrite and before is not None and before.get("clip") == now["clip"]
+        if is_same and before != now and not self._cut():
+            is_same = False  # nothing was computed with the other settings
         if is_same and before != now:
             old = (before or {}).get("settings", {})
             differing = [key for key in {**self.settings, **old} if old.get(key) != self.settings.get(key)]

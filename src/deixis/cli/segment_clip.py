@@ -45,6 +45,7 @@ class ClipJob:
             for prediction in self._asked(clip, 0):
                 print(self._line(prediction), flush=True)
             return
+        _ = clip.size  # raises where there is not one frame, before a folder of answers exists
         answers = ClipAnswers(self._place(self.folder), self.sentences, _stamp(clip), self._all_settings())
         done = answers.begin(overwrite=self.options.overwrite)
         if not answers.is_complete:

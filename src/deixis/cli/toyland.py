@@ -54,7 +54,7 @@ class DrawOptions:
     """Side of an image in pixels."""
 
     def __post_init__(self) -> None:
-        _check_least(self, {"count": 1, "columns": 1, "side": 32, "seed": 0})
+        _check_least(self, {"count": 1, "columns": 1, "side": 32, "seed": 0, "frames": 8})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class WriteOptions:
     """RefCOCO at its published size: 142,209 sentences and 19,994 images, to test how readers scale."""
 
     def __post_init__(self) -> None:
-        _check_least(self, {"scenes": 1, "size": 32})
+        _check_least(self, {"scenes": 1, "size": 32, "frames": 8})
 
 
 def main(arguments: list[str]) -> int:
@@ -143,16 +143,34 @@ def _draw(options: DrawOptions) -> None:
 def _draw_clip(options: DrawOptions) -> None:
     """The first clip from the seed on with a sentence that its motion is needed for, as MP4 and GIF."""
     import numpy as np
+    from PIL.Image import Quantize
 
-    from ..data.tools.contact_sheet import Panel, contact_sheet
+    from ..data.video_writer import video_writer
     from ..files import replaced
-    from ..progress import ProgressBar
-    from ..toyland.export.videos import write_gif, write_mp4
-    from ..toyland.world import Toyland
+    from ..toyland.motion.clip import RATE
 
-    out, domain = options.out or Path("toyland.mp4"), _domain(options.domain)
+    out = options.out or Path("toyland.mp4")
     if out.suffix.lower() not in (".mp4", ".gif"):
         raise InputError(f"{out} cannot hold a clip: {out.suffix!r} is not a format of clips; use .mp4 or .gif.")
+    video, animation = out.with_suffix(".mp4"), out.with_suffix(".gif")
+    sheets = _sheets_of_clip(options)
+    with video_writer(video) as writer:
+        for number, sheet in enumerate(sheets):
+            writer.add(np.asarray(sheet), number / RATE)
+    with replaced(animation) as part:
+        # By default, Pillow gives a small thing the colours of larger ones.
+        first, *others = (sheet.quantize(method=Quantize.FASTOCTREE) for sheet in sheets)
+        first.save(part, format="GIF", save_all=True, append_images=others, duration=1000 // RATE, loop=0)
+    print(video, animation, sep="\n")
+
+
+def _sheets_of_clip(options: DrawOptions) -> "list[Image]":
+    """Every frame with the sentence below it and the referent outlined."""
+    from ..data.tools.contact_sheet import Panel, contact_sheet
+    from ..progress import ProgressBar
+    from ..toyland.world import Toyland
+
+    domain = _domain(options.domain)
     world = Toyland(
         subset=options.subset or domain.subset,
         num_scenes=50,
@@ -175,15 +193,9 @@ def _draw_clip(options: DrawOptions) -> None:
         for frame in range(clip.num_frames):
             drawn = clip.frame(frame)
             panel = Panel(drawn.pixels, sample.expression, drawn.instances == target, outlined=True)
-            sheets.append(contact_sheet([panel], 1, options.side))
+            sheets.append(contact_sheet([panel], 1, options.side).convert("RGB"))
             bar.advance()
-    even = sheets[0].width // 2 * 2, sheets[0].height // 2 * 2
-    pixels = np.stack([np.asarray(sheet.convert("RGB").crop((0, 0, *even))) for sheet in sheets])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".mp4", ".gif"):
-        with replaced(out.with_suffix(suffix)) as part:
-            write_mp4(part, pixels) if suffix == ".mp4" else write_gif(part, sheets)
-        print(out.with_suffix(suffix))
+    return sheets
 
 
 def _write(options: WriteOptions) -> None:

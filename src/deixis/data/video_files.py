@@ -147,7 +147,7 @@ class _End:
 
 
 def _note(path: str | Path, count: int, last: float, missing: int, lost: int, is_early: bool) -> str:
-    where = f"{count:,} frames, the last one at {last:.2f} s"
+    where = f"{count:,} {'frame' if count == 1 else 'frames'}, the last one at {last:.2f} s"
     if missing > 0:
         return f"{path} is cut off or its header is wrong: it has {where}, and {missing:,} fewer than its header says"
     if is_early:

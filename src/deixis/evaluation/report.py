@@ -16,6 +16,7 @@ from ..metrics.accumulators import Tally, Totals
 from ..metrics.average_precision import NAMES
 from ..metrics.bootstrap import DRAWS, interval, ratio, resampled_sums
 from ..metrics.breakdowns import in_order
+from ..metrics.over_time import NAMES as OVER_TIME
 from ..metrics.presence import PresenceScores, from_fields
 from ..metrics.protocols import ScoringProtocol
 from ..records import Ids
@@ -120,6 +121,8 @@ def measure(
     measures = _ratios(totals.overall, blocks[0])
     if totals.detections is not None:
         measures |= _average_precisions(totals, images, draws, seed)
+    if totals.over_time is not None:
+        measures |= _over_time(totals.over_time.table(images), draws, seed)
     breakdowns: dict[str, dict[str, Group]] = {}
     for (axis, name, tally), block in zip(groups, blocks[1:], strict=True):
         group = Group(num_expressions=tally.totals()["expressions"], measures=_ratios(tally, block))
@@ -151,6 +154,16 @@ def _average_precisions(totals: Totals, images: list[str], draws: int, seed: int
     return {
         name: _estimate(None if np.isnan(value) else float(value), drawn[:, place])
         for place, (name, value) in enumerate(zip(NAMES, values, strict=True))
+    }
+
+
+def _over_time(table: Float[np.ndarray, "images columns"], draws: int, seed: int) -> dict[str, Estimate]:
+    """Means over expressions, whose number is the last column."""
+    means = 100 * table.sum(0) / table[:, -1].sum()
+    sums = resampled_sums(table, draws=draws, seed=seed)
+    return {
+        name: _estimate(float(means[place]), 100 * ratio(sums[:, place], sums[:, -1]))
+        for place, name in enumerate(OVER_TIME)
     }
 
 

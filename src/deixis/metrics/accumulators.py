@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from .average_precision import Detections
 from .iou import reaches
+from .over_time import OverTime
 from .protocols import BOUNDARY_MEASURES, ScoringProtocol, column
 from .scored import Scored
 
@@ -95,13 +96,14 @@ class Tally:
 
 
 class Totals:
-    """The sums of a result: all expressions, the groups of each breakdown, detections for average precision."""
+    """The sums of a result: all expressions, the groups of each breakdown, and what measures of single answers need."""
 
     def __init__(self, rules: ScoringProtocol) -> None:
         self.rules = rules
         self.overall = Tally(rules)
         self.groups: dict[str, dict[str, Tally]] = {}
         self.detections = Detections(all_answers=rules.all_answers) if rules.average_precision else None
+        self.over_time = OverTime(rules) if rules.davis else None
 
     def add(self, scored: Scored) -> None:
         self.overall.add(scored)
@@ -109,6 +111,8 @@ class Totals:
             self._group(axis, group).add(scored)
         if self.detections is not None:
             self.detections.add(scored)
+        if self.over_time is not None:
+            self.over_time.add(scored)
 
     def add_all(self, scored: Iterable[Scored]) -> "Totals":
         for one in scored:
@@ -122,6 +126,8 @@ class Totals:
                 self._group(axis, group).merge(tally)
         if self.detections is not None and other.detections is not None:
             self.detections.merge(other.detections)
+        if self.over_time is not None and other.over_time is not None:
+            self.over_time.merge(other.over_time)
 
     def _group(self, axis: str, group: str) -> Tally:
         groups = self.groups.setdefault(axis, {})

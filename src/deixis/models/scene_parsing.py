@@ -1,6 +1,7 @@
-"""SceneParsing: pre-trains Swin or a ResNet on Toyland, as ImageNet pre-trains the published systems' encoders.
+"""SceneParsing: pre-trains Swin, a ResNet or I3D on Toyland, as ImageNet or Kinetics does for the published systems.
 
 - the encoder learns to predict, for each pixel, what it shows: kind, colour, size and pattern, or background
+- I3D reads a clip and predicts the pixels of its middle frame
 - all things of a scene are learnt at once, where a sentence teaches about one of them
 - no download is needed before the first training
 - only the encoder's weights (`vision.*`) are published, for late fusion and the systems after it
@@ -18,8 +19,11 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..layers.pyramid import sum_stages
 from ..records import Config
+from ..vision.i3d import I3D, I3DConfig, over_time
 from ..vision.resnet import ResNet, ResNetConfig
 from ..vision.swin import Swin, SwinConfig
+
+AT_STRIDE_4 = ("MaxPool3d_2a_3x3", "Conv3d_2b_1x1", "Conv3d_2c_3x3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,7 @@ class SceneParsingConfig(Config):
 
     publishes: ClassVar[tuple[str, ...]] = ("vision.*",)  # the weights that a run saves
 
-    vision: SwinConfig | ResNetConfig
+    vision: SwinConfig | ResNetConfig | I3DConfig
     attributes: tuple[tuple[str, int], ...]
     width: int = 96
 
@@ -40,27 +44,45 @@ class SceneParsingConfig(Config):
                 f"SceneParsing's width is {self.width} and its attributes {self.attributes}; "
                 "expected a width and numbers of values of 1 or more."
             )
+        if isinstance(self.vision, I3DConfig) and self.vision.levels[0] not in AT_STRIDE_4:
+            raise InputError(
+                f"SceneParsing's I3D begins with the level {self.vision.levels[0]}; expected one at stride 4: "
+                f"{', '.join(AT_STRIDE_4)}."
+            )
 
     def build(self) -> "SceneParsing":
         return SceneParsing(self)
 
 
 class SceneParsing(nn.Module):
-    """The encoder, its four stages summed at stride 4, and one linear head per attribute (class 0 is background)."""
+    """The encoder, its stages summed at stride 4, and one linear head per attribute (class 0 is background)."""
 
     def __init__(self, config: SceneParsingConfig) -> None:
         super().__init__()
         self.config = config
-        self.vision = Swin(config.vision) if isinstance(config.vision, SwinConfig) else ResNet(config.vision)
+        self.vision = _built(config.vision)
         self.lateral = nn.ModuleList(nn.Linear(width, config.width) for width in self.vision.widths)
         self.norm = nn.LayerNorm(config.width)
         self.heads = nn.ModuleDict({name: nn.Linear(config.width, count + 1) for name, count in config.attributes})
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b c y x"]]:
-        """The logits of each attribute's classes."""
-        found = self.vision(images)
-        if isinstance(self.vision, ResNet):
-            found = [rearrange(stage, "b c y x -> b y x c") for stage in found]
-        stages = [lateral(stage) for lateral, stage in zip(self.lateral, found, strict=True)]
+    def forward(self, images: Float[Tensor, "i t 3 h w"]) -> dict[str, Float[Tensor, "i c y x"]]:
+        """The logits of each attribute's classes, on the middle frame."""
+        stages = [lateral(stage) for lateral, stage in zip(self.lateral, self._stages(images), strict=True)]
         features = F.gelu(self.norm(sum_stages(stages)))
-        return {name: rearrange(head(features), "b y x c -> b c y x") for name, head in self.heads.items()}
+        return {name: rearrange(head(features), "i y x c -> i c y x") for name, head in self.heads.items()}
+
+    def _stages(self, images: Float[Tensor, "i t 3 h w"]) -> list[Float[Tensor, "i y x c"]]:
+        if isinstance(self.vision, I3D):
+            maps = self.vision(rearrange(images, "i t c h w -> i c t h w"))
+            found = [over_time(each, "centre") for each in maps]
+        else:
+            found = self.vision(images[:, images.shape[1] // 2])
+        if isinstance(self.vision, Swin):
+            return found
+        return [rearrange(stage, "i c y x -> i y x c") for stage in found]
+
+
+def _built(config: SwinConfig | ResNetConfig | I3DConfig) -> Swin | ResNet | I3D:
+    if isinstance(config, I3DConfig):
+        return I3D(config)
+    return Swin(config) if isinstance(config, SwinConfig) else ResNet(config)

@@ -1,6 +1,6 @@
 """Dense classes: predict the value of each attribute at every fourth pixel, to pre-train an image encoder.
 
-- the system maps images `[i 3 h w]` to the logits of each attribute, `[i classes y x]` at stride 4
+- the system maps images or clips `[i t 3 h w]` to the logits of each attribute, `[i classes y x]` at stride 4
 - `Batch.targets` holds the classes of each attribute at the size of the images; class 0 is the background
 - the background has a smaller weight, because it covers most pixels
 """
@@ -72,7 +72,7 @@ class DenseClasses(nn.Module):
         """Nothing precedes the first step."""
 
     def _predict(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Int64[Tensor, "b y x"]]]:
-        logits = {name: batch.expand(each) for name, each in self.system(batch.target_frames()).items()}
+        logits = {name: batch.expand(each) for name, each in self.system(batch.images).items()}
         if missing := [name for name in logits if name not in batch.targets]:
             raise InputError(
                 f"The system predicts {', '.join(logits)}, but the samples have no classes of {', '.join(missing)}; "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, did_you_mean
 from ..runs.run import Chain, Run
 from .adapt_toyland import sda_park_to_night_town, sda_photo_to_sketch_home, sda_zoo_to_sketch_street
+from .adapt_toyland_clips import sda_clips_park_to_photo_town
 from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland, lavt_toyland_grounded
 from .magnet import magnet_gref_google, magnet_gref_umd, magnet_refcoco, magnet_refcoco_plus, magnet_toyland
 from .paper_tables import with_row
@@ -111,6 +112,7 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "sda_a2d_to_jhmdb": sda_a2d_to_jhmdb,
     "sda_a2d_to_rvos": sda_a2d_to_rvos,
     "sda_base_refcoco": sda_base_refcoco,
+    "sda_clips_park_to_photo_town": sda_clips_park_to_photo_town,
     "sda_park_to_night_town": sda_park_to_night_town,
     "sda_photo_to_sketch_home": sda_photo_to_sketch_home,
     "sda_refcoco_to_gref": sda_refcoco_to_gref,

@@ -116,8 +116,8 @@ class ToylandData:
             )
         ExpressionOptions(no_target=self.no_target)  # raises where it is impossible
         check_frames(self.num_frames, self.labelled_frames)
-        if self.num_frames > 1 and (self.no_target or self.labels == "classes"):
-            raise InputError("Toyland's clips have a referent for each sentence, and no classes; omit these options.")
+        if self.num_frames > 1 and self.no_target:
+            raise InputError("Toyland's clips have a referent for each sentence; omit no_target.")
         if self.labels == "classes" and self.packed is None:
             raise InputError("Classes of pixels are read from packed scenes; give --data.packed a folder.")
         check_limit(self.validation_limit)

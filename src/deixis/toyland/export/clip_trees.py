@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from ...data.video_writer import video_writer
 from ...errors import InputError
 from ...files import complete_or_absent
 from ...records import Sample
-from ..motion.clip import DrawnClip
+from ..motion.clip import RATE, DrawnClip
 from ..scene.kinds import KINDS
 from ..world import Toyland
 from .trees import by_object
-from .videos import write_mp4
 
 Progress = Callable[[str, int, int], None]  # the split, the number of clips done, the number of all clips
 
@@ -76,7 +76,7 @@ def write_a2d(root: Path, tree: ClipTree | None = None, progress: Progress | Non
         videos, rows = [], ["video_id,instance_id,query"]
         for split, world, clip, samples in _clips(tree, ACTORS.__contains__, progress, sentences=1):
             video = f"toyland{clip.seed:010d}"
-            write_mp4(release / "clips320H" / f"{video}.mp4", clip.read())
+            _write_video(release / "clips320H" / f"{video}.mp4", clip)
             chosen = by_object(samples)
             frames = [sample.frame for sample in chosen[0]]
             for frame in frames:
@@ -181,6 +181,12 @@ def _clips(
 
 def _thing(sample: Sample) -> int:
     return int(sample.traits["targets"][0])
+
+
+def _write_video(path: Path, clip: DrawnClip) -> None:
+    with video_writer(path) as video:
+        for number in range(clip.num_frames):
+            video.add(clip.frame(number).pixels, number / RATE)
 
 
 def _by_sentence(samples: Sequence[Sample]) -> list[list[Sample]]:

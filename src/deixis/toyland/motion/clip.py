@@ -15,6 +15,8 @@ from ..scene.scenes import HORIZON, Scene
 from ..scene.view import Seen, View, make_view
 from .moving import MOST_DRIFT, UNIT, MovingScene, sample_motions
 
+RATE = 10  # frames a second of a clip that is written as a video
+
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnFrame:
