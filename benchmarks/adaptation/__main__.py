@@ -5,6 +5,7 @@ such as the source's, are trained once. After a kill the same command goes on.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -15,28 +16,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deixis.checkpoints.configs import to_dict
 from deixis.errors import DeixisError
-from deixis.runs.run import Run, with_seed
+from deixis.recipes.toyland import SCENE_PARSING
+from deixis.runs.run import Chain, Run, with_seed
 from deixis.vision.superpixels import FOLDER_VARIABLE
 
 from . import results
-from .rows import FULL, ROWS, SEEDS, TRANSFERS, Unit, chain_of, planned
+from .rows import FIRST, FULL, ROWS, SEEDS, TRANSFERS, Unit, chain_of, planned
 from .training import train
+
+WATCHED = 32  # sentences of validation at the end of a Run, which only its log shows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What all units share: the steps of the source's Run, the scored sentences, and where it all is."""
+    """What all units share: the steps of the source's Run and of a method, the scored sentences, and the folders."""
 
     steps: int
+    adaptation: int
     sentences: int
     folder: Path
     packed: str
 
     @property
-    def facts(self) -> dict[str, int]:
-        """What the numbers depend on."""
-        return {"steps": self.steps, "sentences": self.sentences}
+    def facts(self) -> dict[str, int | str]:
+        """What the numbers depend on; `settings` is a digest of everything else, such as the sizes of images."""
+        chain = replace(self, packed="").chain(Unit(transfer=FIRST, seed=0, row=FULL))
+        parsing: Any = chain.runs[SCENE_PARSING].schedule.steps
+        counts = {"steps": self.steps, "adaptation": self.adaptation, "parsing": parsing, "sentences": self.sentences}
+        plain = to_dict(chain)
+        return counts | {"settings": hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]}
 
     def place(self, unit: Unit) -> Path:
         return self.folder / unit.transfer / f"seed-{unit.seed}" / re.sub(r"[^\w+.]+", "-", unit.row)
@@ -49,9 +59,12 @@ class Budget:
         return replace(
             run,
             data=replace(run.data, packed=self.packed),
-            target=replace(run.target, packed=self.packed),
+            target=replace(run.target, packed=self.packed, validation_limit=WATCHED),
             schedule=replace(run.schedule, steps=self.steps, validate_every=self.steps),
         )
+
+    def chain(self, unit: Unit) -> Chain:
+        return chain_of(unit.row, self.run(unit), self.adaptation)
 
 
 def measured(unit: Unit, budget: Budget) -> Mapping[str, Any]:
@@ -66,7 +79,7 @@ def measured(unit: Unit, budget: Budget) -> Mapping[str, Any]:
     place, begin = budget.place(unit), time.process_time()
     run = budget.run(unit)
     assert run.target is not None
-    chain = chain_of(unit.row, run)
+    chain = budget.chain(unit)
     try:
         last = train(chain, place, budget.folder / unit.transfer / "runs")
     except DeixisError as error:
@@ -105,12 +118,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--transfer", nargs="*", default=list(TRANSFERS), choices=list(TRANSFERS))
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
-    parser.add_argument("--steps", type=int, default=300, help="of the source's Run")
-    parser.add_argument("--sentences", type=int, default=400, help="of the target's validation split, to score on")
+    parser.add_argument("--steps", type=int, default=400, help="of the source's Run")
+    parser.add_argument("--adaptation", type=int, default=180, help="steps of a method after the source's")
+    parser.add_argument("--sentences", type=int, default=300, help="of the target's validation split, to score on")
     parser.add_argument("--packed", default="runs/packed")
     parser.add_argument("--folder", type=Path, default=Path("runs/adaptation"))
     given = parser.parse_args(arguments)
-    budget = Budget(steps=given.steps, sentences=given.sentences, folder=given.folder, packed=given.packed)
+    budget = Budget(
+        steps=given.steps,
+        adaptation=given.adaptation,
+        sentences=given.sentences,
+        folder=given.folder,
+        packed=given.packed,
+    )
     units = chosen(given.transfer, given.rows, given.seeds)
     if given.list:
         done = results.read()["units"]

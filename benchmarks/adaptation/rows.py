@@ -3,9 +3,12 @@
 from dataclasses import dataclass, replace
 
 from deixis.objectives.supervised import SupervisedConfig
+from deixis.recipes.adapt import LONGER as MORE
 from deixis.recipes.adapt import SOURCE, adaptation, after_source, oracle
 from deixis.recipes.adapt_toyland import parsed
+from deixis.recipes.sda import CLASSIFIER, PREDICTOR
 from deixis.recipes.sda_ablations import ABLATIONS, SAME_AS_FULL, ablation
+from deixis.recipes.toyland import SCENE_PARSING
 from deixis.runs.run import Chain, Run
 from deixis.toyland.scene.domains import TRANSFERS
 
@@ -19,6 +22,7 @@ TABLES_3_TO_5 = {
     for table in ("table-3", "table-4", "table-5")
 }
 ROWS = (*TABLE_2, LONGER, *ABLATED)
+KEPT = (SCENE_PARSING, SOURCE, ORACLE, PREDICTOR, CLASSIFIER)  # Runs whose length the methods' does not change
 FIRST, *OTHERS = TRANSFERS
 SEEDS = (0, 1, 2)
 
@@ -39,15 +43,32 @@ def planned() -> list[Unit]:
     sweeps, Tables 6 to 9 and the figures', are measured by their names only.
     """
     first = [Unit(transfer=FIRST, seed=0, row=row) for row in (*TABLE_2, LONGER)]
+    seeds = [Unit(transfer=FIRST, seed=seed, row=row) for seed in SEEDS[1:] for row in TABLE_2]
     others = [Unit(transfer=name, seed=0, row=row) for name in OTHERS for row in TABLE_2]
     ablated = [Unit(transfer=FIRST, seed=0, row=row) for rows in TABLES_3_TO_5.values() for row in rows]
-    seeds = [Unit(transfer=FIRST, seed=seed, row=row) for seed in SEEDS[1:] for row in TABLE_2]
-    return [*first, *others, *ablated, *seeds]
+    return [*first, *seeds, *others, *ablated]
 
 
-def chain_of(row: str, run: Run) -> Chain:
-    """The Runs of a row, of which the last one's system is scored; `run` is the source's, with its target."""
-    return parsed(_after_parsing(row, run), run)
+def chain_of(row: str, run: Run, adaptation_steps: int) -> Chain:
+    """The Runs of a row, of which the last one's system is scored; `run` is the source's, with its target.
+
+    A method has `adaptation_steps`, of which SDA's second stage takes two thirds and its third stage one, as published.
+    The Runs of its predictor and its classifier keep their lengths, and all seeds share the first Run, which parses.
+    """
+    chain = parsed(_after_parsing(row, run), run)
+    assert run.schedule.steps is not None
+    times = adaptation_steps / (MORE * run.schedule.steps)
+    runs = {name: each if name in KEPT else _scaled(each, times) for name, each in chain.runs.items()}
+    return Chain(runs={**runs, SCENE_PARSING: replace(runs[SCENE_PARSING], seed=0)})
+
+
+def _scaled(run: Run, times: float) -> Run:
+    """The Run at another length, and at the rates that its length gives."""
+    schedule = run.schedule
+    assert schedule.steps is not None
+    return replace(
+        run, schedule=replace(schedule, steps=round(times * schedule.steps), after=round(times * schedule.after))
+    )
 
 
 def _after_parsing(row: str, run: Run) -> Chain:

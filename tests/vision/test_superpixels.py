@@ -25,6 +25,7 @@ from deixis.vision.superpixels import (
     slic,
     superpixels,
     to_cells,
+    without_gaps,
 )
 
 
@@ -183,6 +184,14 @@ def test_without_scikit_image_one_sentence_says_how_to_install_it(monkeypatch: p
 def test_cells_get_the_label_of_their_nearest_pixel() -> None:
     labels = torch.arange(24).reshape(1, 4, 6)
     assert labels_at(labels, (2, 3)).tolist() == [[0, 2, 4, 12, 14, 16]]
+
+
+def test_a_coarse_grid_keeps_only_the_regions_that_it_has() -> None:
+    labels = torch.tensor([[7, 7, -1, 2, 9], [-1, -1, -1, -1, -1], [0, 1, 2, 3, 4]])
+    found, count = without_gaps(labels, 12)
+    assert count == 5
+    assert found.tolist() == [[1, 1, -1, 0, 2], [-1] * 5, [0, 1, 2, 3, 4]]
+    assert without_gaps(labels, 5) == (labels, 5)
 
 
 def test_pooling_is_the_maximum_over_the_cells_of_a_region() -> None:

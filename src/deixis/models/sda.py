@@ -30,7 +30,7 @@ from ..text.gru import GRUConfig, WordEncoder
 from ..text.reads_text import ReadsText
 from ..vision.i3d import I3D, I3DConfig, OverTime, over_time
 from ..vision.resnet import ResNet, ResNetConfig
-from ..vision.superpixels import labels_at, most_regions, pool_regions, superpixels, to_cells
+from ..vision.superpixels import labels_at, most_regions, pool_regions, superpixels, to_cells, without_gaps
 
 LEVELS = 3  # the last stages of a ResNet; of I3D all levels of its config
 Flow = Literal["top-down", "independent"]
@@ -215,7 +215,7 @@ class Interaction(nn.Module):
         for level, gate, regions in zip(visual, self.words, self.regions, strict=True):
             height, width = level.shape[-2:]
             gated, weights = gate(rearrange(level, "b c y x -> b (y x) c"), words, token_mask)
-            enhanced = gated + regions(gated, labels_at(labels, (height, width)), self.num_regions)
+            enhanced = gated + regions(gated, *without_gaps(labels_at(labels, (height, width)), self.num_regions))
             maps.append(rearrange(enhanced, "b (y x) c -> b c y x", y=height))
             attention.append(weights)
         for index in reversed(range(len(self.down))):

@@ -1,6 +1,6 @@
 """Toyland's transfers: a small base network on a drawn source with masks and another drawn domain without masks.
 
-- `python -m benchmarks.adaptation` trains every method on them; images have 128 pixels, so that two cores suffice
+- `python -m benchmarks.adaptation` trains every method on them; images have 96 pixels, so that one core suffices
 - in place of ImageNet's weights the ResNet learns the kinds and colours of the source's pixels first; all rows, and
   SDA's classifier, start from that
 """
@@ -26,14 +26,15 @@ from .adapt import adaptation
 from .sda import CLASSIFIER
 from .toyland import SCENE_PARSING
 
+SIZE = 96  # of the images, in pixels
 TARGET_SCENES = 100_000_000  # the number of the target's first scene, so that no scene is in both domains
 DATA = ToylandData(
-    num_scenes=2_000,
+    num_scenes=1_000,
     validation_scenes=120,
-    validation_limit=200,
-    size=128,
+    validation_limit=100,
+    size=SIZE,
     sentences_per_object=1,
-    sentences_per_image=8,
+    sentences_per_image=4,
     draw="sentence",
 )
 VISION = ResNetConfig(depths=(2, 3, 3, 2), width=8, norms="trained")
@@ -43,7 +44,7 @@ SYSTEM = SDAConfig(
     text=GRUConfig(vocabulary=1200, embedding=96, width=128),
     width=64,
     decoder_width=32,
-    regions=40,
+    regions=24,
 )
 OPTIMISER = Optimiser(
     lr=1e-3,
@@ -68,10 +69,10 @@ def toyland_transfer(name: str, only: Collection[Discrepancy] = DISCREPANCIES) -
         data=DATA.of_domain(transfer.source),
         target=replace(DATA.of_domain(transfer.target), skip_scenes=TARGET_SCENES),
         system=SYSTEM,
-        preprocess=Preprocess(image_size=128, max_tokens=20, fit="pad"),
+        preprocess=Preprocess(image_size=SIZE, max_tokens=20, fit="pad"),
         mask_rule=MaskRule(kind="half-maximum"),
         optimiser=OPTIMISER,
-        schedule=Schedule(steps=300, batch_size=64, warm_up=30, log_every=25, validate_every=300, save_every=50),
+        schedule=Schedule(steps=400, batch_size=32, warm_up=30, log_every=25, validate_every=400, save_every=100),
         vocabulary=LEARNED,
         start_from=PARSED,
         workers=0,
@@ -88,10 +89,10 @@ def parsed(chain: Chain, run: Run) -> Chain:
             vision=VISION, attributes=tuple((name, len(values)) for name, values in ATTRIBUTES.items())
         ),
         objective=DenseClassesConfig(),
-        preprocess=Preprocess(image_size=128, fit="pad"),
+        preprocess=Preprocess(image_size=SIZE, fit="pad"),
         optimiser=replace(OPTIMISER, muon_lr=0.02, no_decay=(), lr_multipliers={}),
         schedule=Schedule(
-            steps=400, batch_size=16, warm_up=30, decay="cosine", log_every=50, validate_every=400, save_every=50
+            steps=400, batch_size=16, warm_up=30, decay="cosine", log_every=50, validate_every=400, save_every=100
         ),
         choose_best="loss",
         seed=run.seed,

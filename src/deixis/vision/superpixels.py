@@ -16,7 +16,6 @@ from threading import Lock, get_ident
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
@@ -156,8 +155,23 @@ def superpixels(images: Float[Tensor, "i 3 h w"], num: int = 200, compactness: f
 
 def labels_at(labels: Int[Tensor, "i h w"], size: tuple[int, int]) -> Int[Tensor, "i n"]:
     """The labels of the cells of a smaller grid, by their nearest pixels."""
-    resized = F.interpolate(labels[:, None].float(), size=size, mode="nearest")
-    return rearrange(resized, "i 1 y x -> i (y x)").long()
+    rows, columns = (
+        torch.arange(cells, device=labels.device) * pixels // cells
+        for cells, pixels in zip(size, labels.shape[1:], strict=True)
+    )
+    return rearrange(labels[:, rows][:, :, columns], "i y x -> i (y x)")
+
+
+def without_gaps(labels: Int[Tensor, "b n"], num: int) -> tuple[Int[Tensor, "b n"], int]:
+    """The same regions, numbered from 0 in each row where a coarse grid has fewer cells than `num`; and their bound."""
+    most = labels.shape[1]
+    if num <= most:
+        return labels, num
+    is_padding = labels == PADDING
+    places = labels.masked_fill(is_padding, num)
+    is_present = torch.zeros(len(labels), num + 1, dtype=torch.long, device=labels.device).scatter(1, places, 1)
+    numbers = is_present.cumsum(dim=1) - 1
+    return numbers.gather(1, places).masked_fill(is_padding, PADDING), most
 
 
 def pool_regions(
