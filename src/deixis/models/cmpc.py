@@ -288,7 +288,7 @@ class Comprehension(nn.Module):
     ) -> tuple[Float[Tensor, "b e y x"], Float[Tensor, "b n l"]]:
         """The level's map, and the fraction of each cell's message that each word carries."""
         cells = rearrange(visual, "b c y x -> b (y x) c")
-        places = coordinates(visual)[None].expand(len(cells), -1, -1)
+        places = coordinates(visual)[None].expand(cells.shape[0], -1, -1)
         chosen = self._entities(torch.cat([cells, places], dim=-1), words.entity)
         related, edges = self._related(chosen, words)
         if self.time is None:
