@@ -175,7 +175,7 @@ class CMPC(nn.Module):
             _enlarged(project(rearrange(stage, "i c t y x -> (i t) c y x")), size)
             for project, stage in zip(self.projections, stages, strict=True)
         ]
-        steps = [rearrange(each, "(i t) c y x -> i t c y x", i=len(images)) for each in maps]
+        steps = [rearrange(each, "(i t) c y x -> i t c y x", i=images.shape[0]) for each in maps]
         return EncodedImages(
             maps=[unit(each.mean(1), dim=1) for each in steps],
             frames=[unit(each, dim=2) for each in steps] if self.config.is_of_clips else [],

@@ -234,7 +234,7 @@ def _labels(images: Tensor, num: int, compactness: float) -> Tensor:
 
 def _shape(images: Tensor, num: int, compactness: float) -> Tensor:
     """The shape of the result, for the compiler."""
-    return images.new_empty(len(images), *images.shape[-2:], dtype=torch.long)
+    return images.new_empty(images.shape[0], *images.shape[-2:], dtype=torch.long)
 
 
 # For the compiler the regions are one opaque operation.
