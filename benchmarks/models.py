@@ -28,7 +28,7 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
     from deixis.batch import Batch
     from deixis.cli.memory import keep_freed
     from deixis.predict.compiled import Compiled
-    from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU
+    from deixis.predict.torch_network import LARGEST_BATCH_OF_A_CPU
 
     keep_freed()
     torch.manual_seed(0)

@@ -10,6 +10,8 @@ from deixis.cli import main
 from deixis.compiling import check_compiler, compile_once
 from deixis.errors import ModelError
 from deixis.kernels import windows
+from deixis.layers.decoders import ConvolutionalDecoder
+from deixis.vision.swin import Swin, SwinConfig
 
 
 @pytest.mark.parametrize("version", ["2.6.0+cu124", "2.10.1", "2.9.0a0+git"])
@@ -43,3 +45,29 @@ def test_functions_of_their_arguments_alone_are_marked_when_something_is_compile
     monkeypatch.setattr(torch.compiler, "assume_constant_result", marked.append)
     compile_once(torch.nn.Linear(2, 2))
     assert {windows.layout, windows.relative_positions} <= set(marked)
+
+
+def test_a_network_that_is_exported_first_predicts_the_same_afterwards() -> None:
+    """Constants that are cached while a graph is traced have values, not the tracer's stand-ins."""
+    torch.manual_seed(0)
+    config = SwinConfig(embed_dim=8, depths=(1, 1, 2, 1), heads=(1, 1, 2, 2), window=5, drop_path=0.0)
+    network = Decoded(config).eval().requires_grad_(False)
+    images = torch.randn(2, 3, 48, 56)  # of a size that no other test has
+    batch = torch.export.Dim("batch", min=1, max=8)
+    exported = torch.export.export(network, (images,), dynamic_shapes=({0: batch},)).module()
+    eager = network(images)
+    assert torch.isfinite(eager).all()
+    torch.testing.assert_close(exported(images), eager)
+    torch.testing.assert_close(exported(images[:1]), eager[:1])
+
+
+class Decoded(torch.nn.Module):
+    """A Swin and LAVT's decoder, which need cached constants."""
+
+    def __init__(self, config: SwinConfig) -> None:
+        super().__init__()
+        self.vision = Swin(config)
+        self.decoder = ConvolutionalDecoder(self.vision.widths, 8)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.decoder(self.vision(images))

@@ -1,7 +1,8 @@
-"""Compiling a system once instead of twice, with a compiler whose gradients are correct."""
+"""Compiling a system once, with a compiler whose gradients are correct; the constants of systems that are traced."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import torch
 from einops import rearrange
@@ -12,6 +13,7 @@ from .errors import ModelError
 OLDEST = "2.11"  # of PyTorch; with 2.6 the test that compares gradients fails
 
 _constant: list[Callable[..., Any]] = []
+Built = TypeVar("Built", bound=Callable[..., Any])
 
 
 def constant_when_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,6 +23,29 @@ def constant_when_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     _constant.append(function)
     return function
+
+
+def cached_constant(maxsize: int) -> Callable[[Built], Built]:
+    """Cache the tensors that a function builds from numbers and texts alone.
+
+    While `torch.export` traces a system, every new tensor is a fake one without values. One in the cache would break
+    each later call of the system, so the function runs outside of the tracing, and its result is a constant there.
+    """
+
+    def decorate(function: Built) -> Built:
+        @lru_cache(maxsize)
+        @wraps(function)
+        def build(*arguments: Any) -> Any:
+            with torch.inference_mode(False):
+                if not torch.compiler.is_exporting():
+                    return function(*arguments)
+                # There is no public name for it; its import takes a second.
+                with torch.utils._python_dispatch._disable_current_modes():
+                    return function(*arguments)
+
+        return build  # type: ignore[return-value]
+
+    return decorate
 
 
 def check_compiler() -> None:

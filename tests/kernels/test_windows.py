@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deixis.kernels import windows
-from deixis.kernels.windows import attend, relative_positions, window_attention
+from deixis.kernels.windows import attend, relative_positions, traceable_attention, window_attention
 
 literal = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("literal_windows.py"))))
 SIZES = [(8, 12), (7, 9), (3, 2), (4, 4), (1, 13)]
@@ -72,3 +72,12 @@ def test_attention_is_the_softmax_of_scores_and_bias_times_the_values() -> None:
 def test_the_bias_of_a_pair_depends_on_the_offset_alone(window: int) -> None:
     table = torch.randn((2 * window - 1) ** 2, 3)
     assert torch.equal(table[relative_positions(window, "cpu")], literal.position_bias(table, window))
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_form_for_exported_graphs_has_the_same_values(size: tuple[int, int], shifted: bool) -> None:
+    qkv, padding, table = draw(size)
+    bias = table[relative_positions(4, "cpu")]
+    found = traceable_attention(qkv, padding, bias, 4, shifted=shifted)
+    torch.testing.assert_close(found, attend_cells(qkv, padding, table, shifted=shifted))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deixis.batch import Batch, Output
 from deixis.errors import ModelError
 from deixis.predict.compiled import Compiled
-from deixis.predict.segmenter import LARGEST_BATCH
+from deixis.predict.torch_network import LARGEST_BATCH, TorchNetwork
 
 segmenting = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("test_segmenter.py"))))
 
@@ -120,8 +120,9 @@ def test_a_segmenter_gives_the_same_predictions_compiled() -> None:
 def test_other_devices_get_larger_batches(options: list[dict[str, Any]]) -> None:
     system = segmenting.ColourSystem().to("meta")
     one = segmenting.Segmenter(system, segmenting.WORDS, segmenting.Preprocess(), device="meta", compiled=True)
-    assert one._compiled is not None
-    assert (one._compiled.sentences, one._compiled.frozen) == (LARGEST_BATCH, False)
+    assert isinstance(one.network, TorchNetwork)
+    assert one.network.compiled is not None
+    assert (one.network.compiled.sentences, one.network.compiled.frozen) == (LARGEST_BATCH, False)
     assert options == [{"dynamic": False}]
 
 

@@ -20,7 +20,8 @@ from deixis.checkpoints.native import read_card
 from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError, InputError, ModelError
 from deixis.predict.expressions import for_each
-from deixis.predict.segmenter import LARGEST_BATCH_OF_A_CPU, Segmenter
+from deixis.predict.segmenter import Segmenter
+from deixis.predict.torch_network import LARGEST_BATCH_OF_A_CPU
 from deixis.records import MaskRule
 from deixis.text.tokenizer import Tokenizer
 from deixis.zoo.loading import BUNDLED

@@ -5,54 +5,26 @@ The card says how to build the system, how to prepare its inputs and how to read
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..data.transforms import Preprocess
 from ..errors import InputError, ModelError
 from ..files import replaced
-from ..metrics.calibration import Calibration
-from ..records import MaskRule
 from ..weights import check_finite, refuse_lfs_pointer, tensors_in
-from .configs import from_dict, to_dict
-
-WEIGHTS, CARD, VOCABULARY = "model.safetensors", "card.json", "vocab.txt"
-FORMAT = 1
-DEEPEST, LONGEST = 50, 18  # levels of a card, and digits of its numbers; far more than cards have
-SCORE_OF_HEAD = "the presence head's probability that the referent is in the image"
-SCORE_OF_MASK = "the mean probability of the mask's pixels, not the probability that the mask is right"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """Facts about weights: system, config, preprocessing, mask rule, origin and scores."""
-
-    system: str
-    config: dict[str, Any]
-    preprocess: Preprocess = field(default_factory=Preprocess)
-    mask_rule: MaskRule = field(default_factory=MaskRule)
-    description: str = ""
-    domain: str = ""  # the kind of images it was trained on, such as "drawings"; empty where it is not limited
-    licence: str = "Apache-2.0"
-    scores: dict[str, Any] = field(default_factory=dict)  # by protocol and split
-    run: dict[str, Any] = field(default_factory=dict)  # the whole Run that made the weights, as `run.json`
-    origin: dict[str, Any] = field(default_factory=dict)  # of weights that others published
-    calibration: Calibration | None = None  # of the presence head's probabilities
-    score_means: str = ""  # the meaning of a prediction's score; filled in, whatever an older card says
-    format: int = FORMAT
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "score_means", SCORE_OF_HEAD if self.config.get("presence") else SCORE_OF_MASK)
-        if self.format != FORMAT:
-            raise InputError(
-                f"The checkpoint has format {self.format}; expected {FORMAT}: install the deixis that wrote it."
-            )
+from .card import CARD as CARD
+from .card import FORMAT as FORMAT
+from .card import SCORE_OF_HEAD as SCORE_OF_HEAD
+from .card import SCORE_OF_MASK as SCORE_OF_MASK
+from .card import VOCABULARY as VOCABULARY
+from .card import WEIGHTS as WEIGHTS
+from .card import Card as Card
+from .card import parse_card, read_text
+from .configs import to_dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,18 +73,20 @@ def read(path: str | Path) -> Checkpoint:
         )
     weights, header = _tensors(file)
     card_file, words_file = file.with_name(CARD), file.with_name(VOCABULARY)
-    text = _read_text(card_file) if place.is_dir() and card_file.exists() else header.get("deixis")
-    words = _read_text(words_file) if place.is_dir() and words_file.exists() else header.get("vocabulary")
+    text = read_text(card_file) if place.is_dir() and card_file.exists() else header.get("deixis")
+    words = read_text(words_file) if place.is_dir() and words_file.exists() else header.get("vocabulary")
     if text is None or words is None:
         raise InputError(f"{file} has weights but no {CARD} or {VOCABULARY}; give a checkpoint that deixis wrote.")
-    return Checkpoint(weights=weights, card=_card(text, f"The card of {path}"), vocabulary=tuple(words.splitlines()))
+    return Checkpoint(
+        weights=weights, card=parse_card(text, f"The card of {path}"), vocabulary=tuple(words.splitlines())
+    )
 
 
 def read_card(path: str | Path) -> Card:
     """The card alone, without reading the weights."""
     place = Path(path)
     if place.is_dir() and (place / CARD).exists():
-        return _card(_read_text(place / CARD), f"The card of {path}")
+        return parse_card(read_text(place / CARD), f"The card of {path}")
     return read(path).card
 
 
@@ -158,37 +132,6 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     weights = tensors_in(weights, file)
     check_finite(weights, file)
     return weights, header
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not text ({error.reason}); get a whole copy of the checkpoint.") from error
-
-
-def _card(text: str, where: str) -> Card:
-    try:
-        plain = json.loads(text, parse_int=_whole)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is not JSON ({error}); get a whole copy of the checkpoint.") from error
-    if _is_deeper(plain, DEEPEST):
-        raise InputError(f"{where} is nested deeper than {DEEPEST} levels; get an unchanged copy of the checkpoint.")
-    return from_dict(Card, plain, where)
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > LONGEST:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _is_deeper(plain: Any, levels: int) -> bool:
-    inside = [plain]
-    for _ in range(levels):
-        parts = [part.values() if isinstance(part, dict) else part for part in inside if isinstance(part, dict | list)]
-        inside = [each for part in parts for each in part]
-    return bool(inside)
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

@@ -17,9 +17,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "compare two results by a paired bootstrap"),
     "data": ("data", "inspect, audit and convert data sets"),
     "toyland": ("toyland", "draw Toyland, our generated world, and write it as data sets"),
+    "export": ("export", "write a model as ONNX or OpenVINO files that run without PyTorch"),
     "checkpoint": ("checkpoint", "convert and inspect checkpoints"),
 }
-EXTRAS = {"accelerate": "train", "tensorboard": "train"}  # module -> the extra of this package that installs it
+# module -> the extra of this package that installs it
+EXTRAS = {"accelerate": "train", "tensorboard": "train", "pyarrow": "parquet", "ray": "ray"}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..predict.segmenter import Segmenter
+    from ..records import Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class ModelOptions:
     """cpu, cuda, cuda:1 or mps; by default the fastest one available."""
     dtype: Annotated[str, tyro.conf.arg(metavar="NAME")] = "float32"
     """float32, bfloat16 or float16."""
+    runtime: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """torch for a checkpoint, onnx or openvino for an export (deixis export); by default what the files are for."""
     compiled: bool = False
     """Compile the model: the first prediction takes minutes, the others less time."""
     download: bool = False
@@ -48,17 +51,19 @@ class ModelOptions:
         return found
 
     def load(self, model: str, *, quiet: bool = False) -> "Segmenter":
-        from ..zoo.hub_models import download_notice
         from ..zoo.loading import load
-        from ..zoo.systems import system_named
 
-        if self.download and (notice := download_notice(model)) and not quiet:
-            print(f"deixis: {notice}", file=sys.stderr)
+        if self.download and not quiet:
+            from ..zoo.hub_models import download_notice
+
+            if notice := download_notice(model):
+                print(f"deixis: {notice}", file=sys.stderr)
         segmenter = load(
             model,
-            system=None if self.system is None else system_named(self.system),
+            system=self._system(),
             device=self.device,
             dtype=self.dtype,
+            runtime=self.runtime,
             download=self.download,
             compiled=self.compiled,
             refine=self.refine,
@@ -67,3 +72,10 @@ class ModelOptions:
         if self.compiled and not quiet:  # minutes without a message would look like a fault
             print("deixis: the model is compiled for the first prediction; a large one takes minutes", file=sys.stderr)
         return segmenter
+
+    def _system(self) -> "type[Config] | None":
+        if self.system is None:
+            return None
+        from ..zoo.systems import system_named
+
+        return system_named(self.system)

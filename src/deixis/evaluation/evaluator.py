@@ -53,7 +53,7 @@ def evaluate(
     `weak` becomes `labelled-threshold`. Broken records raise, or with `skip_broken` are left out and listed.
     """
     started = time.perf_counter()
-    rank, ranks, wait = this_process(model.device.type if isinstance(model, Segmenter) else None)
+    rank, ranks, wait = this_process(model.computed["device"] if isinstance(model, Segmenter) else None)
     hidden = quiet or rank > 0
     with _folder(out, ranks) as place:
         job = open_evaluation(data, split, protocol, place, skip_broken, draws, seed, quiet=hidden)

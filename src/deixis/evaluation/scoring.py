@@ -197,8 +197,7 @@ class _Unlabelled:
 
 
 def _output(segmenter: Segmenter, batch: Batch, samples: list[Sample]) -> Output:
-    placed = replace(batch, images=batch.images.to(segmenter.dtype)).to(segmenter.device)
-    output = segmenter.predict(placed)
+    output = segmenter.predict(batch)
     if not is_finite(output):
         raise ModelError(
             f"The model {segmenter.name!r} computes numbers that are not finite in the batch of sentence "
@@ -233,7 +232,7 @@ def _maps(
 ) -> Iterator[tuple[Sample, Float32[np.ndarray, "h w"], MaskRule, Presence | None]]:
     """Each sample with its map at the compared size, and the rule for it: the map, not the mask, is resized."""
     rule = segmenter.mask_rule(scoring.threshold)
-    presences = segmenter.presences(output, scoring.presence_threshold)
+    presences = segmenter.presences(presence_probabilities(output), len(samples), scoring.presence_threshold)
     to = None if rules.size is None else (rules.size, rules.size)
     for sample, probability, size, presence in zip(
         samples, mask_probabilities(output), batch.sizes, presences, strict=True

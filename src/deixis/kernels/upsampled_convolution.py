@@ -5,13 +5,13 @@ applied to the small map, then one matrix each interpolates and shifts the rows 
 needs a third of the multiplications of a direct convolution.
 """
 
-from functools import lru_cache
-
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from ..compiling import cached_constant
 
 
 def upsampled_convolution_pays(coarse: Float[Tensor, "b d y x"]) -> bool:
@@ -35,19 +35,21 @@ def convolve_upsampled(
     height, width = coarse.shape[2:]
     rows = _interpolation(height, size[0], str(coarse.device)).to(coarse.dtype)
     columns = _interpolation(width, size[1], str(coarse.device)).to(coarse.dtype)
-    out = weight.shape[0]
     matrices = rearrange(weight, "out d ky kx -> (kx ky) d out")
-    convolved = []
-    for cells in rearrange(coarse, "b d y x -> b (y x) d"):
-        small = torch.matmul(cells, matrices)  # [(kx ky) (y x) out]
-        tall = rows @ rearrange(small, "(kx ky) (y x) out -> kx (ky y) (x out)", kx=3, y=height)
-        tall = rearrange(tall, "kx y (x out) -> y (kx x) out", x=width, out=out)
-        convolved.append(columns @ tall)
-    return rearrange(torch.stack(convolved), "b y x out -> b out y x")
+
+    def convolve(cells: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b y x out"]:
+        small = torch.matmul(cells[..., None, :, :], matrices)  # [(kx ky) (y x) out]
+        tall = rows @ rearrange(small, "... (kx ky) (y x) out -> ... kx (ky y) (x out)", kx=3, y=height)
+        tall = rearrange(tall, "... kx y (x out) -> ... y (kx x) out", x=width)
+        return columns @ tall
+
+    images = rearrange(coarse, "b d y x -> b (y x) d")
+    # One by one they stay in the cache; an exported graph is for any number of them.
+    convolved = convolve(images) if torch.compiler.is_exporting() else torch.stack([convolve(each) for each in images])
+    return rearrange(convolved, "b y x out -> b out y x")
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
+@cached_constant(64)
 def _interpolation(length: int, to: int, device: str) -> Float[Tensor, "to taps"]:
     """For each cell of the enlarged row, the weights of the row's cells under each of the 3 taps; zero outside."""
     identity = torch.eye(length, dtype=torch.float64)[None]

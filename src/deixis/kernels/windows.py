@@ -8,7 +8,6 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise, product
 
 import torch
@@ -17,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..compiling import constant_when_compiled
+from ..compiling import cached_constant, constant_when_compiled
 
 PARTS = 3  # query, key and value of a cell
 SCORES = 2**22  # the most scores that are written out at a time
@@ -58,6 +57,8 @@ def window_attention(
     `qkv` holds each cell's query, key and value, `padding` those of a padded cell. `bias` is added to the scores of
     each query (first) and key of a window; it depends on their offset only.
     """
+    if torch.compiler.is_exporting():
+        return traceable_attention(qkv, padding, bias, window, shifted=shifted)
     batch, height, width, _ = qkv.shape
     windows = layout(batch, height, width, window, shifted, str(qkv.device))
     rows = _gather(qkv.flatten(0, 2), padding.to(qkv.dtype), windows).split(windows.counts)
@@ -65,6 +66,33 @@ def window_attention(
     count = len(windows.groups)
     mixed = [_attend_group(group, bias, *rows[number::count]) for number, group in enumerate(windows.groups)]
     return _join(mixed).index_select(0, windows.restore).unflatten(0, (batch, height, width))
+
+
+def traceable_attention(
+    qkv: Float[Tensor, "b y x three_d"],
+    padding: Float[Tensor, " three_d"],
+    bias: Float[Tensor, "n n h"],
+    window: int,
+    *,
+    shifted: bool,
+) -> Float[Tensor, "b y x d"]:
+    """The same sums as a graph for any number of maps, which has the indices of one map and no fused attention.
+
+    PyTorch's fused attention is exported with other strides than those that the following operators were traced for.
+    """
+    height, width = qkv.shape[1:3]
+    windows = layout(1, height, width, window, shifted, str(qkv.device))
+    index = _index_with_padding(height, width, window, shifted, str(qkv.device))
+    cells = rearrange(qkv, "b y x (s d) -> b (y x s) d", s=PARTS)
+    if windows.padding.shape[1]:
+        padded = rearrange(padding, "(s d) -> s d", s=PARTS).expand(cells.shape[0], -1, -1)
+        cells = torch.cat([cells, padded.to(cells.dtype)], dim=1)
+    rows = cells.index_select(1, index).split(windows.counts, dim=1)
+    bias = rearrange(bias, "(qy qx) (ky kx) h -> h qy qx ky kx", qy=window, ky=window)
+    count = len(windows.groups)
+    mixed = [_write_out(group, bias, *rows[number::count]) for number, group in enumerate(windows.groups)]
+    joined = mixed[0] if count == 1 else torch.cat(mixed, dim=1)
+    return rearrange(joined.index_select(1, windows.restore), "b (y x) d -> b y x d", y=height)
 
 
 @constant_when_compiled  # the compiler does not use the cache and would trace the computation
@@ -79,8 +107,7 @@ def relative_positions(window: int, device: str) -> Int[Tensor, "n n"]:
     return _relative_positions(window, device)
 
 
-@lru_cache(maxsize=128)
-@torch.inference_mode(False)
+@cached_constant(128)
 def _layout(batch: int, height: int, width: int, window: int, shifted: bool, device: str) -> Layout:
     cells = torch.arange(height * width).view(height, width)
     boxes: dict[tuple[Sides, Sides], list[tuple[_Run, _Run]]] = defaultdict(list)
@@ -132,8 +159,17 @@ def _indices(queries: Tensor, keys: Tensor, groups: tuple[Group, ...], device: s
     )
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
+@cached_constant(128)
+def _index_with_padding(height: int, width: int, window: int, shifted: bool, device: str) -> Int[Tensor, " rows"]:
+    """`gather` of one map whose padded keys and values are those of a further cell behind the last one."""
+    windows = _layout(1, height, width, window, shifted, device)
+    index = windows.gather.clone()
+    for part, positions in enumerate(windows.padding, start=1):
+        index[positions] = height * width * PARTS + part
+    return index
+
+
+@cached_constant(32)
 def _relative_positions(window: int, device: str) -> Int[Tensor, "n n"]:
     y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
     y, x = y.flatten(), x.flatten()
@@ -153,13 +189,24 @@ def _gather(
 
 def _attend_group(group: Group, bias: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "n d"]:
     """Attention within all windows of a group; a smaller window has the bias of a whole one's corner."""
-    (rows, columns), (key_rows, key_columns) = group.queries, group.keys
-    heads = len(bias)
-    bias = rearrange(bias[:, :rows, :columns, :key_rows, :key_columns], "h qy qx ky kx -> h (qy qx) (ky kx)")
     query, key, value = (
-        rearrange(each, "(w n) (h d) -> w h n d", w=group.windows, h=heads) for each in (query, key, value)
+        rearrange(each, "(w n) (h d) -> w h n d", w=group.windows, h=len(bias)) for each in (query, key, value)
     )
-    return rearrange(attend(query, key, value, bias), "w h n d -> (w n) (h d)")
+    return rearrange(attend(query, key, value, _bias_of(group, bias)), "w h n d -> (w n) (h d)")
+
+
+def _write_out(group: Group, bias: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "b n d"]:
+    """The same of every map, in basic operators."""
+    query, key, value = (
+        rearrange(each, "b (w n) (h d) -> b w h n d", w=group.windows, h=len(bias)) for each in (query, key, value)
+    )
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT + _bias_of(group, bias)
+    return rearrange(scores.softmax(-1) @ value, "b w h n d -> b (w n) (h d)")
+
+
+def _bias_of(group: Group, bias: Float[Tensor, "h qy qx ky kx"]) -> Float[Tensor, "h q k"]:
+    (rows, columns), (key_rows, key_columns) = group.queries, group.keys
+    return rearrange(bias[:, :rows, :columns, :key_rows, :key_columns], "h qy qx ky kx -> h (qy qx) (ky kx)")
 
 
 def attend(

@@ -1,7 +1,6 @@
 """MagNet's cross-modal alignment module: pixels, and their surroundings at four scales, attend to the words."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from einops import einsum, rearrange
@@ -9,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..compiling import cached_constant
 from .fusion import BLOCKED
 
 
@@ -129,8 +129,7 @@ class NoAlignment(nn.Module):
         return self.norm(fused), fused, attention
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
+@cached_constant(64)
 def enlargement(sides: tuple[int, ...], height: int, width: int, device: str) -> Float[Tensor, "n k"]:
     """The weight of every pooled cell (scale by scale) in every cell of the full map: bilinear, corners aligned."""
     weights = []

@@ -90,7 +90,7 @@ def sample(
 ) -> Float[Tensor, "b q d"]:
     """`sample_grids` in its fastest form: on a CPU by `kernels/deformable.py`."""
     needs_gradients = any(each.requires_grad for each in (values, locations, weights))
-    if values.device.type == KERNELS_ON and not needs_gradients:
+    if values.device.type == KERNELS_ON and not needs_gradients and not torch.compiler.is_exporting():
         return sample_rows(values, locations, weights, sizes)
     if torch.compiler.is_compiling() or not needs_gradients:
         return sample_grids(values, locations, weights, sizes)

@@ -142,7 +142,7 @@ class StartSlots(nn.Module):
 
     def forward(self, noise: Float[Tensor, "i k d"]) -> Float[Tensor, "i k d"]:
         if self.kind == "query":
-            return self.params.expand(len(noise), -1, -1)
+            return self.params.expand(noise.shape[0], -1, -1)
         times = self.samples if self.kind == "entity" else self.count
         mean, log = (each.repeat_interleave(times, 1) for each in (self.slots_mu, self.slots_log_sigma))
         return mean + (log if self.kind == "random" else 0.5 * log).exp() * noise  # `random`: a log of σ, as published

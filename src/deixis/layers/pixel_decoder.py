@@ -1,7 +1,6 @@
 """Mask2Former's pixel decoder (Cheng et al., CVPR 2022): deformable attention between the maps of all stages."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from einops import rearrange
@@ -9,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..compiling import cached_constant
 from .deformable import DeformableAttention, centres
 
 GROUPS = 32
@@ -96,8 +96,7 @@ class DeformableLayer(nn.Module):
         return self.output_norm(features + self.output(hidden))
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
+@cached_constant(32)
 def sines(height: int, width: int, channels: int, device: str) -> Float[Tensor, "n d"]:
     """Sines and cosines of each cell's row, then of its column; the last row and column are at a full turn."""
     half = channels // 2

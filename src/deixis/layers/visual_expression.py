@@ -95,7 +95,7 @@ def local_words(words: Tensor, token_mask: Tensor, cue: Tensor | None) -> tuple[
 
 def learned_token(words: Tensor, token_mask: Tensor, cue: Tensor | None) -> tuple[Tensor, Tensor]:
     assert cue is not None
-    return cue.expand(len(words), -1, -1), token_mask.new_ones(len(words), 1)
+    return cue.expand(words.shape[0], -1, -1), token_mask.new_ones(words.shape[0], 1)
 
 
 def _is_first(token_mask: Tensor) -> Bool[Tensor, " l"]:

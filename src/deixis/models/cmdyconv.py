@@ -97,7 +97,7 @@ class CMDyConv(nn.Module):
         """X, before any word."""
         (level,) = self.vision(rearrange(images, "i t c h w -> i c t h w"))
         state = self.motion(rearrange(level, "i c t y x -> i t c y x"))
-        places = repeat(coordinates(state), "(y x) place -> i place y x", i=len(state), y=state.shape[2])
+        places = repeat(coordinates(state), "(y x) place -> i place y x", i=state.shape[0], y=state.shape[2])
         return self.place(torch.cat([state, places], dim=1))
 
     def decode_expressions(
@@ -148,7 +148,7 @@ class ConvolutionalLSTM(nn.Module):
 
     def forward(self, frames: Float[Tensor, "i t c y x"]) -> Float[Tensor, "i d y x"]:
         gates = rearrange(
-            self.given(rearrange(frames, "i t c y x -> (i t) c y x")), "(i t) d y x -> t i d y x", i=len(frames)
+            self.given(rearrange(frames, "i t c y x -> (i t) c y x")), "(i t) d y x -> t i d y x", i=frames.shape[0]
         )
         state = cell = torch.zeros_like(gates[0].chunk(4, dim=1)[0])
         for own in gates:

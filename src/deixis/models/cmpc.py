@@ -161,7 +161,7 @@ class CMPC(nn.Module):
             _enlarged(project(rearrange(stage, "i c t y x -> (i t) c y x")), size)
             for project, stage in zip(self.projections, stages, strict=True)
         ]
-        steps = [rearrange(each, "(i t) c y x -> i t c y x", i=len(images)) for each in maps]
+        steps = [rearrange(each, "(i t) c y x -> i t c y x", i=images.shape[0]) for each in maps]
         return EncodedImages(
             maps=[unit(each.mean(1), dim=1) for each in steps],
             frames=[unit(each, dim=2) for each in steps] if self.config.is_of_clips else [],
@@ -274,7 +274,7 @@ class Comprehension(nn.Module):
     ) -> tuple[Float[Tensor, "b e y x"], Float[Tensor, "b n l"]]:
         """The level's map, and the fraction of each cell's message that each word carries."""
         cells = rearrange(visual, "b c y x -> b (y x) c")
-        places = coordinates(visual)[None].expand(len(cells), -1, -1)
+        places = coordinates(visual)[None].expand(cells.shape[0], -1, -1)
         chosen = self._entities(torch.cat([cells, places], dim=-1), words.entity)
         related, edges = self._related(chosen, words)
         if self.time is None:

@@ -183,7 +183,7 @@ class PairAttention(nn.Module):
             mean = mean + (pairs * weights).sum(1)
         else:  # of the pairs themselves: the cell's own features, the mean word, the cell's place
             word = (parts[1] * weights).sum(1)
-            cells = len(mean), mean.shape[1], -1
+            cells = mean.shape[0], mean.shape[1], -1
             mean = mean + torch.cat([parts[0][:, 0], word.expand(cells), parts[2][0].expand(cells)], dim=-1)
         fused = rearrange(F.relu(self.fuse(mean)), "b (y x) e -> b e y x", y=height)
         activity = rearrange(gathered.mean(-1) * real[..., 0], "b l (y x) -> b l y x", y=height)

@@ -144,7 +144,7 @@ class GroupViT(nn.Module):
         embeddings = self.groupvit.visual_projection(rearrange(segments, "i k d -> (i k) d"))
         return Segments(
             assignment=rearrange(first, "i k (y x) -> i k y x", y=height // self.config.patch_size),
-            embeddings=F.normalize(rearrange(embeddings, "(i k) d -> i k d", i=len(images)), dim=-1),
+            embeddings=F.normalize(rearrange(embeddings, "(i k) d -> i k d", i=images.shape[0]), dim=-1),
             image=F.normalize(self.groupvit.visual_projection(segments.mean(1)), dim=-1),
         )
 

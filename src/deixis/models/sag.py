@@ -240,7 +240,8 @@ class EntityDiscovery(nn.Module):
         for _ in range(self.iterations):
             slots, weights = self.aggregation.attend(slots, read)
             grouped = rearrange(slots, "i (group s) d -> (i group) s d", s=self.group)
-            slots = rearrange(self.interaction(grouped), "(i group) s d -> i (group s) d", i=len(patches))
+            groups = self.start.count // self.group
+            slots = rearrange(self.interaction(grouped), "(i group) s d -> i (group s) d", group=groups)
         maps = rearrange(weights.mean(1), "i k (y x) -> i k y x", y=rows)
         return self.norm(self.output(slots)), maps
 

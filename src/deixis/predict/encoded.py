@@ -1,26 +1,26 @@
 """A photo or a window of a clip's frames, read and preprocessed once and asked as often as needed."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32, UInt8
-from torch import Tensor
+from jaxtyping import Float32, UInt8
 
-from ..batch import Batch, Output
 from ..data.transforms import Preprocess
 from ..errors import ModelError
 from ..records import MaskRule
 from .expressions import Expressions, TokenizedExpressions
-from .outputs import evidence_arrays, is_finite, mask_probabilities, presence_probabilities
+from .network import Answers
 from .prediction import Prediction, postprocess
 from .presence import check_threshold
 
 if TYPE_CHECKING:
+    from ..batch import Batch
     from .segmenter import Segmenter
+else:  # an exported model runs without PyTorch
+    Batch = Any
 
 Maps = Float32[np.ndarray, "y x"]
 Change = Callable[[int, Maps], Maps]  # of an expression's number and its probabilities, at the size the system reads
@@ -47,9 +47,10 @@ class EncodedImage:
         self,
         segmenter: "Segmenter",
         photo: UInt8[np.ndarray, "h w 3"],
-        images: Float[Tensor, "1 t 3 y x"],
+        images: Any,
         features: Any,
     ) -> None:
+        """`images` and `features` are what the Segmenter's network placed and encoded."""
         self.segmenter, self.photo, self.images, self.features = segmenter, photo, images, features
 
     def __repr__(self) -> str:
@@ -115,31 +116,24 @@ class EncodedImage:
         chunks = range(0, len(asked.read), self.segmenter.largest_batch)
         return chain.from_iterable(self._predictions(asked, start, change) for start in chunks)
 
-    def batch(self, read: TokenizedExpressions, start: int = 0, stop: int | None = None) -> Batch:
-        """Expressions `start` to `stop` as one Batch over this image."""
-        expressions = read.expressions[start:stop]
-        return Batch(
-            images=self.images,
-            token_ids=torch.as_tensor(read.token_ids[start:stop]),
-            token_mask=torch.as_tensor(read.token_mask[start:stop]),
-            image_index=torch.zeros(len(expressions), dtype=torch.long),
-            sizes=(self.size,) * len(expressions),
-            expressions=expressions,
-        ).to(self.segmenter.device)
+    def batch(self, read: TokenizedExpressions) -> Batch:
+        """The expressions as one Batch over this image, for a system that PyTorch runs."""
+        count = len(read)
+        batch = self.segmenter.network.batch(self.images, read.token_ids, read.token_mask)  # type: ignore[attr-defined]
+        return replace(batch, sizes=(self.size,) * count, expressions=read.expressions)
 
     def _predictions(self, asked: "Question", start: int, change: Change | None) -> Iterator[Prediction]:
-        read, explain = asked.read, asked.explain
-        preprocess = self.segmenter.preprocess
-        batch = self.batch(read, start, start + self.segmenter.largest_batch)
-        output = self._output(batch, explain)
-        presences = self.segmenter.presences(output, asked.presence_threshold)
-        probabilities, evidence = mask_probabilities(output), evidence_arrays(output)
-        if explain and (raw := presence_probabilities(output)) is not None:
-            evidence["presence"] = raw.astype(np.float32)
-        padding = batch.token_ids.shape[1]
-        for position, number in enumerate(range(start, start + len(batch))):
-            tokens = read.tokens[number]
-            changed = probabilities[position] if change is None else change(number, probabilities[position])
+        read, preprocess = asked.read, self.segmenter.preprocess
+        stop = min(start + self.segmenter.largest_batch, len(read))
+        answers = self._answers(read, start, stop, asked.explain)
+        presences = self.segmenter.presences(answers.presence, stop - start, asked.presence_threshold)
+        evidence = dict(answers.evidence)
+        if asked.explain and answers.presence is not None:
+            evidence["presence"] = answers.presence.astype(np.float32)
+        padding = read.token_ids.shape[1]
+        for position, number in enumerate(range(start, stop)):
+            tokens, probability = read.tokens[number], answers.probabilities[position]
+            changed = probability if change is None else change(number, probability)
             values, used = preprocess.restore(changed, self.size), asked.rule
             if self.segmenter.refine is not None:
                 values, used = self.segmenter.refine.refine(self.photo, values, asked.rule)
@@ -154,20 +148,18 @@ class EncodedImage:
                 notes=(*read.notes[number], *self.segmenter.notes),
             )
 
-    @torch.inference_mode()
-    def _output(self, batch: Batch, explain: bool) -> Output:
+    def _answers(self, read: TokenizedExpressions, start: int, stop: int, explain: bool) -> Answers:
         one = self.segmenter
         one.check_process()
-        if self.features is None:
-            output = one.predict(batch, explain=explain)
-        else:
-            output = one.system.decode_expressions(self.features, batch, explain=explain)  # type: ignore[operator]
-        if not is_finite(output):
-            narrow = "" if one.dtype == torch.float32 else f", or {str(one.dtype)[6:]} is too narrow: try float32"
+        token_ids, token_mask = read.token_ids[start:stop], read.token_mask[start:stop]
+        answers = one.network.answer(self.images, self.features, token_ids, token_mask, explain=explain)
+        if not answers.is_finite:
+            dtype = one.computed["dtype"]
+            narrow = "" if dtype == "float32" else f", or {dtype} is too narrow: try float32"
             raise ModelError(
                 f"The model {one.name!r} computes numbers that are not finite: its weights are broken{narrow}."
             )
-        return output
+        return answers
 
 
 def _over_photo(values: Any, preprocess: Preprocess, size: tuple[int, int]) -> np.ndarray:

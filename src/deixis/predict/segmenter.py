@@ -1,38 +1,34 @@
 """From a photo and sentences to Predictions: reading, batching, and back to the photo's own size."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from jaxtyping import Float, Float32, UInt8
 
-from ..batch import Batch, Output
 from ..data.clips import Clip
 from ..data.images import Source, open_image
 from ..data.transforms import Preprocess
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..metrics.calibration import Calibration
 from ..records import MaskRule
-from ..system import EncodesImages
 from ..text.tokenizers import AnyTokenizer
-from .compiled import Compiled
 from .encoded import EncodedImage, Question
 from .expressions import Expressions, TokenizedExpressions, for_each, tokenize
-from .outputs import presence_probabilities
+from .network import Network
 from .prediction import Prediction
 from .presence import THRESHOLD, Presence, check_threshold
-from .processes import check_process
 from .refine import DenseCRF
 from .video import FrameChoice, Smoother, as_clip, ask_clip
 
+if TYPE_CHECKING:
+    from ..batch import Batch, Output
+else:  # an exported model runs without PyTorch
+    Batch = Output = Any
+
 Images = list[Any] | tuple[Any, ...]  # of what `open_image` reads
-LARGEST_BATCH = 8  # expressions that share one pass over the image; more only cost memory
-LARGEST_BATCH_OF_A_CPU = 4  # one batch of eight was measured to take longer than two of four
 
 
 class Segmenter:
@@ -43,35 +39,61 @@ class Segmenter:
 
     def __init__(
         self,
-        system: nn.Module,
+        system: Any,
         tokenizer: AnyTokenizer,
         preprocess: Preprocess,
         card: Any = None,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        device: Any = "cpu",
+        dtype: Any = "float32",
         name: str = "model",
         compiled: bool = False,
         weights: Path | None = None,
         refine: DenseCRF | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """`weights` is the file that the system's weights were read from; `refine` moves every mask to the edges.
+        """`system` is a `torch.nn.Module`, or a `Network` that runs an exported one on a device of its own.
 
+        `weights` is the file that the system's weights were read from; `refine` moves every mask to the edges.
         `settings` are the fields of the system's config that differ from the checkpoint's.
         """
         self.refine, self.settings = refine, dict(settings or {})
-        self.system = system.to(device=device, dtype=dtype).eval()
         self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
-        self.device, self.dtype, self.weights = torch.device(device), dtype, weights
-        self._loaded_in = os.getpid()
-        on_a_cpu = 1 if compiled else LARGEST_BATCH_OF_A_CPU
-        self.largest_batch = on_a_cpu if self.device.type == "cpu" else LARGEST_BATCH
-        tokens = preprocess.max_tokens
-        self._compiled = Compiled(self.system, tokens=tokens, sentences=self.largest_batch) if compiled else None
+        self.weights = weights
+        self.network = _network(system, device, dtype, compiled, preprocess.max_tokens)
 
     def __repr__(self) -> str:
-        dtype, compiled = self.computed["dtype"], ", compiled" if self.computed["compiled"] else ""
-        return f"Segmenter({self.name!r}, {type(self.system).__name__}, {self.device}, {dtype}{compiled})"
+        computed = self.computed
+        how = "".join(f", {name}" for name in ("compiled",) if computed[name]) + (
+            f", {computed['runtime']}" if "runtime" in computed else ""
+        )
+        kind = "export" if "runtime" in computed else type(self.system).__name__
+        return f"Segmenter({self.name!r}, {kind}, {computed['device']}, {computed['dtype']}{how})"
+
+    @property
+    def system(self) -> Any:
+        """The PyTorch module. Raises `ModelError` for an exported model, which has none."""
+        if not hasattr(self.network, "system"):
+            raise ModelError(f"The model {self.name!r} is an export, which has no PyTorch module; load the checkpoint.")
+        return self.network.system
+
+    @system.setter
+    def system(self, system: Any) -> None:
+        self.network.system = system  # type: ignore[attr-defined]
+
+    @property
+    def device(self) -> Any:
+        """The `torch.device`; of an exported model its name."""
+        return self.network.device
+
+    @property
+    def dtype(self) -> Any:
+        """The `torch.dtype`; of an exported model its name."""
+        return self.network.dtype
+
+    @property
+    def largest_batch(self) -> int:
+        """The most expressions that share one pass over an image."""
+        return self.network.largest_batch
 
     @overload
     def __call__(
@@ -203,23 +225,18 @@ class Segmenter:
         photo, images = self._read(image)
         return self.encode_window(photo, images)
 
-    def encode_window(self, photo: UInt8[np.ndarray, "h w 3"], images: Float[Tensor, "1 t 3 y x"]) -> EncodedImage:
-        """The same for preprocessed frames on this Segmenter's device; `photo` is the frame that is asked about."""
-        features = None
-        if isinstance(self.system, EncodesImages) and self._compiled is None:
-            with torch.inference_mode():
-                features = self.system.encode_images(images)
-        return EncodedImage(self, photo, images, features)
+    def encode_window(self, photo: UInt8[np.ndarray, "h w 3"], images: Any) -> EncodedImage:
+        """The same for frames that `placed` returned; `photo` is the frame that is asked about."""
+        return EncodedImage(self, photo, images, self.network.encode(images))
 
     def batch(self, image: Source, expressions: str | Expressions) -> Batch:
         """The Batch that the system reads for one image and expressions."""
         return EncodedImage(self, *self._read(image), None).batch(self.tokenized(expressions))
 
-    @torch.inference_mode()
     def predict(self, batch: Batch, *, explain: bool = False) -> Output:
-        """The system's Output for a batch on this Segmenter's device, compiled where that was chosen."""
+        """The system's Output for a batch, compiled where that was chosen."""
         self.check_process()
-        return (self._compiled or self.system)(batch, explain=explain)
+        return self.network.predict(batch, explain=explain)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -230,22 +247,14 @@ class Segmenter:
 
     def check_process(self) -> None:
         """Warns in a process that was forked after the model was loaded; raises `ModelError` if it cannot run there."""
-        check_process(self._loaded_in, self.device, self._compiled is not None, self.name)
+        self.network.check_process(self.name)
 
     @property
     def computed(self) -> dict[str, Any]:
         """What rounding depends on, and the settings and the parameters of the refinement where there are any."""
         refined = {} if self.refine is None else {"refine": {"method": "crf", **asdict(self.refine)}}
         changed = {"settings": self.settings} if self.settings else {}
-        return (
-            refined
-            | changed
-            | {
-                "device": self.device.type,
-                "dtype": str(self.dtype).removeprefix("torch."),
-                "compiled": self._compiled is not None,
-            }
-        )
+        return refined | changed | self.network.computed
 
     @property
     def calibration(self) -> Calibration | None:
@@ -254,8 +263,8 @@ class Segmenter:
 
     @property
     def has_presence(self) -> bool:
-        """Whether the system has a presence head, which its config says in `presence`."""
-        return bool(getattr(getattr(self.system, "config", None), "presence", False))
+        """Whether the system has a presence head."""
+        return self.network.has_presence
 
     def mask_rule(self, threshold: float | None = None) -> MaskRule:
         """The rule in the checkpoint's card, with another threshold where one is given."""
@@ -270,18 +279,20 @@ class Segmenter:
             )
         return replace(rule, threshold=threshold, chosen_on="")
 
-    def presences(self, output: Output, threshold: float | None = None) -> list[Presence] | list[None]:
-        """For each expression the calibrated probability that its referent is in the image; None without a head.
+    def presences(
+        self, raw: Float[np.ndarray, " b"] | None, count: int, threshold: float | None = None
+    ) -> list[Presence] | list[None]:
+        """For each of `count` expressions the probability that its referent is in the image; None without a head.
 
-        Raises `InputError` where a threshold is given and there is no head.
+        `raw` are the head's own probabilities, which are calibrated here. Raises `InputError` where a threshold is
+        given and there is no head.
         """
-        raw = presence_probabilities(output)
         if raw is None:
             if threshold is not None:
                 raise InputError(
                     f"The model {self.name!r} has no presence head, so it has no presence threshold; omit it."
                 )
-            return [None] * len(output.logits)
+            return [None] * count
         known = raw if self.calibration is None else self.calibration(raw)
         return [
             Presence(
@@ -292,19 +303,25 @@ class Segmenter:
             for probability in known.tolist()
         ]
 
-    def _read(self, image: Source) -> tuple[UInt8[np.ndarray, "h w 3"], Float[Tensor, "1 t 3 y x"]]:
-        """The photo, and its preprocessed pixels on this Segmenter's device; a clip system gets a clip that stands."""
+    def _read(self, image: Source) -> tuple[UInt8[np.ndarray, "h w 3"], Any]:
+        """The photo, and its preprocessed pixels as `placed` returns them; a clip system gets a clip that stands."""
         self.check_process()
         photo = open_image(image)
-        return photo, self.placed([torch.as_tensor(self.preprocess.image(photo))] * self.preprocess.num_frames)
+        return photo, self.placed([self.preprocess.image(photo)] * self.preprocess.num_frames)
 
-    def placed(self, frames: Sequence[Float[Tensor, "3 y x"]]) -> Float[Tensor, "1 t 3 y x"]:
-        """Preprocessed frames as one clip on this Segmenter's device."""
-        return torch.stack(list(frames))[None].to(device=self.device, dtype=self.dtype)
+    def placed(self, frames: Sequence[Float32[np.ndarray, "3 y x"]]) -> Any:
+        """Preprocessed frames as one clip, as the network holds it: a tensor, or an array of an exported model's."""
+        return self.network.place(frames)
 
     def tokenized(self, expressions: str | Expressions) -> TokenizedExpressions:
         """The expressions as the system reads them; raises `InputError` for one that is not a sentence."""
         limit = self.preprocess.max_tokens
-        # Compiled systems return evidence for `limit` tokens whatever the batch has.
-        pad_to = limit if self._compiled else None
-        return tokenize(expressions, self.tokenizer, limit, self.name, pad_to=pad_to)
+        return tokenize(expressions, self.tokenizer, limit, self.name, pad_to=self.network.pad_to)
+
+
+def _network(system: Any, device: Any, dtype: Any, compiled: bool, max_tokens: int) -> Network:
+    if isinstance(system, Network):
+        return system
+    from .torch_network import TorchNetwork
+
+    return TorchNetwork(system, device, dtype, compiled, max_tokens)

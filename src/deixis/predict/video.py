@@ -12,9 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Float32
 
 from ..data.clips import Clip, Frame, open_clip
 from ..data.frame_streams import Pixels
@@ -194,8 +193,8 @@ class _Seen:
         return self.frame.pixels
 
     @cached_property
-    def image(self) -> Float[Tensor, "3 y x"]:
-        return torch.as_tensor(self.preprocess.image(self.pixels))
+    def image(self) -> Float32[np.ndarray, "3 y x"]:
+        return self.preprocess.image(self.pixels)
 
 
 def _moments(

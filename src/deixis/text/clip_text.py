@@ -63,4 +63,4 @@ def settings(config: TextSizes) -> dict[str, int]:
 
 def ends(words: Float[Tensor, "b l d"], token_mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b d"]:
     """The features of the end tokens, which are the last real ones."""
-    return words[torch.arange(len(words), device=words.device), token_mask.sum(1) - 1]
+    return words[torch.arange(words.shape[0], device=words.device), token_mask.sum(1) - 1]

@@ -80,7 +80,7 @@ class BiGRU(nn.Module):
         """The state after each word, from zero; padding leaves it as it is."""
         weight, bias = getattr(self, f"weight_hh_{direction}"), getattr(self, f"bias_hh_{direction}")
         given = F.linear(features, getattr(self, f"weight_ih_{direction}"), getattr(self, f"bias_ih_{direction}"))
-        state = given.new_zeros(len(given), weight.shape[1])
+        state = given.new_zeros(given.shape[0], weight.shape[1])
         states: list[Tensor] = [state] * len(order)
         for place in order:
             reset, update, new = given[:, place].chunk(3, dim=-1)

@@ -26,7 +26,7 @@ class LSTM(nn.Module):
         recurrent: Tensor = self.get_parameter("weight_hh_l0")
         given = F.linear(features, self.get_parameter("weight_ih_l0"), self.get_parameter("bias_ih_l0"))
         given = given + self.get_parameter("bias_hh_l0")
-        state = cell = given.new_zeros(len(given), recurrent.shape[1])
+        state = cell = given.new_zeros(given.shape[0], recurrent.shape[1])
         states = []
         for place in range(features.shape[1]):
             enter, forget, new, leave = (given[:, place] + F.linear(state, recurrent)).chunk(4, dim=-1)

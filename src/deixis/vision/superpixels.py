@@ -181,7 +181,7 @@ def pool_regions(
     # Padding is pooled into a region of its own, which is dropped.
     places = torch.where(labels == PADDING, num, labels)
     index = places[..., None].expand_as(features)
-    lowest = features.new_full((len(features), num + 1, features.shape[-1]), float("-inf"))
+    lowest = features.new_full((features.shape[0], num + 1, features.shape[-1]), float("-inf"))
     pooled = lowest.scatter_reduce(1, index, features, reduce="amax")[:, :num]
     is_present = torch.zeros_like(lowest[..., 0]).scatter(1, places, 1.0)[:, :num] > 0
     return pooled.masked_fill(~is_present[..., None], 0.0), is_present
@@ -248,7 +248,7 @@ def _labels(images: Tensor, num: int, compactness: float) -> Tensor:
 
 def _shape(images: Tensor, num: int, compactness: float) -> Tensor:
     """The shape of the result, for the compiler."""
-    return images.new_empty(len(images), *images.shape[-2:], dtype=torch.long)
+    return images.new_empty(images.shape[0], *images.shape[-2:], dtype=torch.long)
 
 
 # For the compiler the regions are one opaque operation.

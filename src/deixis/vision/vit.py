@@ -88,7 +88,7 @@ class ViT(nn.Module):
 
     def encode(self, patches: Float[Tensor, "i n d"]) -> Float[Tensor, "i n d"]:
         """The features of embedded patches, of all of an image or of some, after the last norm."""
-        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(patches.shape[0], -1, -1)
         tokens = torch.cat([first, patches], 1)
         for block in self.blocks:
             tokens = block(tokens)

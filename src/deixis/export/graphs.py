@@ -1,0 +1,132 @@
+"""A system as networks of tensors alone: what an exported file computes, with the text as an input.
+
+- most systems are one graph: each expression comes with an image of its own, `b` of them, any number
+- a system that implements `EncodesImages` is two: `Encode` reads images, `Answer` any number of expressions about one
+  encoded image
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ..batch import Batch, Output
+from ..data.transforms import Preprocess
+from ..system import EncodesImages
+
+EXAMPLES = 2  # images and expressions that a graph is traced with; with one, the number would be a constant
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network, the arguments it is traced with, and their names; `is_free` says whose first axis has any length."""
+
+    network: nn.Module
+    arguments: tuple[Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    is_free: tuple[bool, ...]
+
+
+def graphs(system: nn.Module, preprocess: Preprocess, num_tokens: int) -> list[Graph]:
+    """The graphs of a system in evaluation without gradients; `num_tokens` is the size of its vocabulary."""
+    side, length, frames = preprocess.image_size, preprocess.max_tokens, preprocess.num_frames
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(EXAMPLES, frames, 3, side, side, generator=generator)
+    token_ids = torch.randint(num_tokens, (EXAMPLES, length), generator=generator)
+    token_mask = torch.ones(EXAMPLES, length, dtype=torch.bool)
+    outputs = ("logits", "presence") if getattr(getattr(system, "config", None), "presence", False) else ("logits",)
+    texts = ("token_ids", "token_mask")
+    if not isinstance(system, EncodesImages):
+        arguments = (images, token_ids, token_mask)
+        return [Graph(Whole(system), arguments, ("images", *texts), outputs, (True, True, True))]
+    with torch.no_grad():
+        encoded = system.encode_images(images[:1])
+    features = tuple(tensors_in(encoded))
+    names = tuple(f"feature{number}" for number in range(len(features)))
+    answer = Answer(system, encoded, (frames, side))
+    return [
+        Graph(Encode(system), (images,), ("images",), names, (True,)),
+        Graph(
+            answer,
+            (token_ids, token_mask, *features),
+            (*texts, *names),
+            outputs,
+            (True, True, *[False] * len(features)),
+        ),
+    ]
+
+
+class Whole(nn.Module):
+    """Images and expressions to logits."""
+
+    def __init__(self, system: nn.Module) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(
+        self, images: Float[Tensor, "b t 3 h w"], token_ids: Int[Tensor, "b l"], token_mask: Bool[Tensor, "b l"]
+    ) -> tuple[Tensor, ...]:
+        return _heads(self.system(Batch(images=images, token_ids=token_ids, token_mask=token_mask)))
+
+
+class Encode(nn.Module):
+    """Images to the tensors of what the system encodes them as."""
+
+    def __init__(self, system: Any) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(self, images: Float[Tensor, "i t 3 h w"]) -> tuple[Tensor, ...]:
+        return tuple(tensors_in(self.system.encode_images(images)))
+
+
+class Answer(nn.Module):
+    """Expressions about one encoded image to logits; `encoded` is an example of its structure."""
+
+    def __init__(self, system: Any, encoded: Any, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.system, self.encoded, self.size = system, encoded, size
+
+    def forward(
+        self, token_ids: Int[Tensor, "b l"], token_mask: Bool[Tensor, "b l"], *features: Tensor
+    ) -> tuple[Tensor, ...]:
+        frames, side = self.size
+        batch = Batch(
+            images=torch.zeros(1, frames, 3, side, side),  # of which the size alone is read
+            token_ids=token_ids,
+            token_mask=token_mask,
+            image_index=torch.zeros_like(token_ids[:, 0]),
+        )
+        return _heads(self.system.decode_expressions(rebuilt(self.encoded, iter(features)), batch))
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors of a dataclass, a list or a tuple, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from tensors_in(each)
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from tensors_in(getattr(value, each.name))
+
+
+def rebuilt(example: Any, tensors: Iterator[Tensor]) -> Any:
+    """A value of the example's structure with these tensors."""
+    if isinstance(example, Tensor):
+        return next(tensors)
+    if isinstance(example, list | tuple):
+        return type(example)(rebuilt(each, tensors) for each in example)
+    if is_dataclass(example):
+        parts = {each.name: rebuilt(getattr(example, each.name), tensors) for each in fields(example)}
+        return type(example)(**parts)  # type: ignore[operator]
+    return example
+
+
+def _heads(output: Output) -> tuple[Tensor, ...]:
+    return (output.logits,) if output.presence is None else (output.logits, output.presence)
