@@ -17,9 +17,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "compare two results by a paired bootstrap"),
     "data": ("data", "inspect, audit and convert data sets"),
     "toyland": ("toyland", "draw Toyland, our generated world, and write it as data sets"),
+    "serve": ("serve", "serve a web page, an HTTP API and Label Studio"),
     "checkpoint": ("checkpoint", "convert and inspect checkpoints"),
 }
-EXTRAS = {"accelerate": "train", "tensorboard": "train"}  # module -> the extra of this package that installs it
+# module -> the extra of this package that installs it
+EXTRAS = {"accelerate": "train", "tensorboard": "train"} | dict.fromkeys(
+    ("fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client", "defusedxml"), "serve"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
