@@ -18,10 +18,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "data": ("data", "inspect, audit and convert data sets"),
     "toyland": ("toyland", "draw Toyland, our generated world, and write it as data sets"),
     "export": ("export", "write a model as ONNX or OpenVINO files that run without PyTorch"),
+    "serve": ("serve", "serve a web page, an HTTP API and Label Studio"),
     "checkpoint": ("checkpoint", "convert and inspect checkpoints"),
 }
 # module -> the extra of this package that installs it
-EXTRAS = {"accelerate": "train", "tensorboard": "train", "pyarrow": "parquet", "ray": "ray"}
+EXTRAS = {"accelerate": "train", "tensorboard": "train", "pyarrow": "parquet", "ray": "ray"} | dict.fromkeys(
+    ("fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client", "defusedxml"), "serve"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

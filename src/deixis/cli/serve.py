@@ -1,0 +1,96 @@
+"""`deixis serve`: the web page, the HTTP API and the back end for Label Studio."""
+
+import os
+import sys
+import warnings
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ..errors import InputError
+from .model_options import ModelOptions
+from .options import parse
+
+TOKEN = "DEIXIS_TOKEN"
+EPILOGUE = """
+Open the address that is printed in a browser, or ask:
+
+  curl -F image=@photo.jpg -F "sentence=the red cup" http://127.0.0.1:8000/v1/segment
+
+The server listens on this machine only. On another address it needs a token, from the variable DEIXIS_TOKEN or the file
+of --token-file; callers send it as `Authorization: Bearer TOKEN`. Label Studio: docs/label-studio.md."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions(ModelOptions):
+    """Serve a web page, an HTTP API and a back end for Label Studio."""
+
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "bundled"
+    """A model's name, or the folder of a checkpoint or of a run."""
+    host: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = "127.0.0.1"
+    """The address to listen on; any other than this machine's own needs a token."""
+    port: int = 8000
+    """The port to listen on; 0 for any free one."""
+    host_name: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME")] = ()
+    """A further name that the server is asked by, without a token; may be repeated."""
+    token_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A file that holds the token; by default the variable DEIXIS_TOKEN."""
+    log: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Where lines of JSON are appended, one for each request; by default stderr."""
+    queue: int = 16
+    """Questions that wait for the model; more are refused with status 503."""
+    megabytes: float = 20.0
+    """The largest body of a request."""
+    megapixels: float = 40.0
+    """The largest image."""
+    seconds: float = 60.0
+    """The longest time from a question to its answer."""
+    cache_megabytes: float = 512.0
+    """Encoded images that are kept for further sentences."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65_536:
+            raise InputError(f"The port is {self.port}; expected a number from 0 to 65535.")
+        if self.queue < 1:
+            raise InputError(f"The queue has {self.queue} places; expected 1 or more.")
+
+    @property
+    def token(self) -> str | None:
+        """Raises `InputError` where an address that others reach has none."""
+        if self.token_file is not None:
+            token = self.token_file.read_text(encoding="utf-8").strip()
+        else:
+            token = os.environ.get(TOKEN, "").strip()
+        if token and len(token) < 16:
+            raise InputError(f"The token has {len(token)} characters; expected 16 or more, as `openssl rand -hex 16` has.")
+        if not token and self.host not in {"127.0.0.1", "::1", "localhost"}:
+            raise InputError(
+                f"The address {self.host} can be reached by others, and there is no token; set the variable {TOKEN}, "
+                "for example to what `openssl rand -hex 16` prints, or omit --host."
+            )
+        return token or None
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(ServeOptions, arguments, "deixis serve", EPILOGUE)
+    token = options.token
+    from ..server.app import build
+    from ..server.guard import Access
+    from ..server.limits import Limits
+    from ..server.running import listen, run
+    from ..server.service import Service
+
+    limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits) if hasattr(options, field.name)})
+    access = Access(token=token, hosts=frozenset(name.lower() for name in options.host_name))
+    listening = listen(options.host, options.port)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore")  # every Prediction carries its notes
+    log = sys.stderr if options.log is None else options.log.open("a", encoding="utf-8")
+    service = Service(partial(options.load, options.model), limits, log=log)
+    host, port = listening.getsockname()[:2]
+    print(f"deixis: http://{f'[{host}]' if ':' in host else host}:{port}/", file=sys.stderr, flush=True)
+    run(build(service, access), service, listening)
+    return 0

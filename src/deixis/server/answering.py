@@ -1,0 +1,156 @@
+"""The model's side of the server: photos are encoded once, and sentences about them become what callers read."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..data.images import open_image, opened, reading
+from ..errors import InputError
+from ..predict.prediction import Prediction
+from ..records import MaskRule
+from .cache import ByteCache, num_bytes
+from .failures import TooLarge, WrongType
+from .limits import Limits
+from .worker import Job
+
+NAME = "The image"
+
+
+class Encoded(Protocol):
+    """An image that can be asked without being read again, as `Segmenter.encode` returns it."""
+
+    def stream(
+        self,
+        expressions: list[str],
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> Iterator[Prediction]: ...
+
+
+class Model(Protocol):
+    """What the server needs of a Segmenter."""
+
+    name: str
+
+    def encode(self, image: Any) -> Encoded: ...
+    def mask_rule(self, threshold: float | None = None) -> MaskRule: ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """One image and the sentences about it; `render` turns each Prediction into something small that is kept."""
+
+    image: bytes
+    sentences: tuple[str, ...]
+    render: Callable[[Prediction], Any]
+    threshold: float | None = None
+    presence_threshold: float | None = None
+    explain: bool = False
+
+
+class Answerer:
+    """Loads the model in the worker's thread, and answers tasks there."""
+
+    def __init__(self, load: Callable[[], Model], limits: Limits) -> None:
+        self._load = load
+        self.cache: ByteCache[bytes, Encoded] = ByteCache(limits.cache_megabytes * 1e6)
+        self.facts: dict[str, Any] = {}  # about the model, for callers; empty until it is loaded
+        self.hits = 0  # images that were found in the cache
+
+    def start(self) -> None:
+        self.model = self._load()
+        self.facts = facts_of(self.model)
+
+    @property
+    def on_accelerator(self) -> bool:
+        device = getattr(self.model, "device", None)
+        return device is not None and device.type != "cpu"
+
+    def run(self, jobs: Sequence[Job[Task, list[Any]]]) -> list[list[Any] | BaseException]:
+        answers: list[list[Any] | BaseException] = []
+        for job in jobs:
+            try:
+                answers.append(self._answers(job))
+            except Exception as error:
+                answers.append(error)
+        return answers
+
+    def _answers(self, job: Job[Task, list[Any]]) -> list[Any]:
+        task, answers = job.task, []
+        predictions = self._encoded(task.image).stream(
+            list(task.sentences),
+            threshold=task.threshold,
+            presence_threshold=task.presence_threshold,
+            explain=task.explain,
+        )
+        for prediction in predictions:
+            answers.append(task.render(prediction))
+            if job.is_abandoned:
+                break
+        return answers
+
+    def _encoded(self, content: bytes) -> Encoded:
+        key = hashlib.sha256(content).digest()
+        if (known := self.cache.get(key)) is not None:
+            self.hits += 1
+            return known
+        try:
+            photo = open_image(content)
+        except InputError as error:
+            raise WrongType(_named(error)) from error
+        encoded = self.model.encode(photo)
+        # The Segmenter is shared by all; what is its own are the photo, its pixels and its features.
+        own = [value for name, value in vars(encoded).items() if name != "segmenter"]
+        self.cache.put(key, encoded, num_bytes(own))
+        return encoded
+
+
+def check_image(content: bytes, limits: Limits) -> tuple[int, int]:
+    """Width and height from the image's header, before a pixel is decoded.
+
+    Raises `WrongType` where this is not an image, and `TooLarge` where it has too many pixels.
+    """
+    try:
+        with reading(NAME), opened(BytesIO(content), NAME) as image:
+            width, height = image.size
+    except InputError as error:
+        too_large = "megapixels" in str(error)
+        raise (TooLarge if too_large else WrongType)(_named(error)) from error
+    if width * height > limits.pixels:
+        raise TooLarge(
+            f"The image has {width}x{height} pixels (width x height); at most {limits.megapixels:g} megapixels are "
+            "read: make it smaller first."
+        )
+    return width, height
+
+
+def facts_of(model: Model) -> dict[str, Any]:
+    """Name and version of a model, and what a caller needs to know to read its maps."""
+    refined = getattr(model, "refine", None) is not None
+    rule = MaskRule() if refined else model.mask_rule()
+    return {
+        "name": Path(model.name).name,  # a path on this machine is nobody's business
+        "version": version_of(model),
+        "rule": {"kind": rule.kind, "threshold": rule.threshold},
+        "has_presence": bool(getattr(model, "has_presence", False)),
+        "notes": list(getattr(model, "notes", ())),
+    }
+
+
+def version_of(model: Model) -> str:
+    """The model's name and a hash of its weights and of all that changes its answers."""
+    digest = hashlib.sha256(repr((model.mask_rule(), getattr(model, "computed", {}))).encode())
+    weights: Path | None = getattr(model, "weights", None)
+    if weights is not None:
+        with weights.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"{Path(model.name).name}-{digest.hexdigest()[:8]}"
+
+
+def _named(error: InputError) -> str:
+    return str(error).replace("The image given as bytes", NAME)

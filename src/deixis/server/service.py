@@ -1,0 +1,71 @@
+"""Everything that one server process holds, and the way of a question through the queue."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from starlette.requests import Request
+
+from .answering import Answerer, Model, Task
+from .bodies import Bodies
+from .failures import Refusal, TimeLimit
+from .limits import Limits
+from .traffic import Traffic
+from .worker import Job, Worker
+
+WINDOW = 0.01  # seconds that a batch waits for more questions
+LARGEST_BATCH = 8  # questions
+
+
+class Service:
+    """The model behind its queue, and the counters; it starts to load the model at once."""
+
+    def __init__(self, load: Callable[[], Model], limits: Limits, *, log: TextIO | None = None) -> None:
+        self.limits, self.bodies = limits, Bodies(limits)
+        self.answerer = Answerer(load, limits)
+        self.worker: Worker[Task, list[Any]] = Worker(self._start, self.answerer.run, length=limits.queue)
+        self.traffic = Traffic(lambda: len(self.worker), lambda: self.answerer.cache.num_bytes, log)
+        self.worker.begin()
+
+    def _start(self) -> None:
+        self.answerer.start()
+        if self.answerer.on_accelerator:  # a CPU takes as long for a batch as for its parts
+            self.worker.window, self.worker.most = WINDOW, LARGEST_BATCH
+
+    async def ask(self, task: Task, request: Request | None = None) -> tuple[list[Any], dict[str, float]]:
+        """What `task.render` made of each sentence's Prediction, and the seconds in the queue and in the model.
+
+        A job is dropped when the client of `request`, whose body must have been read, is gone, and after the limit of
+        seconds. Raises `Unavailable`, `TimeLimit`, or what the model raised.
+        """
+        job = self.worker.submit(task)
+        answer = asyncio.wrap_future(job.future)
+        leaving = None if request is None else asyncio.ensure_future(_gone(request))
+        try:
+            watched = [one for one in (answer, leaving) if one is not None]
+            await asyncio.wait(watched, timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                answers = answer.result()
+                self.traffic.answered(job.seconds, len(answers))
+                return answers, {name: round(seconds, 4) for name, seconds in job.seconds.items()}
+            if leaving is not None and leaving.done():
+                raise Refusal("The client has gone before its answer was ready.")
+            raise TimeLimit(f"The answer takes more than {self.limits.seconds:g} s; ask about fewer sentences at once.")
+        finally:
+            _drop(job, answer)
+            if leaving is not None:
+                leaving.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _drop(job: Job[Task, list[Any]], answer: "asyncio.Future[list[Any]]") -> None:
+    if not answer.done():
+        job.abandon()
+        # What a dropped job still fails with is nobody's error.
+        answer.add_done_callback(lambda future: future.cancelled() or future.exception())
+        answer.cancel()
