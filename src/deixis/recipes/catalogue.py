@@ -57,6 +57,7 @@ from .vega import (
     vega_small,
     vega_toyland,
     vega_toyland_grounded,
+    vega_toyland_presence,
 )
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "vega_small": vega_small,
     "vega_toyland": vega_toyland,
     "vega_toyland_grounded": vega_toyland_grounded,
+    "vega_toyland_presence": vega_toyland_presence,
 }
 
 
