@@ -6,7 +6,7 @@
 - an image is encoded once for all of its expressions, and each of them adds only the cost of its words: kinds, colours
   and places are learnt many times faster than through a fused encoder
 - the weights of the encoders have the names of those in LAVT, VEGA and MagNet, which start from them
-- from no paper; loss: binary cross-entropy and Dice
+- from no paper; loss: binary cross-entropy and Dice, and with a presence head its own
 """
 
 from collections.abc import Iterable
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
+from ..layers.presence import Chosen, PresenceHead, presence_terms
 from ..layers.pyramid import sum_stages
 from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
@@ -38,12 +39,14 @@ class LateFusionConfig(ReadsText):
     text: BertConfig = field(default_factory=BertConfig)
     width: int = 256
     dice_weight: float = 1.0
+    presence: bool = False  # a head that predicts whether the referent is in the image
+    presence_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.width < 1 or not self.dice_weight >= 0:
+        if self.width < 1 or not self.dice_weight >= 0 or not self.presence_weight >= 0:
             raise InputError(
-                f"LateFusion's width is {self.width} and its dice_weight {self.dice_weight}; "
-                "expected a positive width and a weight of 0 or more."
+                f"LateFusion's width is {self.width}, its dice_weight {self.dice_weight} and its presence_weight "
+                f"{self.presence_weight}; expected a positive width and weights of 0 or more."
             )
 
     def build(self) -> "LateFusion":
@@ -74,6 +77,8 @@ class LateFusion(nn.Module):
         )
         self.vote = nn.Linear(config.text.width, config.width + 1)  # a word's direction and bias
         self.bias = nn.Parameter(torch.tensor(-2.0))  # few pixels belong to the target
+        head = ((config.width,), config.text.width, config.text.width, config.text.heads)
+        self.present = PresenceHead(*head) if config.presence else None
 
     @property
     def feature_widths(self) -> dict[str, int]:
@@ -119,6 +124,7 @@ class LateFusion(nn.Module):
         }
         return Output(
             logits=F.interpolate(scores[:, None], size=size, mode="bilinear", align_corners=False)[:, 0],
+            presence=None if self.present is None else self.present((pixels,), words, batch.token_mask, scores),
             features=chosen_features(features, available, "LateFusion"),
             evidence=self._evidence(pixels, word_scores) if explain else {},
         )
@@ -126,8 +132,15 @@ class LateFusion(nn.Module):
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         if (masks := batch.masks) is None:
             raise InputError("LateFusion's loss needs masks, but this batch has none; use labelled samples.")
-        dice = self.config.dice_weight * losses.dice(output.logits, masks)
-        return {"mask": losses.bce(output.logits, masks), "dice": dice}
+
+        def terms_of(chosen: Chosen) -> dict[str, Tensor]:
+            logits, targets = output.logits[chosen], masks[chosen]
+            return {
+                "mask": losses.bce(logits, targets),
+                "dice": self.config.dice_weight * losses.dice(logits, targets),
+            }
+
+        return presence_terms(terms_of, masks, output.presence, self.config.presence_weight)
 
     @torch.no_grad()
     def _evidence(self, pixels: Tensor, word_scores: Tensor) -> dict[str, Float[Tensor, "b l y x"]]:

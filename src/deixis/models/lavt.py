@@ -25,6 +25,7 @@ from ..errors import InputError
 from ..layers.decoders import ConvolutionalDecoder
 from ..layers.early_fusion import EarlyFusion, Fused
 from ..layers.fusion import check_heads
+from ..layers.presence import Chosen, PresenceHead, presence_terms
 from ..system import chosen_features
 from ..text.bert import Bert, BertConfig
 from ..text.reads_text import ReadsText
@@ -41,6 +42,8 @@ class LAVTConfig(ReadsText):
     decoder_width: int | None = None  # None: four times the vision encoder's `embed_dim`
     class_weights: tuple[float, float] = (0.9, 1.1)  # background, target
     dice_weight: float = 0.0  # not in the paper
+    presence: bool = False  # not in the paper: a head that predicts whether the referent is in the image
+    presence_weight: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fusion_heads", tuple(self.fusion_heads))
@@ -52,8 +55,9 @@ class LAVTConfig(ReadsText):
             )
         if len(self.class_weights) != 2 or not all(weight > 0 for weight in self.class_weights):
             raise InputError(f"class_weights are {self.class_weights}; expected two positive numbers.")
-        if not self.dice_weight >= 0:
-            raise InputError(f"dice_weight is {self.dice_weight}; expected 0 or more.")
+        for name in ("dice_weight", "presence_weight"):
+            if not (weight := getattr(self, name)) >= 0:
+                raise InputError(f"{name} is {weight}; expected 0 or more.")
 
     def build(self) -> "LAVT":
         return LAVT(self)
@@ -79,6 +83,8 @@ class LAVT(nn.Module):
         self.fusion = EarlyFusion(Swin(config.vision), config.text.width, config.fusion_heads)
         width = 4 * config.vision.embed_dim if config.decoder_width is None else config.decoder_width
         self.decoder = ConvolutionalDecoder(self.fusion.widths, width)
+        head = (self.fusion.widths[1:], config.text.width, config.text.width, config.text.heads)
+        self.present = PresenceHead(*head) if config.presence else None
         terms: dict[str, tuple[float, Callable[[Tensor, Tensor], Tensor]]] = {
             "mask": (1.0, partial(cross_entropy, weights=config.class_weights)),
             "dice": (config.dice_weight, losses.dice),
@@ -112,17 +118,28 @@ class LAVT(nn.Module):
         # Interpolation is linear: it is applied to one map of differences instead of two maps of scores.
         difference = rearrange(target - background, "b y x -> b 1 y x")
         size = fused.batch.images.shape[-2:]
+        words = fused.words, fused.batch.token_mask
+        presence = None if self.present is None else self.present(fused.maps[1:], *words, difference[:, 0])
         return Output(
             logits=F.interpolate(difference, size=size, mode="bilinear", align_corners=True)[:, 0],
+            presence=presence,
             features=chosen_features(features, fused.features(self.text.bert.embeddings.word_embeddings), "LAVT"),
             evidence=fused.evidence() if explain else {},
         )
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """Cross-entropy over two classes, and Dice where it has a weight."""
+        """Cross-entropy over two classes, and Dice where it has a weight.
+
+        With a presence head these are means over the referents that are in their image, and the head has its own term.
+        """
         if (masks := batch.masks) is None:
             raise InputError("LAVT's loss needs masks, but this batch has none; use labelled samples.")
-        return {name: weight * term(output.logits, masks) for name, (weight, term) in self.terms.items()}
+
+        def terms_of(chosen: Chosen) -> dict[str, Tensor]:
+            logits, targets = output.logits[chosen], masks[chosen]
+            return {name: weight * term(logits, targets) for name, (weight, term) in self.terms.items()}
+
+        return presence_terms(terms_of, masks, output.presence, self.config.presence_weight)
 
 
 def cross_entropy(

@@ -35,6 +35,7 @@ from ..layers.guidance import (
     VisualGuidance,
     WordGuidance,
 )
+from ..layers.presence import Chosen, PresenceHead, presence_terms
 from ..layers.similarity import Similarity
 from ..layers.visual_expression import Cues, Normalise, Selection, VisualExpression, selector
 from ..system import chosen_features
@@ -79,6 +80,8 @@ class VEGAConfig(ReadsText):
     pixel_contrast: bool = True
     pixel_contrast_weight: float = 1.0
     dice_weight: float = 0.0  # not in the paper
+    presence: bool = False  # not in the paper: a head that predicts whether the referent is in the image
+    presence_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -96,7 +99,7 @@ class VEGAConfig(ReadsText):
             )
         if not 0 < self.selection_ratio <= 1:
             raise InputError(f"selection_ratio is {self.selection_ratio}; expected a fraction in (0, 1].")
-        for name in ("pixel_contrast_weight", "dice_weight"):
+        for name in ("pixel_contrast_weight", "dice_weight", "presence_weight"):
             if not (weight := getattr(self, name)) >= 0:
                 raise InputError(f"{name} is {weight}; expected 0 or more.")
 
@@ -151,6 +154,8 @@ class VEGA(nn.Module):
         self.mask = nn.Linear(widths[0], 1)
         # Eq. 5's learnable temperature, as its logarithm, so that it stays positive.
         self.log_temperature = nn.Parameter(torch.tensor(-2.5)) if config.has_contrast else None
+        head = (self.fusion.widths[1:], config.width, config.width, config.heads)
+        self.present = PresenceHead(*head) if config.presence else None
         self.loss_features = ("pixel_contrast",) if config.has_contrast else ()
         terms = {"mask": (1.0, losses.bce), "dice": (config.dice_weight, losses.dice)}
         self.terms = {name: (weight, term) for name, (weight, term) in terms.items() if weight}
@@ -186,15 +191,21 @@ class VEGA(nn.Module):
         decoder = self.decoder if decoder is None else decoder
         received: list[Tensor] | None = [] if explain else None
         scores = decoder(fused.pixels, fused.encoded.maps[:-1], fused.guidance, received)
+        words = fused.guidance.tokens, fused.guidance.mask
+        presence = None if self.present is None else self.present(fused.encoded.maps[1:], *words, scores)
         size = fused.encoded.batch.images.shape[-2:]
         return Output(
             logits=F.interpolate(scores[:, None], size=size, mode="bilinear", align_corners=False)[:, 0],
+            presence=presence,
             features=chosen_features(features, self._features(fused), "VEGA"),
             evidence={} if received is None else self._evidence(fused, received),
         )
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """Binary cross-entropy of the mask; pixel contrast where words select pixels; Dice where it has a weight."""
+        """Binary cross-entropy of the mask; pixel contrast where words select pixels; Dice where it has a weight.
+
+        With a presence head these are means over the referents that are in their image, and the head has its own term.
+        """
         if (masks := batch.masks) is None:
             raise InputError("VEGA's loss needs masks, but this batch has none; use labelled samples.")
         if not output.features.keys() >= set(self.loss_features):
@@ -202,10 +213,16 @@ class VEGA(nn.Module):
                 f"VEGA's loss reads the features {', '.join(self.loss_features)}, but the output has "
                 f"{', '.join(output.features) or 'none'}; run the system with features=system.loss_features."
             )
-        terms = {name: weight * term(output.logits, masks) for name, (weight, term) in self.terms.items()}
-        for name in self.loss_features:
-            terms[name] = self.config.pixel_contrast_weight * losses.pixel_contrast(output.features[name], masks)
-        return terms
+
+        def terms_of(chosen: Chosen) -> dict[str, Tensor]:
+            logits, targets = output.logits[chosen], masks[chosen]
+            terms = {name: weight * term(logits, targets) for name, (weight, term) in self.terms.items()}
+            for name in self.loss_features:
+                contrast = losses.pixel_contrast(output.features[name][chosen], targets)
+                terms[name] = self.config.pixel_contrast_weight * contrast
+            return terms
+
+        return presence_terms(terms_of, masks, output.presence, self.config.presence_weight)
 
     def _features(self, fused: Guided) -> dict[str, Callable[[], Tensor]]:
         available = fused.encoded.features(self.text.bert.embeddings.word_embeddings)

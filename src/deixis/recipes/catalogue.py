@@ -59,6 +59,7 @@ from .vega import (
     vega_small,
     vega_toyland,
     vega_toyland_grounded,
+    vega_toyland_presence,
 )
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "vega_small": vega_small,
     "vega_toyland": vega_toyland,
     "vega_toyland_grounded": vega_toyland_grounded,
+    "vega_toyland_presence": vega_toyland_presence,
 }
 
 

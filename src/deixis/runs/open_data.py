@@ -153,8 +153,9 @@ def _own_splits(data: StoredData) -> Mapping[str, Reader]:
 def _toyland(data: ToylandData, split: Literal["train", "val"]) -> Reader:
     """Over all subsets."""
     if split == "train":
-        return _split(data, split, data.num_scenes, ExpressionOptions(no_target=data.no_target))
-    return _split(data, split, data.validation_scenes, ExpressionOptions())
+        return _split(data, split, data.num_scenes, data.expression_options)
+    options = data.expression_options if data.validate_absent else ExpressionOptions()
+    return _split(data, split, data.validation_scenes, options)
 
 
 def _split(data: ToylandData, split: Literal["train", "val"], num_scenes: int, options: ExpressionOptions) -> Reader:

@@ -14,6 +14,7 @@ from ..objectives.dense_classes import DenseClassesConfig
 from ..objectives.image_text import ImageTextConfig
 from ..objectives.mask_grounding import MaskGroundingConfig
 from ..objectives.masked_autoencoding import MaskedAutoencodingConfig
+from ..objectives.presence import PresenceConfig
 from ..objectives.supervised import SupervisedConfig
 from ..objectives.text_supervision import TextSupervisionConfig
 from ..records import Config
@@ -32,6 +33,7 @@ OBJECTIVES: dict[str, type[Config]] = {
     "masked_autoencoding": MaskedAutoencodingConfig,
     "mmd": MMDConfig,
     "plca": PLCAConfig,
+    "presence": PresenceConfig,
     "sda": DualAdaptationConfig,
     "sda_categories": CategoryLabelsConfig,
     "sda_semantic": SemanticInitialisationConfig,

@@ -11,10 +11,11 @@ from ..scene.kinds import KINDS
 from ..scene.scenes import COLOURS
 from ..scene.view import View
 from .candidates import Wording
-from .grammar import describe, describe_nothing, describe_two
+from .exchange import describe_exchanged
+from .grammar import describe, describe_nothing, describe_two, names_held_out
 from .noise import add_noise
 from .phrases import Phrase
-from .programs import Closest, Does, Hidden, Is, Middle, Not, Or, Passes, Program, Rank, Related, nodes, selects
+from .programs import Closest, Does, Hidden, Middle, Not, Or, Passes, Program, Rank, Related, nodes, selects
 from .programs import text as program_text
 from .vocabulary import LOCATION_WORDS
 
@@ -28,29 +29,36 @@ class ExpressionOptions:
 
     `typos` and `slang` are probabilities per expression, `two_targets` is a probability per scene. `no_target` is the
     number of expressions per scene without a referent: 1.5 generates one, and a second one with probability 0.5.
+    `exchanged` is the number of those which are sentences about a thing of the scene with one word exchanged.
     """
 
     typos: float = 0.0
     slang: float = 0.0
     no_target: float = 0.0
     two_targets: float = 0.0
+    exchanged: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name == "no_target":
+            if name in ("no_target", "exchanged"):
                 if not 0 <= value <= MAX_NO_TARGET:
-                    raise InputError(f"'no_target' is {value}; expected 0 to {MAX_NO_TARGET} expressions per scene.")
+                    raise InputError(f"{name!r} is {value}; expected 0 to {MAX_NO_TARGET} expressions per scene.")
             elif not 0 <= value <= 1:
                 raise InputError(f"{name!r} is {value}; expected a probability from 0 to 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expression:
-    """The text with its noise, the phrase without noise, and the indices of the referents (none, one or two)."""
+    """The text with its noise, the phrase without noise, and the indices of the referents (none, one or two).
+
+    Where a word was exchanged, `exchanged` says of which sort, and `instead_of` is the sentence before.
+    """
 
     text: str
     phrase: Phrase
     targets: tuple[int, ...]
+    exchanged: str = ""
+    instead_of: str = ""
 
 
 def generate(
@@ -77,11 +85,19 @@ def generate(
     without_referent: set[str] = set()
     for number in range(MAX_NO_TARGET):
         if rng.random() >= options.no_target - number:
-            return
+            break
         phrase = _without_referent(view, wording, rng)
         if phrase is not None and phrase.text not in without_referent:
             without_referent.add(phrase.text)
             yield _expression(phrase, (), options, rng)
+    for number in range(MAX_NO_TARGET if referents else 0):
+        if rng.random() >= options.exchanged - number:
+            return
+        pair = describe_exchanged(view, rng.choice(referents), wording, rng)
+        if pair is not None and pair.wrong.text not in without_referent:
+            without_referent.add(pair.wrong.text)
+            changed = _expression(pair.wrong, (), options, rng)
+            yield replace(changed, exchanged=pair.exchange, instead_of=pair.right.text)
 
 
 def traits(expression: Expression, view: View, wording: Wording) -> dict[str, Any]:
@@ -98,6 +114,8 @@ def traits(expression: Expression, view: View, wording: Wording) -> dict[str, An
         "targets": list(expression.targets),
         "area": round(sum(view.seen[index].area for index in expression.targets), 5),
     }
+    if expression.exchanged:
+        facts |= {"exchanged": expression.exchanged, "instead_of": expression.instead_of}
     if len(expression.targets) == 1:
         (target,) = expression.targets
         thing = view.things[target]
@@ -115,7 +133,7 @@ def _without_referent(view: View, wording: Wording, rng: Random) -> Phrase | Non
     for _ in range(ATTEMPTS):
         make = describe_nothing if rng.random() < 0.5 else _describe_changed
         phrase = make(view, wording, rng)
-        if phrase is not None and selects(phrase.program, view, frozenset()) and not _names_held_out(phrase.program):
+        if phrase is not None and selects(phrase.program, view, frozenset()) and not names_held_out(phrase.program):
             return phrase
     return None
 
@@ -134,12 +152,6 @@ def _describe_changed(view: View, wording: Wording, rng: Random) -> Phrase | Non
         return None
     things = (*view.things[:index], changed, *view.things[index + 1 :])
     return describe(replace(view, scene=replace(view.scene, things=things), cache={}), index, wording, rng)
-
-
-def _names_held_out(program: Program) -> bool:
-    facts = [node for node in nodes(program) if isinstance(node, Is)]
-    kinds, colours = ([fact.value for fact in facts if fact.attribute == name] for name in ("kind", "colour"))
-    return any(is_held_out(kind, colour) for kind in kinds for colour in colours)
 
 
 def _expression(phrase: Phrase, targets: tuple[int, ...], options: ExpressionOptions, rng: Random) -> Expression:

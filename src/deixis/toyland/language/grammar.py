@@ -7,13 +7,13 @@ nearest to a random length is returned.
 import re
 from random import Random
 
-from ..scene.domains import SubsetName
+from ..scene.domains import SubsetName, is_held_out
 from ..scene.scenes import COLOURS, Colour, Thing
 from ..scene.view import View
 from . import templates, vocabulary
 from .candidates import Candidates, Wording
 from .phrases import Phrase, WordSampler, noun_phrase, plural
-from .programs import Is, Or, selects
+from .programs import Is, Or, Program, nodes, selects
 
 # Probabilities of 1, 2, 3 … words; the mean is 3.5 in RefCOCO and 8.4 in RefCOCOg.
 LENGTHS: dict[SubsetName, tuple[float, ...]] = {
@@ -76,6 +76,13 @@ def describe_nothing(view: View, wording: Wording, rng: Random) -> Phrase | None
 def is_allowed(text: str, subset: SubsetName) -> bool:
     """Whether a subset may contain this text: `toyland+` has no words for locations."""
     return subset != "toyland+" or not vocabulary.LOCATION_WORDS & set(re.findall(r"[\w-]+", text))
+
+
+def names_held_out(program: Program) -> bool:
+    """Whether a kind and a colour of the program are a held-out pair: a model would learn that it does not exist."""
+    facts = [node for node in nodes(program) if isinstance(node, Is)]
+    kinds, colours = ([fact.value for fact in facts if fact.attribute == name] for name in ("kind", "colour"))
+    return any(is_held_out(kind, colour) for kind in kinds for colour in colours)
 
 
 def _absent(kind: str, colour: Colour) -> Thing:
