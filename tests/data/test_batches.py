@@ -2,6 +2,8 @@
 
 import itertools
 import runpy
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +86,17 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused() -> None:
         make().stream(0, 1, ranks=4)
 
 
+UNFINISHED = """
+from deixis.data.batches import load_samples
+
+if __name__ == "__main__":
+    loaded = load_samples(range(9), [[number] for number in range(9)], list, workers=1)
+    assert next(loaded) == [0]
+    kept = [loaded]
+    kept.append(kept)  # a cycle, as exceptions make them
+"""
+
+
 def test_workers_change_nothing() -> None:
     assert all(map(same, make(workers=1).stream(0, 3), make().stream(0, 3)))
 
@@ -99,6 +112,13 @@ def test_a_readers_error_is_the_same_sentence_from_a_worker(workers: int, kind: 
     with pytest.raises(kind) as error:
         next(batches.stream(0, 1))
     assert str(error.value) == "photo.jpg is broken; get a complete copy of it."
+
+
+def test_workers_end_with_the_program_also_where_an_error_keeps_them_alive(tmp_path: Path) -> None:
+    """Python waits at exit for workers, which ignore the signal that should stop them."""
+    script = tmp_path / "broken.py"
+    script.write_text(UNFINISHED)
+    subprocess.run([sys.executable, str(script)], check=True, timeout=60)
 
 
 def test_an_epoch_without_a_whole_batch_is_refused() -> None:

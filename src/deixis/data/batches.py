@@ -1,7 +1,9 @@
 """Streams of Batches for training and scoring; a step's batch is a function of the seed and the step alone."""
 
+import atexit
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -204,16 +206,34 @@ def load_samples(
         collate_fn=make,
         worker_init_fn=_leave_signals_to_the_main_process,
     )
-    try:
-        yield from cast(Iterator[Made], iter(loader))
-    except DeixisError as error:
-        raise _one_sentence(error) from error
+    samples = iter(loader)
+    with _workers_of(samples):
+        try:
+            yield from cast(Iterator[Made], samples)
+        except DeixisError as error:
+            raise _one_sentence(error) from error
 
 
 def _one_sentence(error: DeixisError) -> DeixisError:
     """The error without the worker's traceback that a DataLoader puts in front of it: its last line."""
     kind: Any = type(error)
     return kind(str(error).strip().splitlines()[-1].removeprefix(f"{kind.__module__}.{kind.__qualname__}: "))
+
+
+@contextmanager
+def _workers_of(samples: Any) -> Iterator[None]:
+    """Stop the workers at the end, whatever happens.
+
+    After an error the garbage collector needs ten seconds for it. At exit Python would send SIGTERM, which the workers
+    ignore, and wait for them without end.
+    """
+    stop = getattr(samples, "_shutdown_workers", int)  # without workers there is nothing to stop
+    atexit.register(stop)
+    try:
+        yield
+    finally:
+        stop()
+        atexit.unregister(stop)
 
 
 def _leave_signals_to_the_main_process(_: int) -> None:
