@@ -20,6 +20,7 @@ import numpy as np
 from deixis.data.subsets import Subset
 from deixis.evaluation.evaluator import evaluate
 from deixis.files import replaced
+from deixis.recipes.adapt import SOURCE, after_source
 from deixis.recipes.adapt_toyland_clips import clip_oracle, clip_sda, source_only, toyland_clips_transfer
 from deixis.records import Reader
 from deixis.runs.open_data import open_data
@@ -33,11 +34,10 @@ from .measure import RESULTS, called, machine
 from .sag_floors import CentrePrior
 
 FILE = RESULTS / "clip_adaptation.json"
-SOURCE_ONLY, SDA, ORACLE = "source only", "SDA", "oracle"
+SOURCE_ONLY, LONGER, SDA, ORACLE = "source only", "source only, longer", "SDA", "oracle"
 OWN, CENTRE, OWN_CENTRE = "source only, on its own domain", "centre prior", "centre prior, on the source's domain"
-CHAINS: dict[str, Callable[[Run], Chain]] = {SOURCE_ONLY: source_only, SDA: clip_sda, ORACLE: clip_oracle}
 SCORED_ONLY = (OWN, CENTRE, OWN_CENTRE)  # rows of the network that "source only" trains
-ROWS = (SOURCE_ONLY, *SCORED_ONLY, SDA, ORACLE)
+ROWS = (SOURCE_ONLY, *SCORED_ONLY, SDA, ORACLE, LONGER)
 SEEDS = (0, 1)
 HEADLINE = "mIoU"
 
@@ -61,6 +61,20 @@ class Budget:
             target=replace(run.target, packed=packed),
             schedule=replace(run.schedule, steps=steps, validate_every=steps),
         )
+
+
+def longer(run: Run) -> Chain:
+    """The source's Run goes on for as many steps as SDA's later stages."""
+    runs = source_only(run).runs
+    return Chain(runs={**runs, "longer": after_source(runs[SOURCE])})
+
+
+CHAINS: dict[str, Callable[[Run], Chain]] = {
+    SOURCE_ONLY: source_only,
+    LONGER: longer,
+    SDA: clip_sda,
+    ORACLE: clip_oracle,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -159,7 +159,7 @@ def _expressions(rows: list[_Row], source: A2DFiles, issues: Issues) -> Iterator
     for row in rows:
         try:
             if row.video not in annotated:
-                annotated[row.video] = _annotated(source, row.video)
+                annotated[row.video] = _annotated(source, row.video, issues)
             frames = annotated[row.video]
             names = tuple(name for name, instances in frames.items() if row.instance in instances)
             absent += len(frames) - len(names)
@@ -174,15 +174,21 @@ def _expressions(rows: list[_Row], source: A2DFiles, issues: Issues) -> Iterator
         source.notes.append(f"{pairs} of a sentence and an annotated frame left out: the frame lacks the instance.")
 
 
-def _annotated(source: A2DFiles, video: str) -> dict[str, tuple[int, ...]]:
-    """The annotated frames of a video by name, and the instances at each."""
+def _annotated(source: A2DFiles, video: str, issues: Issues) -> dict[str, tuple[int, ...]]:
+    """The annotated frames of a video by name, and the instances at each; a broken file costs its frame only."""
     folder = source.annotations / video
     files = sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
     if not files:
         raise InputError(f"{folder} has no annotated frame; expected files such as 00010.h5.")
     if odd := next((path for path in files if not path.stem.isdigit() or int(path.stem) < 1), None):
         raise InputError(f"{odd} has no frame's number as its name; expected numbers from 1, such as 00010.h5.")
-    return {path.stem: read_instances(path) for path in files}
+    found = {}
+    for path in files:
+        try:
+            found[path.stem] = read_instances(path)
+        except DeixisError as error:
+            issues.add(str(error))
+    return found
 
 
 def _position(source: A2DFiles, video: str, frame: int) -> int:
