@@ -10,16 +10,23 @@ from jaxtyping import Bool, Int
 from ..errors import InputError
 from ..text.tokenizers import AnyTokenizer
 
+UNKNOWN = "[UNK]"
+# They name nothing; where all other words are unknown, nothing is known of what is meant.
+FUNCTION_WORDS = frozenset(
+    ("a", "an", "and", "are", "at", "by", "from", "in", "is", "it", "its", "not", "of", "on", "or", "s", "that", "the")
+    + ("to", "which", "who", "with")
+)
 Expressions = list[str] | tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizedExpressions:
-    """Expressions, each with the names of its tokens and with its notes, and all of them as one padded table."""
+    """Expressions, each with its tokens, notes and fraction of known words, and all of them as one padded table."""
 
     expressions: tuple[str, ...]
     tokens: tuple[tuple[str, ...], ...]  # without padding
     notes: tuple[tuple[str, ...], ...]
+    known: tuple[float, ...]  # the fraction of the words that have a meaning which the model knows; caps the score
     token_ids: Int[np.ndarray, "b l"]
     token_mask: Bool[np.ndarray, "b l"]
 
@@ -76,6 +83,7 @@ def tokenize(
             _notes(text, pieces, tokenizer.is_truncated(text, max_tokens), max_tokens, model)
             for text, pieces in zip(texts, tokens, strict=True)
         ),
+        known=tuple(_known(pieces) for pieces in tokens),
         token_ids=token_ids,
         token_mask=token_mask,
     )
@@ -92,11 +100,18 @@ def _checked(expression: Any) -> str:
 
 def _notes(text: str, tokens: tuple[str, ...], is_cut: bool, max_tokens: int, model: str) -> tuple[str, ...]:
     notes = []
-    if unknown := tokens.count("[UNK]"):
+    if unknown := tokens.count(UNKNOWN):
         notes.append(f"The model {model!r} does not know {unknown} of the words of {_short(text)!r}.")
     if is_cut:
         notes.append(f"Only the first {max_tokens - 1} tokens of {_short(text)!r} are read.")
     return tuple(notes)
+
+
+def _known(tokens: tuple[str, ...]) -> float:
+    """The fraction of the words that are known, of those that are unknown or name something."""
+    unknown = tokens.count(UNKNOWN)
+    known = sum(token[0].isalnum() and token not in FUNCTION_WORDS for token in tokens)
+    return known / (known + unknown) if unknown else 1.0
 
 
 def _short(expression: str) -> str:

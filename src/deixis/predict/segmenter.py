@@ -20,7 +20,9 @@ from ..metrics.calibration import Calibration
 from ..records import MaskRule
 from ..system import EncodesImages
 from ..text.tokenizers import AnyTokenizer
+from .alternatives import Alternatives, RefusedImage
 from .compiled import Compiled
+from .domain import distance
 from .encoded import EncodedImage, Question
 from .expressions import Expressions, TokenizedExpressions, for_each, tokenize
 from .outputs import presence_probabilities
@@ -54,12 +56,16 @@ class Segmenter:
         weights: Path | None = None,
         refine: DenseCRF | None = None,
         settings: Mapping[str, Any] | None = None,
+        alternatives: Alternatives | None = None,
+        note: str = "",
     ) -> None:
         """`weights` is the file that the system's weights were read from; `refine` moves every mask to the edges.
 
-        `settings` are the fields of the system's config that differ from the checkpoint's.
+        `settings` are the fields of the system's config that differ from the checkpoint's. With `alternatives` an
+        image outside this model's domain is answered by one of them, or not at all. `note` is on every Prediction.
         """
         self.refine, self.settings = refine, dict(settings or {})
+        self.alternatives, self.note = alternatives, note
         self.system = system.to(device=device, dtype=dtype).eval()
         self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
         self.device, self.dtype, self.weights = torch.device(device), dtype, weights
@@ -185,11 +191,8 @@ class Segmenter:
 
         Errors in an option or an expression are raised at once, errors in the clip when its frames are read.
         """
-        asked = Question(
-            read=self.tokenized(expressions),
-            rule=self.mask_rule(threshold),
-            presence_threshold=presence_threshold,
-            explain=explain,
+        asked = Question.of(
+            self, expressions, threshold=threshold, presence_threshold=presence_threshold, explain=explain
         )
         choice = FrameChoice(every=every, fps=fps, start=start, end=end)
         return ask_clip(self, as_clip(source), asked, choice, Smoother(smooth))
@@ -201,15 +204,29 @@ class Segmenter:
         words and pixels early and run again for each batch of expressions; so does every compiled system.
         """
         photo, images = self._read(image)
-        return self.encode_window(photo, images)
+        encoded = self.encode_window(photo, images)
+        if isinstance(encoded, RefusedImage) and (other := self.chosen_for(photo)) is not self:
+            return other.encode(photo)
+        return encoded
 
     def encode_window(self, photo: UInt8[np.ndarray, "h w 3"], images: Float[Tensor, "1 t 3 y x"]) -> EncodedImage:
-        """The same for preprocessed frames on this Segmenter's device; `photo` is the frame that is asked about."""
-        features = None
+        """The same for preprocessed frames on this Segmenter's device; `photo` is the frame that is asked about.
+
+        With alternatives it refuses a frame outside the domain, because a clip is answered by one model.
+        """
+        note, features = self._outside(images), None
+        if note and self.alternatives is not None:
+            return RefusedImage(self, photo, images, None, note)
         if isinstance(self.system, EncodesImages) and self._compiled is None:
             with torch.inference_mode():
                 features = self.system.encode_images(images)
-        return EncodedImage(self, photo, images, features)
+        return EncodedImage(self, photo, images, features, note)
+
+    def chosen_for(self, photo: UInt8[np.ndarray, "h w 3"]) -> "Segmenter":
+        """The alternative whose domain the photo is in, if it is not in this model's; without one, this model."""
+        if self.alternatives is None or not self._outside(self._read(photo)[1]):
+            return self
+        return self.alternatives.choose(photo) or self
 
     def batch(self, image: Source, expressions: str | Expressions) -> Batch:
         """The Batch that the system reads for one image and expressions."""
@@ -223,10 +240,33 @@ class Segmenter:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What every Prediction's notes say: the kind of images that the model was trained on, if it is limited."""
-        domain = getattr(self.card, "domain", "")
+        """What every Prediction's notes say: the kind of images that the model was trained on, if it is limited.
+
+        With domain statistics only images outside the domain get such a note.
+        """
+        notes, domain = (self.note,) if self.note else (), getattr(self.card, "domain", "")
+        if not domain or getattr(self.card, "domain_statistics", None) is not None:
+            return notes
         others = "photographs" if domain == "drawings" else "other images"
-        return (f"The model was trained on {domain}; answers on {others} are guesses.",) if domain else ()
+        return (*notes, f"The model was trained on {domain}; answers on {others} are guesses.")
+
+    @property
+    def known_outside(self) -> float:
+        """The highest score of an answer outside the domain."""
+        statistics = getattr(self.card, "domain_statistics", None)
+        return 1.0 if statistics is None else float(statistics.known_outside)
+
+    def _outside(self, images: Float[Tensor, "1 t 3 y x"]) -> str:
+        """A note where the middle frame is outside the domain; empty inside, and where the domain is not known."""
+        far = distance(self.system, getattr(self.card, "domain_statistics", None), images[:, images.shape[1] // 2])
+        if far is None or far <= 1:
+            return ""
+        domain = getattr(self.card, "domain", "")
+        begin = {"drawings": "Not a drawing: the", "photographs": "Not a photograph: the"}.get(domain, "The")
+        return (
+            f"{begin} image is unlike those that the model {self.name!r} was trained on (its distance is {far:.1f} "
+            "times the limit); an answer of this model is a guess."
+        )
 
     def check_process(self) -> None:
         """Warns in a process that was forked after the model was loaded; raises `ModelError` if it cannot run there."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,6 +14,7 @@ from ..checkpoints.configs import from_dict, to_dict
 from ..checkpoints.official.published import PUBLISHED, published_name
 from ..data.images import Source
 from ..errors import InputError, did_you_mean
+from ..predict.alternatives import Alternatives
 from ..predict.prediction import Prediction
 from ..predict.refine import DenseCRF, refinement
 from ..predict.segmenter import Expressions, Segmenter
@@ -21,18 +22,17 @@ from ..records import Config
 from ..text.tokenizers import tokenizer_for
 from ..weights import without_memory
 from . import hub_models
+from .bundled import ADVICE, AUTO, BUNDLED_MODELS, bundled_named, defaults
 from .conversion import kept, obtain
 from .systems import ENCODERS, system_of_card
 
-BUNDLED = Path(__file__).parents[1] / "bundled"
-BUNDLED_NAMES = ("bundled", "embedded")  # the second is the old name
 CHAIN_FILE = "chain.json"  # in the folder of a chain of runs
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FOREIGN_ENDINGS = {".pth", ".pt", ".bin", ".ckpt"}
 
 
 def load(
-    name_or_path: str | Path = "bundled",
+    name_or_path: str | Path = AUTO,
     *,
     system: type[Config] | None = None,
     device: torch.device | str | None = None,
@@ -44,7 +44,8 @@ def load(
 ) -> Segmenter:
     """A model that is ready for photos.
 
-    `name_or_path` is `bundled`, the folder of a checkpoint, of a run (its best) or of a chain of runs (its last run), a
+    `name_or_path` is `auto` for the bundled model whose domain an image is in, `bundled` for the one of drawings on any
+    image, the folder of a checkpoint, of a run (its best) or of a chain of runs (its last run), a
     weights file, or the name of a published checkpoint such as `magnet-refcoco`. `system` is the config class of a
     system of your own: a checkpoint never chooses which module is imported.
 
@@ -56,6 +57,11 @@ def load(
     `ModelError` if its weights are not finite or this machine cannot compile it.
     """
     chosen, precision, refined = _device(device), _dtype(dtype), refinement(refine)
+    bundled, alternatives = bundled_named(str(name_or_path)), None
+    if str(name_or_path) == AUTO:
+        name_or_path, *others = [*defaults()] or [AUTO]
+        options: dict[str, Any] = {"device": chosen, "dtype": precision, "compiled": compiled, "refine": refine}
+        alternatives = Alternatives({name: partial(load, name, **options) for name in others}, ADVICE)
     place = find(name_or_path, download=download)
     checkpoint = native.read(place)
     where = f"The checkpoint {place}"
@@ -72,6 +78,8 @@ def load(
         weights=place / native.WEIGHTS if place.is_dir() else place,
         refine=refined,
         settings=settings,
+        alternatives=alternatives,
+        note="" if bundled is None else bundled.note,
     )
 
 
@@ -80,7 +88,7 @@ def segment(
     image: Source,
     expression: str,
     *,
-    model: str | Path = "bundled",
+    model: str | Path = AUTO,
     threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction: ...
@@ -89,7 +97,7 @@ def segment(
     image: Source,
     expression: Expressions,
     *,
-    model: str | Path = "bundled",
+    model: str | Path = AUTO,
     threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> list[Prediction]: ...
@@ -97,7 +105,7 @@ def segment(
     image: Source,
     expression: str | Expressions,
     *,
-    model: str | Path = "bundled",
+    model: str | Path = AUTO,
     threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction | list[Prediction]:
@@ -110,10 +118,10 @@ def find(name_or_path: str | Path, *, download: bool = False) -> Path:
 
     An existing folder or file has priority over a published checkpoint of the same name.
     """
-    if str(name_or_path) in BUNDLED_NAMES:
-        if not (BUNDLED / native.WEIGHTS).exists():
+    if (bundled := bundled_named(str(name_or_path))) is not None:
+        if not bundled.exists:
             raise InputError("This copy of deixis has no bundled model; give the folder of a checkpoint as the model.")
-        return BUNDLED
+        return bundled.folder
     path = Path(name_or_path)
     if path.is_dir():
         return _inside(path)
@@ -127,7 +135,8 @@ def find(name_or_path: str | Path, *, download: bool = False) -> Path:
         return hub_models.find(str(name_or_path), download=download)
     beside = path.parent if path.parent.is_dir() else Path()
     names = [
-        "bundled",
+        AUTO,
+        *BUNDLED_MODELS,
         *PUBLISHED,
         *hub_models.HUB_MODELS,
         *(str(place) for place in beside.glob("*") if _holds_model(place)),
