@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from ..errors import InputError
 
-AXES = 32
+AXES = 64
 FEWEST = 40  # images below which nothing is fitted
 EVERY = 4  # every fourth image sets the limit
 QUANTILE, MARGIN = 0.99, 1.25  # of the held-out images' distances

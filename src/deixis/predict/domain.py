@@ -21,17 +21,17 @@ BATCH = 8
 def domain_map(system: nn.Module, images: Float[Tensor, "i 3 h w"]) -> Float[Tensor, "i y x d"] | None:
     """A map that depends on the images alone; None for a system without a known image encoder.
 
-    A system may name its own by a method `domain_map(images)`. Of Swin and ResNet it is the second stage, of a ViT the
-    patches: textures and parts, which differ between photographs and drawings whatever is shown.
+    A system may name its own by a method `domain_map(images)`. Of Swin and ResNet it is the first stage, of a ViT the
+    patches: edges and textures, which differ between photographs and drawings whatever is shown.
     """
     if hasattr(system, "domain_map"):
         own: Tensor = system.domain_map(images)
         return own
     for module in system.modules():
         if isinstance(module, Swin):
-            return module.stage(1, module.merge(0, module.stage(0, module.embed(images))))
+            return module.stage(0, module.embed(images))
         if isinstance(module, ResNet):
-            return rearrange(module(images)[1], "i c y x -> i y x c")
+            return rearrange(module(images)[0], "i c y x -> i y x c")
         if isinstance(module, ViT):
             return module(images)
     return None

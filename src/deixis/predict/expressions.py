@@ -12,10 +12,8 @@ from ..text.tokenizers import AnyTokenizer
 
 UNKNOWN = "[UNK]"
 # They name nothing; where all other words are unknown, nothing is known of what is meant.
-FUNCTION_WORDS = frozenset(
-    ("a", "an", "and", "are", "at", "by", "from", "in", "is", "it", "its", "not", "of", "on", "or", "s", "that", "the")
-    + ("to", "which", "who", "with")
-)
+FUNCTION_WORDS = {"a", "an", "and", "are", "at", "by", "from", "in", "is", "it", "its", "not", "of", "on", "or", "the"}
+FUNCTION_WORDS |= {"s", "that", "to", "which", "who", "with"}
 Expressions = list[str] | tuple[str, ...]
 
 
