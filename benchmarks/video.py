@@ -51,7 +51,7 @@ def cell(kind: str, path: Path, fps: float) -> dict[str, Any]:
     else:
         import deixis
 
-        segmenter = deixis.load()
+        segmenter = deixis.load("bundled")
         segmenter(next(iter(clip.frames())).pixels, "the red square")  # a warm-up
         began = time.perf_counter()
         for prediction in segmenter.video(clip, "the red square", fps=fps):

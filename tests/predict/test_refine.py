@@ -167,7 +167,16 @@ def test_the_command_line_refines_and_refuses_it_for_a_file_of_masks(
 
     photo, _, _ = square_photo()
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    command = ["segment", str(tmp_path / "photo.png"), "the red square", "--json", "--device", "cpu"]
+    command = [
+        "segment",
+        str(tmp_path / "photo.png"),
+        "the red square",
+        "--json",
+        "--device",
+        "cpu",
+        "--model",
+        "bundled",
+    ]
     assert main(command) == 0
     plain = json.loads(capsys.readouterr().out)
     assert main([*command, "--refine", "crf:iterations=2"]) == 0
@@ -182,7 +191,7 @@ def test_the_command_line_refines_and_refuses_it_for_a_file_of_masks(
 
 @pytest.fixture
 def bundled() -> Callable[..., Segmenter]:
-    return lambda refine=None: load(device="cpu", refine=refine)
+    return lambda refine=None: load("bundled", device="cpu", refine=refine)
 
 
 @dataclass(frozen=True)

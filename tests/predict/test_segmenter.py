@@ -24,7 +24,7 @@ from deixis.predict.segmenter import Segmenter
 from deixis.predict.torch_network import LARGEST_BATCH_OF_A_CPU
 from deixis.records import MaskRule
 from deixis.text.tokenizer import Tokenizer
-from deixis.zoo.loading import BUNDLED
+from deixis.zoo.bundled import BUNDLED_MODELS
 
 LIMIT = 8
 WORDS = Tokenizer(["[PAD]", "[CLS]", "[SEP]", "red", "green", "blue", "[UNK]", "the", "thing"])  # colours are 3 to 5
@@ -456,5 +456,5 @@ def test_a_model_of_one_domain_says_so_in_its_notes(domain: str, notes: tuple[st
 
 
 def test_the_bundled_model_was_trained_on_drawings() -> None:
-    assert read_card(BUNDLED).domain == "drawings"
-    assert read_card(BUNDLED).config.get("presence") is None
+    assert read_card(BUNDLED_MODELS["bundled"].folder).domain == "drawings"
+    assert read_card(BUNDLED_MODELS["bundled"].folder).config.get("presence") is None

@@ -147,7 +147,7 @@ def test_smoothing_is_an_exponential_average_of_the_maps(clip: Path) -> None:
 def test_frames_that_are_skipped_change_nothing(tmp_path: Path, smooth: float | None) -> None:
     path, one, system = write_video(tmp_path / "clip.mp4", 40), segmenter(), Brightness()
     whole = list(one.video(path, "the red thing", smooth=smooth))
-    asked = Question(read=one.tokenized("the red thing"), rule=one.mask_rule())
+    asked = Question.of(one, "the red thing")
     rest = list(ask_clip(segmenter(system=system), open_clip(path), asked, FrameChoice(), Smoother(smooth), skip=36))
     assert [each.frame for each in rest] == [36, 37, 38, 39]
     for found, expected in zip(rest, whole[36:], strict=True):

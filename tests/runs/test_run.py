@@ -12,14 +12,14 @@ from deixis.objectives.mask_grounding import MaskGroundingConfig
 from deixis.objectives.supervised import SupervisedConfig
 from deixis.runs.data import StoredData, ToylandData
 from deixis.runs.run import Chain, Run, StartFrom, with_seed
-from deixis.zoo.loading import BUNDLED
+from deixis.zoo.bundled import BUNDLED_MODELS
 from deixis.zoo.objectives import known_configs
 
 RUN = Run(data=StoredData(), system=VEGAConfig(), seed=4)
 
 
 def test_the_run_in_the_bundled_models_card_is_read_by_its_old_names() -> None:
-    plain = native.read_card(BUNDLED).run
+    plain = native.read_card(BUNDLED_MODELS["bundled"].folder).run
     assert {"matrix_lr", "slow"} <= plain["optimiser"].keys()  # the card has the names of its day
     run = from_dict(Run, plain, known=known_configs())
     assert run.objective == SupervisedConfig()

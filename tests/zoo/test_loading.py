@@ -22,9 +22,12 @@ from deixis.errors import DeixisError
 from deixis.models.vega import VEGAConfig
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
-from deixis.zoo import loading
-from deixis.zoo.loading import BUNDLED, find, load
+from deixis.zoo import bundled, loading
+from deixis.zoo.bundled import BUNDLED_MODELS, BundledModel
+from deixis.zoo.loading import find, load
 from deixis.zoo.systems import SYSTEMS, name_of
+
+BUNDLED = BUNDLED_MODELS["bundled"].folder
 
 TINY = runpy.run_path(str(Path(__file__).parents[1] / "test_systems.py"))["TINY"]
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "blue", "cup")
@@ -117,7 +120,7 @@ def test_a_folder_its_file_and_a_run_are_all_found(checkpoint: Path, tmp_path: P
 
 
 def test_the_bundled_model_needs_no_path(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "BUNDLED", checkpoint)
+    monkeypatch.setitem(bundled.BUNDLED_MODELS, "bundled", BundledModel(folder=checkpoint, domain="drawings"))
     assert load(device="cpu").name == "bundled"
     loading._cached.cache_clear()
     one = deixis.segment(PHOTO, "red")
@@ -125,7 +128,8 @@ def test_the_bundled_model_needs_no_path(checkpoint: Path, monkeypatch: pytest.M
     assert np.allclose(one.probability, several[0].probability, atol=1e-5)
     assert loading._cached.cache_info().hits == 1
     loading._cached.cache_clear()
-    monkeypatch.setattr(loading, "BUNDLED", checkpoint / "absent")
+    absent = BundledModel(folder=checkpoint / "absent", domain="drawings")
+    monkeypatch.setitem(bundled.BUNDLED_MODELS, "bundled", absent)
     with pytest.raises(DeixisError, match="no bundled model"):
         load()
 

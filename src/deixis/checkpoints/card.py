@@ -8,6 +8,7 @@ from typing import Any
 from ..data.transforms import Preprocess
 from ..errors import InputError
 from ..metrics.calibration import Calibration
+from ..metrics.domain import DomainStatistics
 from ..records import MaskRule
 from .configs import from_dict
 
@@ -33,6 +34,7 @@ class Card:
     run: dict[str, Any] = field(default_factory=dict)  # the whole Run that made the weights, as `run.json`
     origin: dict[str, Any] = field(default_factory=dict)  # of weights that others published
     calibration: Calibration | None = None  # of the presence head's probabilities
+    domain_statistics: DomainStatistics | None = None  # of the training images; None: any image is as good
     score_means: str = ""  # the meaning of a prediction's score; filled in, whatever an older card says
     format: int = FORMAT
 

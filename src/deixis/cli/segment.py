@@ -55,8 +55,8 @@ class SegmentOptions(ClipOptions):
     """A text file with one sentence a line."""
     recursive: bool = False
     """Enter the folders in folders."""
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "embedded"
-    """A model's name, or the folder of a checkpoint or of a run."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "auto"
+    """A model's name, or the folder of a checkpoint or of a run; auto is the bundled model for this kind of image."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Where answers are written; by default in deixis-out, and with --json nowhere."""
     overwrite: bool = False
@@ -193,7 +193,6 @@ class _Job:
         record = {
             "image": photo.name,
             **prediction.to_json(),
-            "model": self.segmenter.name,
             "files": {kind: str(file) for kind, file in files.items()},
         }
         if self.answers is not None:

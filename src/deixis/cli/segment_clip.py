@@ -85,9 +85,10 @@ class ClipJob:
         from ..predict.encoded import Question
         from ..predict.video import Smoother, ask_clip
 
-        asked = Question(
-            read=self.segmenter.tokenized(list(self.sentences)),
-            rule=self.segmenter.mask_rule(self.options.threshold),
+        asked = Question.of(
+            self.segmenter,
+            list(self.sentences),
+            threshold=self.options.threshold,
             presence_threshold=self.options.presence_threshold,
         )
         smoother = Smoother(self.options.smooth)
@@ -96,7 +97,7 @@ class ClipJob:
             yield prediction
 
     def _line(self, prediction: "Prediction") -> str:
-        return json.dumps({"clip": self.name, **prediction.to_json(), "model": self.segmenter.name})
+        return json.dumps({"clip": self.name, **prediction.to_json()})
 
     def _finish(self, clip: "Clip", answers: ClipAnswers) -> None:
         """The overlay, the strips and the JSON, each where it is missing; prints a line for each sentence."""
@@ -146,9 +147,7 @@ class ClipJob:
 
         picked = {round(place * (count - 1) / max(1, STRIP_FRAMES - 1)) for place in range(STRIP_FRAMES)}
         records = {each[0]["frame"]: each for position, each in enumerate(answers.frames()) if position in picked}
-        asked = Question(
-            read=self.segmenter.tokenized(list(self.sentences)), rule=self.segmenter.mask_rule(), explain=True
-        )
+        asked = Question.of(self.segmenter, list(self.sentences), explain=True)
         rows: list[list[StripFrame]] = [[] for _ in self.sentences]
         choice = FrameChoice(indices=frozenset(records))
         for position, each in enumerate(ask_clip(self.segmenter, clip, asked, choice, Smoother(None))):

@@ -65,7 +65,9 @@ class ServeOptions(ModelOptions):
         else:
             token = os.environ.get(TOKEN, "").strip()
         if token and len(token) < 16:
-            raise InputError(f"The token has {len(token)} characters; expected 16 or more, as `openssl rand -hex 16` has.")
+            raise InputError(
+                f"The token has {len(token)} characters; expected 16 or more, as `openssl rand -hex 16` has."
+            )
         if not token and self.host not in {"127.0.0.1", "::1", "localhost"}:
             raise InputError(
                 f"The address {self.host} can be reached by others, and there is no token; set the variable {TOKEN}, "
@@ -83,7 +85,9 @@ def main(arguments: list[str]) -> int:
     from ..server.running import listen, run
     from ..server.service import Service
 
-    limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits) if hasattr(options, field.name)})
+    limits = Limits(
+        **{field.name: getattr(options, field.name) for field in fields(Limits) if hasattr(options, field.name)}
+    )
     access = Access(token=token, hosts=frozenset(name.lower() for name in options.host_name))
     listening = listen(options.host, options.port)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

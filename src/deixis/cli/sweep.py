@@ -12,7 +12,8 @@ from ..errors import InputError
 from ..evaluation.evaluator import open_evaluation
 from ..evaluation.scoring import Scoring, score_thresholds
 from ..progress import ProgressBar
-from ..zoo.loading import BUNDLED_NAMES, find
+from ..zoo.bundled import bundled_named
+from ..zoo.loading import find
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ def sweep(options: "EvaluateOptions", folder: "Path") -> None:
 def _checkpoint(model: str) -> "Path":
     """The folder whose card is replaced; raises `InputError` before hours of scoring where there is none."""
     place = find(model)
-    if model in BUNDLED_NAMES or not place.is_dir():
+    if bundled_named(model) is not None or not place.is_dir():
         raise InputError(f"{model} has no card of yours to write; give --write-threshold the folder of a checkpoint.")
     return place
 

@@ -28,12 +28,46 @@ Change = Callable[[int, Maps], Maps]  # of an expression's number and its probab
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Expressions, and how their probabilities become masks; checked once, asked about one image or many frames."""
+    """Expressions as a segmenter reads them, and how their probabilities become masks; for one image or many frames."""
 
+    segmenter: "Segmenter"
     read: TokenizedExpressions
     rule: MaskRule
+    threshold: float | None = None
     presence_threshold: float | None = None
     explain: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        segmenter: "Segmenter",
+        expressions: str | Expressions,
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> "Question":
+        return cls(
+            segmenter=segmenter,
+            read=segmenter.tokenized(expressions),
+            rule=segmenter.mask_rule(threshold),
+            threshold=threshold,
+            presence_threshold=presence_threshold,
+            explain=explain,
+        )
+
+    def to(self, segmenter: "Segmenter") -> "Question":
+        """The same expressions as another segmenter reads them."""
+        if segmenter is self.segmenter:
+            return self
+        threshold = self.presence_threshold if segmenter.has_presence else None
+        return Question.of(
+            segmenter,
+            self.read.expressions,
+            threshold=self.threshold,
+            presence_threshold=threshold,
+            explain=self.explain,
+        )
 
     def __post_init__(self) -> None:
         if self.presence_threshold is not None:
@@ -49,9 +83,14 @@ class EncodedImage:
         photo: UInt8[np.ndarray, "h w 3"],
         images: Any,
         features: Any,
+        note: str = "",
     ) -> None:
-        """`images` and `features` are what the Segmenter's network placed and encoded."""
+        """`images` and `features` are what the Segmenter's network placed and encoded.
+
+        `note` says that the image is outside the Segmenter's domain; it is empty inside.
+        """
         self.segmenter, self.photo, self.images, self.features = segmenter, photo, images, features
+        self.note = note
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -103,9 +142,10 @@ class EncodedImage:
         explain: bool = False,
     ) -> Iterator[Prediction]:
         """As `Segmenter.stream`, without reading the image again."""
-        asked = Question(
-            read=self.segmenter.tokenized(expressions),
-            rule=self.segmenter.mask_rule(threshold),
+        asked = Question.of(
+            self.segmenter,
+            expressions,
+            threshold=threshold,
             presence_threshold=presence_threshold,
             explain=explain,
         )
@@ -127,6 +167,8 @@ class EncodedImage:
         stop = min(start + self.segmenter.largest_batch, len(read))
         answers = self._answers(read, start, stop, asked.explain)
         presences = self.segmenter.presences(answers.presence, stop - start, asked.presence_threshold)
+        if self.note:  # the head has seen no such images
+            presences = [None] * (stop - start)
         evidence = dict(answers.evidence)
         if asked.explain and answers.presence is not None:
             evidence["presence"] = answers.presence.astype(np.float32)
@@ -145,7 +187,9 @@ class EncodedImage:
                 presence=presences[position],
                 tokens=(*tokens, *["[PAD]"] * (padding - len(tokens))),
                 evidence={name: _over_photo(maps[position], preprocess, self.size) for name, maps in evidence.items()},
-                notes=(*read.notes[number], *self.segmenter.notes),
+                notes=(*read.notes[number], *self.segmenter.notes, *([self.note] if self.note else [])),
+                model=self.segmenter.name,
+                highest=min(read.known[number], self.segmenter.known_outside if self.note else 1.0),
             )
 
     def _answers(self, read: TokenizedExpressions, start: int, stop: int, explain: bool) -> Answers:

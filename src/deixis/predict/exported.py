@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 from ..checkpoints.card import CARD, VOCABULARY, Card, parse_card, parse_json, read_text
 from ..checkpoints.configs import from_dict
 from ..errors import InputError, ModelError, did_you_mean
+from ..metrics.domain import DomainStatistics
 from ..text.tokenizers import tokenizer_for
 from .network import Answers
 from .refine import DenseCRF
@@ -153,6 +154,9 @@ class ExportedNetwork:
         if self._encode is None:
             return None
         return {f"feature{number}": each for number, each in enumerate(self._encode({"images": images}))}
+
+    def distance(self, statistics: DomainStatistics, images: Float32[np.ndarray, "1 t 3 y x"]) -> None:
+        """Not known: the files return no features of the image."""
 
     def answer(
         self,

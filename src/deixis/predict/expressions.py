@@ -10,16 +10,23 @@ from jaxtyping import Bool, Int
 from ..errors import InputError
 from ..text.tokenizers import AnyTokenizer
 
+UNKNOWN, PIECE, PLURAL = "[UNK]", "##", ["##s"]  # of WordPiece
+LEARNED = 5_000  # tokens; published vocabularies have more
+SPELT = 0.1  # what a word in pieces counts: it may be a typo
+# They name nothing; where all other words are unknown, nothing is known of what is meant.
+FUNCTION_WORDS = {"a", "an", "and", "are", "at", "by", "from", "in", "is", "it", "its", "not", "of", "on", "or", "the"}
+FUNCTION_WORDS |= {"s", "that", "to", "which", "who", "with"}
 Expressions = list[str] | tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizedExpressions:
-    """Expressions, each with the names of its tokens and with its notes, and all of them as one padded table."""
+    """Expressions, each with its tokens, notes and fraction of known words, and all of them as one padded table."""
 
     expressions: tuple[str, ...]
     tokens: tuple[tuple[str, ...], ...]  # without padding
     notes: tuple[tuple[str, ...], ...]
+    known: tuple[float, ...]  # the fraction of the words that the model knows, which caps the score
     token_ids: Int[np.ndarray, "b l"]
     token_mask: Bool[np.ndarray, "b l"]
 
@@ -69,13 +76,16 @@ def tokenize(
         if not set(pieces) - {"[CLS]", "[SEP]"}:  # control characters, for example
             raise InputError(f"The expression {_short(text)!r} has no word in it; describe an object in the image.")
     token_ids, token_mask = tokenizer.encode(texts, max_tokens, pad_to)
+    is_learned = len(tokenizer.vocabulary) < LEARNED
+    words = [_Words.of(pieces, is_learned) for pieces in tokens]
     return TokenizedExpressions(
         expressions=tuple(texts),
         tokens=tuple(tokens),
         notes=tuple(
-            _notes(text, pieces, tokenizer.is_truncated(text, max_tokens), max_tokens, model)
-            for text, pieces in zip(texts, tokens, strict=True)
+            _notes(text, one, tokenizer.is_truncated(text, max_tokens), max_tokens, model)
+            for text, one in zip(texts, words, strict=True)
         ),
+        known=tuple(one.fraction_known for one in words),
         token_ids=token_ids,
         token_mask=token_mask,
     )
@@ -90,13 +100,41 @@ def _checked(expression: Any) -> str:
     return expression.encode("utf-8", "replace").decode()
 
 
-def _notes(text: str, tokens: tuple[str, ...], is_cut: bool, max_tokens: int, model: str) -> tuple[str, ...]:
+def _notes(text: str, words: "_Words", is_cut: bool, max_tokens: int, model: str) -> tuple[str, ...]:
     notes = []
-    if unknown := tokens.count("[UNK]"):
+    if unknown := words.unknown + words.spelt:
         notes.append(f"The model {model!r} does not know {unknown} of the words of {_short(text)!r}.")
     if is_cut:
         notes.append(f"Only the first {max_tokens - 1} tokens of {_short(text)!r} are read.")
     return tuple(notes)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """How many of an expression's words are known, known by their pieces only, and unknown; without function words."""
+
+    known: int
+    spelt: int
+    unknown: int
+
+    @classmethod
+    def of(cls, tokens: tuple[str, ...], is_learned: bool) -> "_Words":
+        """A vocabulary that was learned from a model's own sentences has their words whole: others are in pieces."""
+        words: list[list[str]] = []
+        for token in tokens:
+            if token.startswith(PIECE) and words:
+                words[-1].append(token)
+            else:
+                words.append([token])
+        named = [word for word in words if word[0][0].isalnum() and "".join(word) not in FUNCTION_WORDS]
+        spelt = sum(is_learned and len(word) > 1 and word[1:] != PLURAL for word in named)
+        return cls(len(named) - spelt, spelt, tokens.count(UNKNOWN))
+
+    @property
+    def fraction_known(self) -> float:
+        if not self.spelt + self.unknown:
+            return 1.0
+        return (self.known + SPELT * self.spelt) / (self.known + self.spelt + self.unknown)
 
 
 def _short(expression: str) -> str:

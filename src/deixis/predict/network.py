@@ -7,6 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
+from ..metrics.domain import DomainStatistics
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
@@ -47,6 +49,10 @@ class Network(Protocol):
 
     def encode(self, images: Any) -> Any:
         """What depends on the clip alone, for systems that compute it once for all expressions; None for others."""
+        ...
+
+    def distance(self, statistics: DomainStatistics, images: Any) -> float | None:
+        """How far a clip's middle frame is from the training images; None where the network cannot say."""
         ...
 
     def answer(

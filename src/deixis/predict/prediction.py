@@ -33,8 +33,9 @@ class Prediction:
     `score` is the mean probability of the mask's pixels, 0 for an empty mask: the confidence in the marked pixels, not
     the probability that the referent is there. `evidence`, present where it was requested, holds the system's maps for
     this expression on a grid over the whole image; where a map has an axis of tokens, `tokens` names its entries.
-    `notes` are sentences for the caller, such as unknown words. `frame` and `time` (in seconds) say which frame of a
-    video the mask belongs to.
+    `notes` are sentences for the caller, such as unknown words, or that the image is outside the domain that `model`
+    was trained on: `present` is None then, and the score is at most what was measured there. `frame` and `time` (in
+    seconds) say which frame of a video the mask belongs to.
     """
 
     expression: str
@@ -48,6 +49,7 @@ class Prediction:
     tokens: tuple[str, ...] = ()
     evidence: dict[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    model: str = ""
     frame: int | None = None
     time: float | None = None
 
@@ -98,6 +100,7 @@ class Prediction:
             "size": list(self.size),
             "rle": self.rle(),
             "notes": list(self.notes),
+            "model": self.model,
             **of_video,
         }
 
@@ -134,9 +137,15 @@ def postprocess(
     tokens: tuple[str, ...] = (),
     evidence: dict[str, np.ndarray] | None = None,
     notes: tuple[str, ...] = (),
+    model: str = "",
+    highest: float = 1.0,
 ) -> Prediction:
-    """The Prediction that follows from a probability map and from the presence head's probability."""
+    """The Prediction that follows from a probability map and from the presence head's probability.
+
+    Its score is at most `highest`; where that is 0, nothing is known of what is meant, and the mask is empty.
+    """
     mask, score = decide(probability, rule or MaskRule(), presence)
+    mask = mask & (highest > 0)
     box = None
     if mask.any():
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -148,12 +157,13 @@ def postprocess(
         mask=mask,
         probability=probability,
         present=None if presence is None else presence.is_present,
-        score=score,
+        score=min(score, highest),
         calibrated=presence is not None and presence.calibrated,
         box=box,
         tokens=tokens,
         evidence={} if evidence is None else evidence,
         notes=notes,
+        model=model,
     )
 
 

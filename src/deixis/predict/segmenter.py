@@ -15,6 +15,7 @@ from ..errors import InputError, ModelError
 from ..metrics.calibration import Calibration
 from ..records import MaskRule
 from ..text.tokenizers import AnyTokenizer
+from .alternatives import Alternatives, RefusedImage
 from .encoded import EncodedImage, Question
 from .expressions import Expressions, TokenizedExpressions, for_each, tokenize
 from .network import Network
@@ -50,13 +51,17 @@ class Segmenter:
         weights: Path | None = None,
         refine: DenseCRF | None = None,
         settings: Mapping[str, Any] | None = None,
+        alternatives: Alternatives | None = None,
+        note: str = "",
     ) -> None:
         """`system` is a `torch.nn.Module`, or a `Network` that runs an exported one on a device of its own.
 
         `weights` is the file that the system's weights were read from; `refine` moves every mask to the edges.
-        `settings` are the fields of the system's config that differ from the checkpoint's.
+        `settings` are the fields of the system's config that differ from the checkpoint's. With `alternatives` an
+        image outside this model's domain is answered by one of them, or not at all. `note` is on every Prediction.
         """
         self.refine, self.settings = refine, dict(settings or {})
+        self.alternatives, self.note = alternatives, note
         self.tokenizer, self.preprocess, self.card, self.name = tokenizer, preprocess, card, name
         self.weights = weights
         self.network = _network(system, device, dtype, compiled, preprocess.max_tokens)
@@ -207,11 +212,8 @@ class Segmenter:
 
         Errors in an option or an expression are raised at once, errors in the clip when its frames are read.
         """
-        asked = Question(
-            read=self.tokenized(expressions),
-            rule=self.mask_rule(threshold),
-            presence_threshold=presence_threshold,
-            explain=explain,
+        asked = Question.of(
+            self, expressions, threshold=threshold, presence_threshold=presence_threshold, explain=explain
         )
         choice = FrameChoice(every=every, fps=fps, start=start, end=end)
         return ask_clip(self, as_clip(source), asked, choice, Smoother(smooth))
@@ -223,11 +225,26 @@ class Segmenter:
         words and pixels early and run again for each batch of expressions; so does every compiled system.
         """
         photo, images = self._read(image)
-        return self.encode_window(photo, images)
+        encoded = self.encode_window(photo, images)
+        if isinstance(encoded, RefusedImage) and (other := self.chosen_for(photo)) is not self:
+            return other.encode(photo)
+        return encoded
 
     def encode_window(self, photo: UInt8[np.ndarray, "h w 3"], images: Any) -> EncodedImage:
-        """The same for frames that `placed` returned; `photo` is the frame that is asked about."""
-        return EncodedImage(self, photo, images, self.network.encode(images))
+        """The same for frames that `placed` returned; `photo` is the frame that is asked about.
+
+        With alternatives it refuses a frame outside the domain, because a clip is answered by one model.
+        """
+        note = self._outside(images)
+        if note and self.alternatives is not None:
+            return RefusedImage(self, photo, images, None, note)
+        return EncodedImage(self, photo, images, self.network.encode(images), note)
+
+    def chosen_for(self, photo: UInt8[np.ndarray, "h w 3"]) -> "Segmenter":
+        """The alternative whose domain the photo is in, if it is not in this model's; without one, this model."""
+        if self.alternatives is None or not self._outside(self._read(photo)[1]):
+            return self
+        return self.alternatives.choose(photo) or self
 
     def batch(self, image: Source, expressions: str | Expressions) -> Batch:
         """The Batch that the system reads for one image and expressions."""
@@ -240,10 +257,34 @@ class Segmenter:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What every Prediction's notes say: the kind of images that the model was trained on, if it is limited."""
-        domain = getattr(self.card, "domain", "")
+        """What every Prediction's notes say: the kind of images that the model was trained on, if it is limited.
+
+        With domain statistics only images outside the domain get such a note.
+        """
+        notes, domain = (self.note,) if self.note else (), getattr(self.card, "domain", "")
+        if not domain or getattr(self.card, "domain_statistics", None) is not None:
+            return notes
         others = "photographs" if domain == "drawings" else "other images"
-        return (f"The model was trained on {domain}; answers on {others} are guesses.",) if domain else ()
+        return (*notes, f"The model was trained on {domain}; answers on {others} are guesses.")
+
+    @property
+    def known_outside(self) -> float:
+        """The highest score of an answer outside the domain."""
+        statistics = getattr(self.card, "domain_statistics", None)
+        return 1.0 if statistics is None else float(statistics.known_outside)
+
+    def _outside(self, images: Any) -> str:
+        """A note where the middle frame is outside the domain; empty inside, and where the domain is not known."""
+        statistics = getattr(self.card, "domain_statistics", None)
+        far = None if statistics is None else self.network.distance(statistics, images)
+        if far is None or far <= 1:
+            return ""
+        domain = getattr(self.card, "domain", "")
+        begin = {"drawings": "Not a drawing: the", "photographs": "Not a photograph: the"}.get(domain, "The")
+        return (
+            f"{begin} image is unlike those that the model {self.name!r} was trained on (its distance is {far:.1f} "
+            "times the limit); an answer of this model is a guess."
+        )
 
     def check_process(self) -> None:
         """Warns in a process that was forked after the model was loaded; raises `ModelError` if it cannot run there."""

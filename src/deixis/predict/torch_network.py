@@ -11,8 +11,10 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
 from ..batch import Batch, Output
+from ..metrics.domain import DomainStatistics
 from ..system import EncodesImages
 from .compiled import Compiled
+from .domain import distance
 from .network import Answers
 from .outputs import evidence_arrays, is_finite, mask_probabilities, presence_probabilities
 from .processes import check_process
@@ -60,6 +62,9 @@ class TorchNetwork:
     def encode(self, images: Float[Tensor, "1 t 3 y x"]) -> Any:
         is_shared = isinstance(self.system, EncodesImages) and self.compiled is None
         return self.system.encode_images(images) if is_shared else None
+
+    def distance(self, statistics: DomainStatistics, images: Float[Tensor, "1 t 3 y x"]) -> float | None:
+        return distance(self.system, statistics, images[:, images.shape[1] // 2])
 
     @torch.inference_mode()
     def answer(

@@ -150,6 +150,8 @@ def ask_clip(
     `skip` frames that are asked are passed over without computing them, except those that the smoothing of the next
     one depends on. The last frame's notes say where a cut-off file ended.
     """
+    segmenter = _chosen(segmenter, clip, choice)
+    asked = asked.to(segmenter)
     with closing(_moments(clip, choice, segmenter.preprocess)) as moments:
         for position, (window, note) in enumerate(moments):
             if position < skip - smoother.memory:
@@ -160,6 +162,15 @@ def ask_clip(
                 if position >= skip:
                     notes = (*prediction.notes, *([f"{note}."] if note else []))
                     yield replace(prediction, frame=target.frame.index, time=target.frame.time, notes=notes)
+
+
+def _chosen(segmenter: "Segmenter", clip: Clip, choice: FrameChoice) -> "Segmenter":
+    """The model that the first frame calls for, for the whole clip."""
+    if segmenter.alternatives is None:
+        return segmenter
+    with closing(_moments(clip, choice, segmenter.preprocess)) as moments:
+        window, _ = next(moments)
+    return segmenter.chosen_for(window[len(window) // 2].pixels)
 
 
 def as_clip(source: "str | Path | Clip") -> Clip:

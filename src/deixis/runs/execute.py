@@ -28,6 +28,7 @@ from ..zoo.loading import CHAIN_FILE
 from ..zoo.objectives import known_configs
 from ..zoo.systems import name_of
 from .data_digest import DATA_FILE, DataDigest, check_unchanged, digest
+from .domain import write_domain
 from .initialise import Earlier, start, start_words
 from .objective_report import write_report
 from .open_data import open_data, open_domains
@@ -36,7 +37,7 @@ from .streams import RunReaders, eval_batches, is_measurable, paired, source_bat
 from .vocabulary import check_length, tokenizer_of
 
 RUN_FILE, RESULT_FILE = "run.json", "result.json"
-_FREE_TO_CHANGE = {"workers", "packers"}  # they change no number
+_FREE_TO_CHANGE = {"workers", "packers", "domain_images"}  # they change no number
 
 
 def execute(
@@ -176,6 +177,8 @@ def _run(run: Run, out: Path, is_new: bool, quiet: bool, earlier: Earlier, data_
     if result.finished:
         if hasattr(objective, "report") and processes().is_main_process:
             write_report(out, objective.report())
+        if processes().is_main_process:
+            write_domain(out, run, readers.training if readers.target is None else readers.target)
         _write(out / RESULT_FILE, asdict(result))
     return result
 

@@ -52,7 +52,8 @@ class Run:
 
     `vocabulary` is `bert-base-uncased`, `learned` from the training sentences of all domains, a `vocab.txt`, the name
     or folder of a model, or the name of an earlier Run of the chain. `choose_best` names the score of validation that
-    chooses the best weights: the largest, of `loss` the smallest.
+    chooses the best weights: the largest, of `loss` the smallest. At the end, statistics of `domain_images` training
+    images go into the card, by which an image that is unlike them is recognised; 0 for none.
     """
 
     data: Data
@@ -70,6 +71,7 @@ class Run:
     compiled: bool = False
     seed: int = 0
     workers: int = 2
+    domain_images: int = 500
     description: str = ""
 
 

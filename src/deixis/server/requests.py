@@ -65,7 +65,9 @@ async def read(headers: Headers, body: bytes, limits: Limits) -> tuple[bytes, As
 
 def check_sentences(sentences: list[str], limits: Limits) -> None:
     if len(sentences) > limits.sentences:
-        raise InputError(f"The request has {len(sentences)} sentences; at most {limits.sentences} are answered at once.")
+        raise InputError(
+            f"The request has {len(sentences)} sentences; at most {limits.sentences} are answered at once."
+        )
     for number, sentence in enumerate(sentences, start=1):
         if len(sentence) > limits.characters:
             raise InputError(

@@ -10,6 +10,7 @@ from torch import nn
 from ..checkpoints import native
 from ..checkpoints.configs import from_dict, to_dict
 from ..errors import InputError, did_you_mean
+from ..predict.alternatives import Alternatives
 from ..predict.refine import DenseCRF
 from ..predict.segmenter import Segmenter
 from ..records import Config
@@ -30,8 +31,10 @@ def load_checkpoint(
     compiled: bool,
     refine: DenseCRF | None,
     settings: Mapping[str, Any] | None,
+    alternatives: Alternatives | None,
+    note: str,
 ) -> Segmenter:
-    """As `load`, of the checkpoint at `place`."""
+    """As `load`, of the checkpoint at `place`; see Segmenter for `alternatives` and `note`."""
     chosen, precision = _device(device), _dtype(dtype)
     checkpoint = native.read(place)
     where = f"The checkpoint {place}"
@@ -48,6 +51,8 @@ def load_checkpoint(
         weights=place / native.WEIGHTS if place.is_dir() else place,
         refine=refine,
         settings=settings,
+        alternatives=alternatives,
+        note=note,
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,14 +12,14 @@ from ..checkpoints.card import WEIGHTS
 from ..checkpoints.official.published import PUBLISHED, published_name
 from ..data.images import Source
 from ..errors import InputError, did_you_mean
+from ..predict.alternatives import Alternatives
 from ..predict.exported import check_runtime, is_export, load_export
 from ..predict.prediction import Prediction
 from ..predict.refine import DenseCRF, refinement
 from ..predict.segmenter import Expressions, Segmenter
 from ..records import Config
+from .bundled import ADVICE, AUTO, BUNDLED_MODELS, bundled_named, defaults
 
-BUNDLED = Path(__file__).parents[1] / "bundled"
-BUNDLED_NAMES = ("bundled", "embedded")  # the second is the old name
 CHAIN_FILE = "chain.json"  # in the folder of a chain of runs
 FILES = ("*.safetensors", "*.onnx*", "*.xml", "*.bin", "*.json", "*.txt", "README.md")  # of a repository
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name
@@ -27,7 +27,7 @@ FOREIGN_ENDINGS = {".pth", ".pt", ".bin", ".ckpt"}
 
 
 def load(
-    name_or_path: str | Path = "bundled",
+    name_or_path: str | Path = AUTO,
     *,
     system: type[Config] | None = None,
     device: Any = None,
@@ -40,10 +40,10 @@ def load(
 ) -> Segmenter:
     """A model that is ready for photos.
 
-    `name_or_path` is `bundled`, the folder of a checkpoint, of an export, of a run (its best) or of a chain of runs
-    (its last run), a weights file, the name of a published checkpoint such as `magnet-refcoco`, or a repository
-    `owner/name` of the Hugging Face hub. `system` is the config class of a system of your own: a checkpoint never
-    chooses which module is imported.
+    `name_or_path` is `auto` for the bundled model whose domain an image is in, `bundled` for the one of drawings on any
+    image, the folder of a checkpoint, of an export, of a run (its best) or of a chain of runs (its last run), a weights
+    file, the name of a published checkpoint such as `magnet-refcoco`, or a repository `owner/name` of the Hugging Face
+    hub. `system` is the config class of a system of your own: a checkpoint never chooses which module is imported.
 
     Without `device` (a `torch.device` or its name) the fastest one available is used; `dtype` is PyTorch's or its name.
     `runtime` is `torch` for checkpoints, `onnx` or `openvino` for exports, which run on a CPU without PyTorch; by
@@ -55,6 +55,12 @@ def load(
     machine cannot compile it.
     """
     refined, name = refinement(refine), str(name_or_path)
+    bundled, alternatives = bundled_named(name), None
+    if name == AUTO:
+        name_or_path, *others = [*defaults()] or [AUTO]
+        name = str(name_or_path)
+        options: dict[str, Any] = {"device": device, "dtype": dtype, "compiled": compiled, "refine": refine}
+        alternatives = Alternatives({other: partial(load, other, **options) for other in others}, ADVICE)
     place = find(name_or_path, download=download)
     if is_export(place):
         return load_export(
@@ -83,6 +89,8 @@ def load(
         compiled=compiled,
         refine=refined,
         settings=settings,
+        alternatives=alternatives,
+        note="" if bundled is None else bundled.note,
     )
 
 
@@ -91,7 +99,7 @@ def segment(
     image: Source,
     expression: str,
     *,
-    model: str | Path = "bundled",
+    model: str | Path = AUTO,
     threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction: ...
@@ -100,7 +108,7 @@ def segment(
     image: Source,
     expression: Expressions,
     *,
-    model: str | Path = "bundled",
+    model: str | Path = AUTO,
     threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> list[Prediction]: ...
@@ -108,7 +116,7 @@ def segment(
     image: Source,
     expression: str | Expressions,
     *,
-    model: str | Path = "bundled",
+    model: str | Path = AUTO,
     threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Prediction | list[Prediction]:
@@ -121,10 +129,10 @@ def find(name_or_path: str | Path, *, download: bool = False) -> Path:
 
     An existing folder or file has priority over a published checkpoint of the same name.
     """
-    if str(name_or_path) in BUNDLED_NAMES:
-        if not (BUNDLED / WEIGHTS).exists():
+    if (bundled := bundled_named(str(name_or_path))) is not None:
+        if not bundled.exists:
             raise InputError("This copy of deixis has no bundled model; give the folder of a checkpoint as the model.")
-        return BUNDLED
+        return bundled.folder
     path = Path(name_or_path)
     if path.is_dir():
         return _inside(path)
@@ -143,7 +151,8 @@ def find(name_or_path: str | Path, *, download: bool = False) -> Path:
         return hub_models.find(str(name_or_path), download=download)
     beside = path.parent if path.parent.is_dir() else Path()
     names = [
-        "bundled",
+        AUTO,
+        *BUNDLED_MODELS,
         *PUBLISHED,
         *hub_models.HUB_MODELS,
         *(str(place) for place in beside.glob("*") if _holds_model(place)),
