@@ -49,8 +49,8 @@ class NanoDetConfig:
 class Detections:
     """What the detector computes of images: the trunk's maps, the neck's, and the boxes of all cells in one list."""
 
-    stages: list[Tensor]  # at strides 8, 16 and 32
-    neck: list[Tensor]  # the same
+    stages: list[Tensor]  # at strides 4, 8, 16 and 32
+    neck: list[Tensor]  # at strides 8, 16 and 32
     logits: Float[Tensor, "i n classes"]
     boxes: Float[Tensor, "i n 4"]  # left, top, right, bottom in pixels; they may leave the image
     features: Float[Tensor, "i n d"]  # of each cell, what its head reads
@@ -75,8 +75,8 @@ class NanoDet(nn.Module):
 
     @property
     def stage_widths(self) -> tuple[int, ...]:
-        """Of the three maps."""
-        return tuple(2 * width for width in self.config.widths[1:])
+        """Of the four maps of the trunk."""
+        return tuple(2 * width for width in self.config.widths)
 
     def forward(self, images: Float[Tensor, "i 3 h w"]) -> Detections:
         features = F.max_pool2d(self.stem(images.flip(1)), 3, stride=2, padding=1)  # the weights read BGR
@@ -90,7 +90,7 @@ class NanoDet(nn.Module):
         cells = torch.cat([rearrange(level, "i c y x -> i (y x) c") for level in outputs], dim=1)
         logits, sides = cells.split([self.config.classes, 4 * BINS], dim=-1)
         return Detections(
-            stages=stages[1:],
+            stages=stages,
             neck=neck,
             logits=logits,
             boxes=_boxes(sides, [level.shape[-2:] for level in outputs]),

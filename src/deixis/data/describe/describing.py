@@ -15,6 +15,7 @@ from .scene import Instance, Scene
 
 SIDES = ("left", "right", "top", "bottom")
 OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+ABOUT_NOUNS = ("is", "extreme", "ordinal", "middle", "size", "depth")
 TURNED = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
 
@@ -125,7 +126,12 @@ def _with_a_person(atoms: Sequence[Atom], options: DescribeOptions, draw: np.ran
     words: Mapping[str, int] = PEOPLE if options.people == "all" else NEUTRAL
     weights = np.array(list(words.values()), dtype=float)
     drawn = str(draw.choice(list(words), p=weights / weights.sum()))
-    return tuple(tuple(drawn if each == "person" else each for each in atom) for atom in atoms)
+    return tuple(_about(atom, drawn) for atom in atoms)
+
+
+def _about(atom: Atom, noun: str) -> Atom:
+    """The same claim about another noun, where it is about one."""
+    return (*atom[:-1], noun) if atom[0] in ABOUT_NOUNS else atom
 
 
 def _chosen(sets: Sequence[tuple[Atom, ...]], count: int, draw: np.random.Generator) -> list[tuple[Atom, ...]]:
@@ -155,7 +161,7 @@ def _exchanged(
             continue
         atoms[place] = exchanged
         if place == 0:  # predicates that compare instances name the noun, too
-            atoms = [tuple(exchanged[1] if each == present[number].atoms[0][1] else each for each in a) for a in atoms]
+            atoms = [_about(atom, exchanged[1]) for atom in atoms]
         if referents(atoms, scene) == [] and _is_certain(atoms, scene):
             yield tuple(atoms), f"absent-{kind}"
 
