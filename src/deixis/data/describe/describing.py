@@ -114,7 +114,7 @@ def _noun(one: Instance, scene: Scene, draw: np.random.Generator) -> str:
     if draw.random() < 0.15 and groups:
         return groups[int(draw.integers(len(groups)))]
     if draw.random() < 0.08 and len(scene.present) == 1 and len(scene.annotated) > 1:
-        return ANY
+        return ANY[int(draw.integers(len(ANY)))]
     choices = SYNONYMS.get(one.category, (one.category,))
     return choices[0] if draw.random() < 0.5 else choices[int(draw.integers(len(choices)))]
 

@@ -8,7 +8,7 @@ PEOPLE = {
 }  # fmt: skip
 """The words for a person and how often they are used; the annotations do not say who is a man or a child."""
 NEUTRAL = {"person": 8, "individual": 1, "human": 1}
-ANY = "one"  # "left one": any instance; used where all instances of a photo have one class
+ANY = ("one", "one", "thing", "object", "item")  # "left one": used where all instances of a photo have one class
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "bicycle": ("bike", "bicycle", "cycle"), "car": ("car", "vehicle", "automobile"),
@@ -119,7 +119,7 @@ SHADES = {
 @lru_cache
 def categories_of(noun: str) -> frozenset[str]:
     """Every class that the noun may name: a synonym is often shared, as "bag" is."""
-    if noun == ANY:
+    if noun in ANY:
         return frozenset({"person", *SYNONYMS})
     if noun in PEOPLE or noun in NEUTRAL:
         return frozenset({"person"})

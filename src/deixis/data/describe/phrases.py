@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .nouns import CLOTHES, PEOPLE, ROLES, SHADES
+from .nouns import CLOTHES, GROUPS, PEOPLE, ROLES, SHADES, categories_of
 from .predicates import Atom
 
 ORDINALS = {"1": ("first",), "2": ("second", "2nd"), "3": ("third", "3rd"), "4": ("fourth", "4th"), "5": ("fifth",)}
@@ -37,6 +37,8 @@ def words_of(atom: Atom) -> Words:
         return Words(after=after, instead=roles)
     if kind == "relation":
         return _relation_words(*arguments)
+    if kind == "size" and arguments[0] == "small" and categories_of(arguments[1]) <= _ANIMALS:
+        return _YOUNG
     return _FIXED[(kind, arguments[0])] if kind != "middle" else _MIDDLE
 
 
@@ -77,11 +79,12 @@ def _place_words(directions: Sequence[str]) -> Words:
     (side,) = directions
     if side in ("left", "right"):
         return Words(
-            before=(side, side, side, f"far {side}", f"{side}most", f"{side} most", f"{side} side"),
+            before=(side, side, side, f"far {side}", f"{side}most", f"{side} most", f"{side} side", f"very {side}"),
             after=(
                 *(f"on {side}", f"on the {side}", f"{side}", f"on {side} side", f"to the {side}", f"on far {side}"),
                 *(f"on the far {side}", f"far {side}", f"{side} side", f"at {side}", f"on {side} of pic"),
                 *(f"on the {side} side", f"in {side}", f"furthest {side}", f"all the way {side}", f"{side} edge"),
+                *(f"on {side} of photo", f"{side} side of image", f"on the very {side}", f"on extreme {side}"),
             ),
         )
     if side == "top":
@@ -126,6 +129,8 @@ def _one(choices: Sequence[str], draw: np.random.Generator) -> str:
     return choices[int(draw.integers(len(choices)))]
 
 
+_ANIMALS = frozenset(GROUPS["animal"])
+_YOUNG = Words(before=("small", "smallest", "little", "baby", "young", "short"))
 _MIDDLE = Words(
     before=("middle", "middle", "center"),
     after=(
