@@ -37,8 +37,9 @@ logger = logging.getLogger(__name__)
 def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) -> None:
     """Fill the system's weights in place. Raises `InputError` where nothing is read, or a weight does not fit."""
     missing = [f"--start-from.{name} FILE" for name in (_vision(system), "bert") if getattr(origin, name) is None]
-    has_bert = any(isinstance(module, Bert) for module in system.modules())
-    if origin.required and has_bert and missing and origin.checkpoint is None and origin.encoders is None:
+    if any(isinstance(module, NanoDet) for module in system.modules()):
+        missing = [] if origin.nanodet is not None else ["--start-from.nanodet FILE (docs/photos.md)"]
+    if origin.required and missing and origin.checkpoint is None and origin.encoders is None:
         raise InputError(
             f"This recipe starts from published encoders, which are not all given; add {' and '.join(missing)}, or "
             "--start-from.required False to start from random ones."
@@ -55,7 +56,6 @@ def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) 
         load_i3d(_part(system, I3D, origin.i3d), origin.i3d)
     if origin.nanodet is not None:
         load_nanodet(_part(system, NanoDet, origin.nanodet), origin.nanodet)
-    _check_detector(system, origin)
     _check_statistics(system, origin)
     if origin.glove is not None:
         _part(system, WordTable, origin.glove)
@@ -99,16 +99,6 @@ def _part(system: nn.Module, kind: type[Part], file: str) -> Part:
         if isinstance(module, kind):
             return module
     raise InputError(f"{type(system).__name__} has no {kind.__name__} that {file} could fill; omit that file.")
-
-
-def _check_detector(system: nn.Module, origin: StartFrom) -> None:
-    """Raises `InputError` where a recipe requires a detector's weights and none are given."""
-    has_detector = any(isinstance(module, NanoDet) for module in system.modules())
-    if has_detector and origin.required and origin.nanodet is None and origin.checkpoint is None:
-        raise InputError(
-            "This recipe starts from a published detector, which is not given; add --start-from.nanodet FILE "
-            "(docs/photos.md says how to get it), or --start-from.required False to start from a random one."
-        )
 
 
 def _check_statistics(system: nn.Module, origin: StartFrom) -> None:
