@@ -30,6 +30,7 @@ from deixis.models.late_fusion import LateFusionConfig
 from deixis.models.lavt import LAVTConfig
 from deixis.models.magnet import MagNetConfig
 from deixis.models.maskclip import MaskCLIPConfig
+from deixis.models.proposal_matching import ProposalMatchingConfig
 from deixis.models.sag import SaGConfig
 from deixis.models.sda import SDAConfig
 from deixis.models.tseg import TSEGConfig
@@ -42,6 +43,7 @@ from deixis.text.bert import BertConfig
 from deixis.text.glove import WordConfig
 from deixis.text.gru import GRUConfig
 from deixis.vision.i3d import I3DConfig
+from deixis.vision.nanodet import NanoDetConfig
 from deixis.vision.resnet import ResNetConfig
 from deixis.vision.swin import SwinConfig
 from deixis.vision.vit import ViTConfig
@@ -110,6 +112,15 @@ TINY: dict[str, Any] = {
         **CLIP_TEXT,
     ),
     "late_fusion": LateFusionConfig(vision=VISION, text=TEXT, width=16),
+    "proposal_matching": ProposalMatchingConfig(
+        detector=NanoDetConfig(stem=4, widths=(4, 4, 4, 4), depths=(1, 1, 1, 1), neck=8, classes=5),
+        text=GRUConfig(vocabulary=40, embedding=12, width=16),
+        proposals=200,  # all cells, so that each of the detector's heads is trained
+        width=16,
+        heads=2,
+        layers=1,
+        mask_width=8,
+    ),
     "sag": SaGConfig(
         vision=ViTConfig(layers=2, width=16, heads=2, grid=4, drop_path=0.0),
         text=TEXT,
@@ -158,6 +169,7 @@ BATCH_TOLERANCE = {
     "lavt": 5e-5,
     "magnet": 3e-4,
     "maskclip": 3e-4,
+    "proposal_matching": 3e-4,
     "sag": 1e-3,
     "sda": 5e-5,
     "tseg": 3e-4,
@@ -177,6 +189,7 @@ VISION_HALF = {
     "groupvit": "groupvit.vision_model.embeddings",
     "late_fusion": "fusion",
     "maskclip": "clip.vision_model.embeddings",
+    "proposal_matching": "detector",
     "sag": "vision",
     "sda": "vision",
     "tseg": "vision.embeddings",
@@ -306,7 +319,7 @@ def test_it_is_a_system_whose_logits_have_the_images_size(system: Any) -> None:
 
 def test_presence_is_one_logit_per_expression_or_none(system: Any) -> None:
     presence = system(batch()).presence
-    assert (presence is None) == (name_of(system.config) != "magnet")
+    assert (presence is None) == (name_of(system.config) not in {"magnet", "proposal_matching"})
     assert presence is None or (presence.shape == (3,) and presence.isfinite().all())
 
 
@@ -418,7 +431,10 @@ def test_the_loss_reads_the_features_that_it_names(supervised: Any) -> None:
 
 def test_decoding_what_was_fused_is_the_whole_system_and_the_decoder_can_be_replaced(system: Any) -> None:
     if not isinstance(system, Adaptable):
-        assert name_of(system.config) in {"cmdyconv", "cmpc", "cmsa", "late_fusion", "magnet"} | WITHOUT_MASKS
+        assert (
+            name_of(system.config)
+            in {"cmdyconv", "cmpc", "cmsa", "late_fusion", "magnet", "proposal_matching"} | WITHOUT_MASKS
+        )
         pytest.skip("it is not adaptable")
     given = batch()
     expected = system(given).logits

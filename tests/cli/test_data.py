@@ -256,3 +256,31 @@ def test_the_real_miniature_from_the_command_line(tmp_path: Path, capsys: pytest
     assert main(["data", "audit", str(out), "--train-split", "val", "--against", str(MINI)]) == 0
     assert main(["data", "audit", str(out), "--train-split", "testA", "--against", str(MINI)]) == 1
     assert "by coco; 12 sentences" in capsys.readouterr().out
+
+
+def test_describe_writes_sentences_a_report_and_a_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.full((80, 90, 3), 100, np.uint8)).save(tmp_path / "images" / "one.png")
+    boxes = [{"id": number, "image_id": 7, "category_id": 1, "bbox": [40 * number, 10, 30, 60]} for number in (0, 1)]
+    content = {
+        "images": [{"id": 7, "file_name": "one.png"}],
+        "annotations": boxes,
+        "categories": [{"id": 1, "name": "dog"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    out, sheet = tmp_path / "train.jsonl", tmp_path / "sheet.png"
+    arguments = ["data", "describe", str(tmp_path / "coco.json"), str(out)]
+    assert main([*arguments, "--sheet", str(sheet), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert report["sentences"] == len(lines) == sum(report["kinds"].values())
+    assert report["objects"] == 2
+    assert all(" ".join(line["expression"].split()) == line["expression"] for line in lines)
+    with Image.open(sheet) as image:
+        assert image.width > 100
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith(f"{len(lines)} sentences about 2 objects in 1 photos")
+    assert main([*arguments[:3], str(tmp_path / "train.txt")]) == 2
+    assert "give a name that ends in .jsonl" in capsys.readouterr().err
+    assert main(["data", "describe", str(tmp_path / "absent.json"), str(out)]) == 2
+    assert "There is no file" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`deixis data info|audit|convert`: look at data sets, find images that two share, write them as plain files."""
+"""`deixis data info|audit|convert|describe`: look at data sets, find shared images, write plain files and sentences."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ import tyro
 from ..errors import InputError, did_you_mean
 from ..progress import ProgressBar
 from .data_tables import audit_as_json, print_audit, print_facts
+from .describe import DescribeArguments, write_descriptions
 from .options import parse
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ USAGE = """\
 usage: deixis data info PATH [--sheet OUT.png] [--check]
        deixis data audit A --against B
        deixis data convert PATH OUT --format jsonl|coco
+       deixis data describe COCO.json OUT.jsonl [--images FOLDER] [--sheet OUT.png]
 
 Look at data sets as they were downloaded, or at your own: docs/own-data.md lists what is read.
 
@@ -103,6 +105,7 @@ def main(arguments: list[str]) -> int:
         "info": (InfoOptions, _info),
         "audit": (AuditOptions, _audit),
         "convert": (ConvertOptions, _convert),
+        "describe": (DescribeArguments, write_descriptions),
     }
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(USAGE)

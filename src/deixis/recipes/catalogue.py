@@ -11,6 +11,7 @@ from .adapt_toyland_clips import sda_clips_park_to_photo_town
 from .lavt import lavt_gref_google, lavt_gref_umd, lavt_refcoco, lavt_refcoco_plus, lavt_toyland, lavt_toyland_grounded
 from .magnet import magnet_gref_google, magnet_gref_umd, magnet_refcoco, magnet_refcoco_plus, magnet_toyland
 from .paper_tables import with_row
+from .photos import photos
 from .sag import (
     sag_gref_google,
     sag_own,
@@ -96,6 +97,7 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "magnet_toyland": magnet_toyland,
     "maskclip_refcoco": maskclip_refcoco,
     "masked_autoencoder_toyland": masked_autoencoder_toyland,
+    "photos": photos,
     "sag_gref_google": sag_gref_google,
     "sag_own": sag_own,
     "sag_phrasecut": sag_phrasecut,

@@ -15,6 +15,7 @@ from ..text.glove import WordTable, read_glove
 from ..text.pretrained import load_pretrained as load_bert
 from ..vision.i3d import I3D
 from ..vision.i3d import load_pretrained as load_i3d
+from ..vision.nanodet import NanoDet, load_nanodet
 from ..vision.pretrained import load_pretrained as load_swin
 from ..vision.resnet import ResNet
 from ..vision.resnet import load_pretrained as load_resnet
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) -> None:
     """Fill the system's weights in place. Raises `InputError` where nothing is read, or a weight does not fit."""
     missing = [f"--start-from.{name} FILE" for name in (_vision(system), "bert") if getattr(origin, name) is None]
+    if any(isinstance(module, NanoDet) for module in system.modules()):
+        missing = [] if origin.nanodet is not None else ["--start-from.nanodet FILE (docs/photos.md)"]
     if origin.required and missing and origin.checkpoint is None and origin.encoders is None:
         raise InputError(
             f"This recipe starts from published encoders, which are not all given; add {' and '.join(missing)}, or "
@@ -51,6 +54,8 @@ def start(system: nn.Module, origin: StartFrom, earlier: Earlier | None = None) 
         load_resnet(_part(system, ResNet, origin.resnet), origin.resnet)
     if origin.i3d is not None:
         load_i3d(_part(system, I3D, origin.i3d), origin.i3d)
+    if origin.nanodet is not None:
+        load_nanodet(_part(system, NanoDet, origin.nanodet), origin.nanodet)
     _check_statistics(system, origin)
     if origin.glove is not None:
         _part(system, WordTable, origin.glove)

@@ -21,9 +21,10 @@ Precision = Literal["fp32", "bf16", "fp16"]
 class StartFrom:
     """The weights that a system starts from; each field replaces what the ones before it filled.
 
-    `swin`, `vit`, `bert`, `resnet`, `i3d` and `glove` are files as their authors publish them; of `glove` the words of
-    the vocabulary are read. `checkpoint` is the name of an earlier Run of the chain, the folder of a run or a
-    checkpoint, any safetensors file, or a model's name such as `bundled`. Of its weights those that match one of the
+    `swin`, `vit`, `bert`, `resnet`, `i3d` and `glove` are files as their authors publish them, `nanodet` is its
+    authors' converted to safetensors; of `glove` the words of the vocabulary are read. `checkpoint` is the name of an
+    earlier Run of the chain, the folder of a run or a checkpoint, any safetensors file, or a model's name such as
+    `bundled`. Of its weights those that match one of the
     `patterns` are read. With `prefixes`, from old beginnings of names to new ones, only weights that begin with an old
     one are read, under the new name. `encoders` is a checkpoint, named as `checkpoint` is, of which only the encoders
     are read. With `required`, a run without any of these is refused.
@@ -34,6 +35,7 @@ class StartFrom:
     bert: str | None = None
     resnet: str | None = None
     i3d: str | None = None
+    nanodet: str | None = None
     glove: str | None = None
     checkpoint: str | None = None
     patterns: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from ..models.lavt import LAVTConfig
 from ..models.magnet import MagNetConfig
 from ..models.maskclip import MaskCLIPConfig
 from ..models.masked_autoencoder import MaskedAutoencoderConfig
+from ..models.proposal_matching import ProposalMatchingConfig
 from ..models.sag import SaGConfig
 from ..models.scene_parsing import SceneParsingConfig
 from ..models.sda import SDAConfig
@@ -30,6 +31,7 @@ SYSTEMS: dict[str, type[Config]] = {
     "late_fusion": LateFusionConfig,
     "lavt": LAVTConfig,
     "magnet": MagNetConfig,
+    "proposal_matching": ProposalMatchingConfig,
     "sda": SDAConfig,
     "maskclip": MaskCLIPConfig,
     "tseg": TSEGConfig,

@@ -1,0 +1,1 @@
+"""Referring expressions made from the boxes and masks of instances, for whoever has annotations and no sentences."""

@@ -1,0 +1,111 @@
+"""ProposalMatching: what its terms teach, and what it answers."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from deixis.batch import Batch
+from deixis.errors import InputError
+from deixis.models.proposal_matching import ProposalMatching, ProposalMatchingConfig
+from deixis.text.gru import GRUConfig
+from deixis.vision.nanodet import NanoDetConfig
+
+TINY = ProposalMatchingConfig(
+    detector=NanoDetConfig(stem=8, widths=(8, 8, 8, 8), depths=(1, 1, 1, 1), neck=16, classes=5),
+    text=GRUConfig(vocabulary=12, embedding=16, width=16),
+    proposals=60,
+    width=32,
+    heads=2,
+    layers=1,
+    mask_width=16,
+)
+
+
+def scene() -> Batch:
+    """A red square on the left, a blue one on the right; a sentence for each, and one for neither."""
+    images = torch.zeros(1, 1, 3, 64, 64)
+    images[0, 0, 0, 20:44, 4:28], images[0, 0, 2, 20:44, 36:60] = 2.0, 2.0
+    masks = torch.zeros(3, 64, 64, dtype=torch.bool)
+    masks[0, 20:44, 4:28], masks[1, 20:44, 36:60] = True, True
+    masks[0, 20:28, 4:12] = False  # not a box
+    return Batch(
+        images=images,
+        token_ids=torch.tensor([[2, 3], [4, 3], [5, 3]]),
+        token_mask=torch.ones(3, 2, dtype=torch.bool),
+        masks=masks,
+        image_index=torch.tensor([0, 0, 0]),
+    )
+
+
+def tiny() -> ProposalMatching:
+    """Its finest cells are the best, and propose boxes of 24x24 pixels."""
+    torch.manual_seed(1)
+    system = ProposalMatching(TINY)
+    with torch.no_grad():
+        bias = system.detector.head_out[0].conv.bias
+        bias[:5] += 2
+        bias[5:].unflatten(0, (4, 11))[:, 1:3] = 8
+    return system
+
+
+def terms_of(system: ProposalMatching, batch: Batch) -> dict[str, torch.Tensor]:
+    return system.loss(batch, system(batch, features=system.loss_features))
+
+
+def test_it_learns_one_scene_by_heart_and_that_one_sentence_refers_to_nothing() -> None:
+    system, batch = tiny(), scene()
+    optimiser = torch.optim.AdamW(system.parameters(), lr=4e-3)
+    for _ in range(120):
+        optimiser.zero_grad()
+        torch.stack(list(terms_of(system, batch).values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(system.parameters(), 1.0)
+        optimiser.step()
+    system.eval()
+    with torch.no_grad():
+        output = system(batch)
+    assert batch.masks is not None
+    found = output.logits > 0
+    overlap = (found & batch.masks).flatten(1).sum(1) / (found | batch.masks).flatten(1).sum(1)
+    assert overlap[:2].min() > 0.5
+    assert output.presence is not None
+    assert (output.presence > 0).tolist() == [True, True, False]
+
+
+def test_a_mask_that_fills_its_box_teaches_no_outline() -> None:
+    system, batch = tiny().eval(), scene()
+    boxed = replace(batch, masks=batch.masks[1:2], token_ids=batch.token_ids[1:2], image_index=torch.tensor([0]),
+                    token_mask=batch.token_mask[1:2])  # fmt: skip
+    terms = terms_of(system, boxed)
+    assert terms["outline"] == terms["dice"] == 0
+    assert terms["choice"] > 0
+
+
+def test_an_absent_referent_teaches_the_choice_of_nothing_alone() -> None:
+    system, batch = tiny().eval(), scene()
+    absent = replace(batch, masks=torch.zeros_like(batch.masks))
+    output = system(absent, features=system.loss_features)
+    terms = system.loss(absent, output)
+    expected = -output.features["choice"].log_softmax(1)[:, -1].mean()
+    torch.testing.assert_close(terms["choice"], expected)
+    assert terms["outline"] == terms["dice"] == 0
+
+
+def test_presence_and_choice_agree() -> None:
+    system, batch = tiny().eval(), scene()
+    output = system(batch, features=("choice",))
+    present = 1 - output.features["choice"].softmax(1)[:, -1]
+    assert output.presence is not None
+    torch.testing.assert_close(output.presence.sigmoid(), present)
+
+
+def test_evidence_is_a_probability_over_the_image() -> None:
+    evidence = tiny().eval()(scene(), explain=True).evidence["proposals"]
+    assert evidence.shape == (3, 32, 32)
+    assert evidence.min() >= 0
+    assert evidence.max() <= 1
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError, match="a width that the heads divide"):
+        ProposalMatchingConfig(width=30, heads=4)
