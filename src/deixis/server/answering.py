@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..data.images import open_image, opened, reading
 from ..errors import InputError
@@ -19,6 +19,7 @@ from .worker import Job
 NAME = "The image"
 
 
+@runtime_checkable
 class Encoded(Protocol):
     """An image that can be asked without being read again, as `Segmenter.encode` returns it."""
 
@@ -32,6 +33,7 @@ class Encoded(Protocol):
     ) -> Iterator[Prediction]: ...
 
 
+@runtime_checkable
 class Model(Protocol):
     """What the server needs of a Segmenter."""
 

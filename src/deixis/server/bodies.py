@@ -31,7 +31,9 @@ class Bodies:
         except TimeoutError:
             if not reading.expired():
                 raise
-            raise TooSlow(f"The request was not sent within {self.limits.seconds_to_send:g} s; send it faster.") from None
+            raise TooSlow(
+                f"The request was not sent within {self.limits.seconds_to_send:g} s; send it faster."
+            ) from None
         except ClientDisconnect:
             raise Refusal("The client has gone before its request was complete.") from None
         finally:

@@ -24,9 +24,10 @@ from .traffic import Traffic
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 LOCAL = {"localhost", "127.0.0.1", "[::1]"}
+POLICY = "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # For a page whose scripts, styles and pictures are files of the same server.
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -140,7 +141,7 @@ def response_to(error: Exception, scope: Scope) -> JSONResponse:
         state["facts"]["traceback"] = "".join(traceback.format_exception(error))
     response = JSONResponse(failures.shape(code, message, state["request_id"]), status)
     if isinstance(error, Refusal) and error.retry_after is not None:
-        response.headers["Retry-After"] = str(round(error.retry_after))
+        response.headers["Retry-After"] = str(error.retry_after)
     if status == HTTPStatus.UNAUTHORIZED:
         below = scope["path"].startswith(BASIC_BELOW)
         response.headers["WWW-Authenticate"] = 'Basic realm="deixis"' if below else 'Bearer realm="deixis"'
