@@ -1,7 +1,7 @@
 """The server under load, with the bundled model: `python -m benchmarks.server`.
 
-- 10,000 requests, 64 at a time, against a queue of 16: each must be answered with 200, 429 or 503, and the memory in the
-  second half of the run may differ by 5 % from the first half; again with 10 % of broken images, and with
+- 10,000 requests, 64 at a time, against a queue of 16: each must be answered with 200, 429 or 503, and the memory in
+  the second half of the run may differ by 5 % from the first half; again with 10 % of broken images, and with
   10 % of clients that leave
 - evenly spaced arrivals at 80 % of the throughput: p99 of the accepted requests at most twice the service time
 - random (Poisson) arrivals at the same rate: p50 and p99; nobody waits longer than (queue + 1) service times

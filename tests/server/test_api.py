@@ -63,7 +63,7 @@ def test_probabilities_and_evidence_come_on_request(served: Served) -> None:
     levels = np.asarray(Image.open(BytesIO(base64.b64decode(answer["probability"]))))
     assert levels.max() == 102
     assert answer["tokens"] == ["red"]
-    assert answer["evidence"]["similarity"][0][0][0] == 0.1235
+    assert answer["evidence"]["similarity"][0][0][0] == 0.1234
     json.dumps(answer, allow_nan=False)
 
 

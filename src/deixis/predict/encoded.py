@@ -102,13 +102,24 @@ class EncodedImage:
         explain: bool = False,
     ) -> Iterator[Prediction]:
         """As `Segmenter.stream`, without reading the image again."""
-        asked = Question(
+        options: dict[str, Any] = {"threshold": threshold, "presence_threshold": presence_threshold, "explain": explain}
+        return self.ask(self.question(expressions, **options))
+
+    def question(
+        self,
+        expressions: str | Expressions,
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> Question:
+        """The expressions and options of one call, checked. Raises `InputError`."""
+        return Question(
             read=self.segmenter.tokenized(expressions),
             rule=self.segmenter.mask_rule(threshold),
             presence_threshold=presence_threshold,
             explain=explain,
         )
-        return self.ask(asked)
 
     def ask(self, asked: "Question", change: Change | None = None) -> Iterator[Prediction]:
         """The Prediction of each expression; `change` is applied to its probabilities before they become a mask."""
@@ -128,16 +139,19 @@ class EncodedImage:
         ).to(self.segmenter.device)
 
     def _predictions(self, asked: "Question", start: int, change: Change | None) -> Iterator[Prediction]:
-        read, explain = asked.read, asked.explain
-        preprocess = self.segmenter.preprocess
-        batch = self.batch(read, start, start + self.segmenter.largest_batch)
-        output = self._output(batch, explain)
+        batch = self.batch(asked.read, start, start + self.segmenter.largest_batch)
+        yield from self.read_off(asked, self.output(batch, asked.explain), batch.token_ids.shape[1], start, change)
+
+    def read_off(
+        self, asked: "Question", output: Output, padding: int, start: int = 0, change: Change | None = None
+    ) -> Iterator[Prediction]:
+        """The Predictions in the Output for the expressions from `start` on, whose tokens were padded to `padding`."""
+        read, explain, preprocess = asked.read, asked.explain, self.segmenter.preprocess
         presences = self.segmenter.presences(output, asked.presence_threshold)
-        probabilities, evidence = mask_probabilities(output), evidence_arrays(output)
+        probabilities, evidence = mask_probabilities(output), evidence_arrays(output) if explain else {}
         if explain and (raw := presence_probabilities(output)) is not None:
             evidence["presence"] = raw.astype(np.float32)
-        padding = batch.token_ids.shape[1]
-        for position, number in enumerate(range(start, start + len(batch))):
+        for position, number in enumerate(range(start, start + len(probabilities))):
             tokens = read.tokens[number]
             changed = probabilities[position] if change is None else change(number, probabilities[position])
             values, used = preprocess.restore(changed, self.size), asked.rule
@@ -155,7 +169,8 @@ class EncodedImage:
             )
 
     @torch.inference_mode()
-    def _output(self, batch: Batch, explain: bool) -> Output:
+    def output(self, batch: Batch, explain: bool) -> Output:
+        """The system's Output. Raises `ModelError` where it is not finite."""
         one = self.segmenter
         one.check_process()
         if self.features is None:
