@@ -24,10 +24,6 @@ from deixis.server.running import Protocol, Server, listen
 from tests.server.stub import Served, photo, serve
 
 ROOT = Path(__file__).parents[2]
-FORM = (
-    b'--x\r\nContent-Disposition: form-data; name="sentence"\r\n\r\n%s\r\n'
-    b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + photo() + b"\r\n--x--\r\n"
-)
 HEAD = (
     "POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     "Content-Length: {}\r\n\r\n"
@@ -69,8 +65,14 @@ def status(connection: socket.socket) -> int:
         return int(start.split()[1]) if start else 0
 
 
+def form(sentence: bytes, image: bytes) -> bytes:
+    parts = ((b"sentence", sentence), (b'image"; filename="a', image))
+    head = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
+    return b"".join(head % name + content + b"\r\n" for name, content in parts) + b"--x--\r\n"
+
+
 def request(sentence: bytes = b"red") -> bytes:
-    body = FORM % sentence
+    body = form(sentence, photo())
     return HEAD.format(len(body)).encode() + body
 
 
@@ -111,7 +113,6 @@ def test_a_thousand_half_open_connections_keep_nobody_out(running_server: Any) -
         (HEAD.format("9" * 20).encode(), 413),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),
     ],
 )
@@ -160,10 +161,13 @@ def served_command() -> Iterator[tuple["subprocess.Popen[str]", int]]:
     )
     assert process.stderr is not None
     port = int(process.stderr.readline().rstrip("/\n").rpartition(":")[2])
-    threading.Thread(target=process.stderr.read, daemon=True).start()
+    reader = threading.Thread(target=process.stderr.read)
+    reader.start()
     yield process, port
     process.kill()
     process.wait()
+    reader.join()
+    process.stderr.close()
 
 
 def test_the_bundled_model_answers_over_http_and_sigterm_ends_it_with_0(served_command: Any) -> None:
@@ -172,7 +176,7 @@ def test_the_bundled_model_answers_over_http_and_sigterm_ends_it_with_0(served_c
     while ask(port, "GET", "/health/ready")[0] != 200:
         assert time.monotonic() < end
         time.sleep(0.1)
-    body = FORM.replace(photo(), (ROOT / "examples" / "toyland.png").read_bytes()) % b"the person in green"
+    body = form(b"the person in green", (ROOT / "examples" / "toyland.png").read_bytes())
     code, answer = ask(port, "POST", "/v1/segment", body, {"Content-Type": "multipart/form-data; boundary=x"})
     assert code == 200
     found = answer["answers"][0]
