@@ -122,6 +122,12 @@ def test_wrong_lengths_and_broken_heads_are_refused(running_server: Any, head: b
     assert is_answered(port)
 
 
+def test_a_refusal_reaches_a_client_that_is_still_sending(running_server: Any) -> None:
+    _, port, _ = running_server
+    head = HEAD.format(5_000_000).replace("localhost", "evil.example").encode()
+    assert status(send(port, head, b"x" * 5_000_000)) == 403
+
+
 def test_a_body_that_is_shorter_than_declared_is_no_answer_and_no_fault(running_server: Any) -> None:
     served, port, _ = running_server
     connection = send(port, HEAD.format(1000).encode() + b"--x")
