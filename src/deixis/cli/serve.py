@@ -6,13 +6,16 @@ import warnings
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from ..errors import InputError
 from .model_options import ModelOptions
 from .options import parse
+
+if TYPE_CHECKING:
+    from ..server.label_studio.images import Images
 
 TOKEN = "DEIXIS_TOKEN"
 EPILOGUE = """
@@ -51,7 +54,22 @@ class ServeOptions(ModelOptions):
     cache_megabytes: float = 512.0
     """Encoded images that are kept for further sentences."""
 
+    label_studio_url: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
+    """Label Studio's own address, for images; by default the variable LABEL_STUDIO_URL."""
+    label_studio_files: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """The document root of its local files, to read them here; by default LOCAL_FILES_DOCUMENT_ROOT."""
+    label_studio_storage: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="HOST")] = ()
+    """A storage's host that Label Studio may redirect to for images; may be repeated."""
+    sentence_field: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Where a task's sentence is; by default sentence, expression, text or caption."""
+    default_sentence: Annotated[str | None, tyro.conf.arg(metavar="SENTENCE")] = None
+    """The sentence of tasks without one."""
+    threshold: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
+    """Replaces the threshold of the model's mask rule for Label Studio."""
+
     def __post_init__(self) -> None:
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise InputError(f"The threshold is {self.threshold}; expected a number between 0 and 1.")
         if not 0 <= self.port < 65_536:
             raise InputError(f"The port is {self.port}; expected a number from 0 to 65535.")
         if self.queue < 1:
@@ -81,20 +99,43 @@ def main(arguments: list[str]) -> int:
     token = options.token
     from ..server.app import build
     from ..server.guard import Access
+    from ..server.label_studio.backend import Backend, Settings, routes
     from ..server.limits import Limits
     from ..server.running import listen, run
     from ..server.service import Service
 
-    limits = Limits(
-        **{field.name: getattr(options, field.name) for field in fields(Limits) if hasattr(options, field.name)}
-    )
+    chosen = {one.name: getattr(options, one.name) for one in fields(Limits) if hasattr(options, one.name)}
+    limits = Limits(**chosen)
     access = Access(token=token, hosts=frozenset(name.lower() for name in options.host_name))
+    images = _images(options, limits.bytes)
+    settings = Settings(
+        sentence_field=options.sentence_field, default_sentence=options.default_sentence, threshold=options.threshold
+    )
     listening = listen(options.host, options.port)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore")  # every Prediction carries its notes
-    log = sys.stderr if options.log is None else options.log.open("a", encoding="utf-8")
+    log = partial(
+        print, file=sys.stderr if options.log is None else options.log.open("a", encoding="utf-8"), flush=True
+    )
     service = Service(partial(options.load, options.model), limits, log=log)
     host, port = listening.getsockname()[:2]
     print(f"deixis: http://{f'[{host}]' if ':' in host else host}:{port}/", file=sys.stderr, flush=True)
-    run(build(service, access), service, listening)
+    run(build(service, access, routes(Backend(service, images, settings))), service, listening)
     return 0
+
+
+def _images(options: ServeOptions, most_bytes: int) -> "Images":
+    """Where images of Label Studio's tasks are; the variables have the names that its users know."""
+    from ..server.label_studio.images import Images
+
+    def variable(*names: str) -> str | None:
+        return next((value for name in names if (value := os.environ.get(name))), None)
+
+    files = options.label_studio_files or variable("LOCAL_FILES_DOCUMENT_ROOT")
+    return Images(
+        most_bytes=most_bytes,
+        url=options.label_studio_url or variable("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"),
+        token=variable("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN"),
+        files=None if files is None else Path(files),
+        storages=frozenset(options.label_studio_storage),
+    )

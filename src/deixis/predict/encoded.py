@@ -142,14 +142,25 @@ class EncodedImage:
         explain: bool = False,
     ) -> Iterator[Prediction]:
         """As `Segmenter.stream`, without reading the image again."""
-        asked = Question.of(
+        options: dict[str, Any] = {"threshold": threshold, "presence_threshold": presence_threshold, "explain": explain}
+        return self.ask(self.question(expressions, **options))
+
+    def question(
+        self,
+        expressions: str | Expressions,
+        *,
+        threshold: float | None = None,
+        presence_threshold: float | None = None,
+        explain: bool = False,
+    ) -> Question:
+        """The expressions and options of one call, checked. Raises `InputError`."""
+        return Question.of(
             self.segmenter,
             expressions,
             threshold=threshold,
             presence_threshold=presence_threshold,
             explain=explain,
         )
-        return self.ask(asked)
 
     def ask(self, asked: "Question", change: Change | None = None) -> Iterator[Prediction]:
         """The Prediction of each expression; `change` is applied to its probabilities before they become a mask."""
@@ -163,17 +174,24 @@ class EncodedImage:
         return replace(batch, sizes=(self.size,) * count, expressions=read.expressions)
 
     def _predictions(self, asked: "Question", start: int, change: Change | None) -> Iterator[Prediction]:
-        read, preprocess = asked.read, self.segmenter.preprocess
+        read = asked.read
         stop = min(start + self.segmenter.largest_batch, len(read))
         answers = self._answers(read, start, stop, asked.explain)
-        presences = self.segmenter.presences(answers.presence, stop - start, asked.presence_threshold)
+        yield from self.read_off(asked, answers, read.token_ids.shape[1], start, change)
+
+    def read_off(
+        self, asked: "Question", answers: Answers, padding: int, start: int = 0, change: Change | None = None
+    ) -> Iterator[Prediction]:
+        """The Predictions in the answers for the expressions from `start` on, whose tokens were padded to `padding`."""
+        read, preprocess = asked.read, self.segmenter.preprocess
+        count = len(answers.probabilities)
+        presences = self.segmenter.presences(answers.presence, count, asked.presence_threshold)
         if self.note:  # the head has seen no such images
-            presences = [None] * (stop - start)
-        evidence = dict(answers.evidence)
+            presences = [None] * count
+        evidence = dict(answers.evidence) if asked.explain else {}
         if asked.explain and answers.presence is not None:
             evidence["presence"] = answers.presence.astype(np.float32)
-        padding = read.token_ids.shape[1]
-        for position, number in enumerate(range(start, stop)):
+        for position, number in enumerate(range(start, start + count)):
             tokens, probability = read.tokens[number], answers.probabilities[position]
             changed = probability if change is None else change(number, probability)
             values, used = preprocess.restore(changed, self.size), asked.rule
@@ -196,7 +214,11 @@ class EncodedImage:
         one = self.segmenter
         one.check_process()
         token_ids, token_mask = read.token_ids[start:stop], read.token_mask[start:stop]
-        answers = one.network.answer(self.images, self.features, token_ids, token_mask, explain=explain)
+        return self.checked(one.network.answer(self.images, self.features, token_ids, token_mask, explain=explain))
+
+    def checked(self, answers: Answers) -> Answers:
+        """The same answers. Raises `ModelError` where a number in them is not finite."""
+        one = self.segmenter
         if not answers.is_finite:
             dtype = one.computed["dtype"]
             narrow = "" if dtype == "float32" else f", or {dtype} is too narrow: try float32"

@@ -76,7 +76,11 @@ class TorchNetwork:
         *,
         explain: bool = False,
     ) -> Answers:
-        batch = self.batch(images, token_ids, token_mask)
+        return self.answer_batch(self.batch(images, token_ids, token_mask), features, explain=explain)
+
+    @torch.inference_mode()
+    def answer_batch(self, batch: Batch, features: Any = None, *, explain: bool = False) -> Answers:
+        """The same for a Batch, which may be about several images."""
         if features is None:
             output = (self.compiled or self.system)(batch, explain=explain)
         else:

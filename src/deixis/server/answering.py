@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..data.images import open_image, opened, reading
-from ..errors import InputError
+from ..errors import DeixisError, InputError
 from ..predict.prediction import Prediction
 from ..records import MaskRule
 from .cache import ByteCache, num_bytes
@@ -19,6 +19,7 @@ from .worker import Job
 NAME = "The image"
 
 
+@runtime_checkable
 class Encoded(Protocol):
     """An image that can be asked without being read again, as `Segmenter.encode` returns it."""
 
@@ -32,6 +33,7 @@ class Encoded(Protocol):
     ) -> Iterator[Prediction]: ...
 
 
+@runtime_checkable
 class Model(Protocol):
     """What the server needs of a Segmenter."""
 
@@ -52,6 +54,15 @@ class Task:
     presence_threshold: float | None = None
     explain: bool = False
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """As `EncodedImage.stream` takes them."""
+        return {
+            "threshold": self.threshold,
+            "presence_threshold": self.presence_threshold,
+            "explain": self.explain,
+        }
+
 
 class Answerer:
     """Loads the model in the worker's thread, and answers tasks there."""
@@ -69,30 +80,37 @@ class Answerer:
     @property
     def on_accelerator(self) -> bool:
         device = getattr(self.model, "device", None)
-        return device is not None and device.type != "cpu"
+        return device is not None and not str(device).startswith("cpu")
 
     def run(self, jobs: Sequence[Job[Task, list[Any]]]) -> list[list[Any] | BaseException]:
+        """For each job what its task made of each Prediction, or the exception that it failed with."""
+        streams: list[Iterator[Prediction] | None] = [None] * len(jobs)
+        if len(jobs) > 1 and self.on_accelerator:
+            streams = self._together(jobs)
         answers: list[list[Any] | BaseException] = []
-        for job in jobs:
+        for job, stream in zip(jobs, streams, strict=True):
             try:
-                answers.append(self._answers(job))
+                answers.append(_rendered(job, self._stream(job.task) if stream is None else stream))
             except Exception as error:
                 answers.append(error)
         return answers
 
-    def _answers(self, job: Job[Task, list[Any]]) -> list[Any]:
-        task, answers = job.task, []
-        predictions = self._encoded(task.image).stream(
-            list(task.sentences),
-            threshold=task.threshold,
-            presence_threshold=task.presence_threshold,
-            explain=task.explain,
-        )
-        for prediction in predictions:
-            answers.append(task.render(prediction))
-            if job.is_abandoned:
-                break
-        return answers
+    def _stream(self, task: Task) -> Iterator[Prediction]:
+        return self._encoded(task.image).stream(list(task.sentences), **task.options)
+
+    def _together(self, jobs: Sequence[Job[Task, list[Any]]]) -> list[Iterator[Prediction] | None]:
+        """The Predictions of jobs that one pass of the model answers; None where each must be asked alone."""
+        from ..predict.together import ask_together, can_share_a_pass
+
+        try:
+            encoded: list[Any] = [self._encoded(job.task.image) for job in jobs]
+            asked = [
+                (one, one.question(list(job.task.sentences), **job.task.options))
+                for one, job in zip(encoded, jobs, strict=True)
+            ]
+            return [*ask_together(asked)] if can_share_a_pass(asked) else [None] * len(jobs)
+        except (DeixisError, RuntimeError):  # the fault of one of them, which is found when each is asked alone
+            return [None] * len(jobs)
 
     def _encoded(self, content: bytes) -> Encoded:
         key = hashlib.sha256(content).digest()
@@ -108,6 +126,16 @@ class Answerer:
         own = [value for name, value in vars(encoded).items() if name != "segmenter"]
         self.cache.put(key, encoded, num_bytes(own))
         return encoded
+
+
+def _rendered(job: Job[Task, list[Any]], predictions: Iterator[Prediction]) -> list[Any]:
+    """What is kept of each Prediction; a job that nobody waits for ends early."""
+    answers: list[Any] = []
+    for prediction in predictions:
+        answers.append(job.task.render(prediction))
+        if job.is_abandoned:
+            break
+    return answers
 
 
 def check_image(content: bytes, limits: Limits) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from .requests import Asked
 LARGEST_MAP = 2048  # pixels on the longer side of a probability map, which is smooth
 LARGEST_TRACED = 1024  # the same of a mask whose outline is followed
 MOST_POLYGONS = 100
+BILLION = 1e9
 TOLERANCE = 1.0  # pixels that an outline may leave its polygon by
 
 
@@ -59,8 +60,10 @@ def in_base64(content: bytes) -> str:
 
 
 def listed(maps: np.ndarray) -> Any:
-    """Nested lists; numbers with four digits behind the point, finite ones only."""
-    return maps.tolist() if maps.dtype == bool else np.nan_to_num(maps.astype(float)).round(4).tolist()
+    """Nested lists; numbers with four digits behind the point, infinite ones as a billion, which JSON can write."""
+    if maps.dtype == bool:
+        return maps.tolist()
+    return np.nan_to_num(maps.astype(float), posinf=BILLION, neginf=-BILLION).round(4).tolist()
 
 
 def polygons(mask: Bool[np.ndarray, "h w"]) -> list[list[list[float]]]:

@@ -119,8 +119,12 @@ def _observing(service: Service) -> APIRouter:
 def _pages() -> APIRouter:
     """The page and its files; no name of a request becomes a path."""
     router = APIRouter(include_in_schema=False)
-    for path, name in PAGE.items():
-        router.add_api_route(path, partial(FileResponse, STATIC / name), response_model=None)
+
+    async def file(request: Request) -> Response:
+        return FileResponse(STATIC / PAGE[request.url.path])
+
+    for path in PAGE:
+        router.add_api_route(path, file, response_model=None)
     return router
 
 

@@ -7,13 +7,13 @@ from ..errors import InputError, ModelError
 INTERNAL = "The server failed in a way that it does not know; its log has the details."
 
 
-class Refusal(InputError):
+class Refusal(InputError):  # noqa: N818
     """A request that is not answered; subclasses say with which status."""
 
     status = 400
     code = "bad_request"
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after  # seconds
 

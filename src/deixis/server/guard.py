@@ -8,6 +8,7 @@ import time
 import traceback
 from base64 import b64decode
 from binascii import Error
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -24,14 +25,16 @@ from .traffic import Traffic
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 LOCAL = {"localhost", "127.0.0.1", "[::1]"}
+POLICY = "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # For a page whose scripts, styles and pictures are files of the same server.
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+DISCARD_SECONDS = 2.0
 # Without a token: the page, which asks for it, and probes, which have none.
 OPEN = {"/", "/page.js", "/page.css", "/health/live", "/health/ready"}
 BASIC_BELOW = "/label-studio"  # Label Studio sends its password there as HTTP Basic
@@ -90,8 +93,9 @@ class _Exchange:
     """One request and its response."""
 
     def __init__(self, guard: Guard, scope: Scope, receive: Receive, send: Send) -> None:
-        self.guard, self.scope, self.receive, self._send = guard, scope, receive, send
+        self.guard, self.scope, self._receive, self._send = guard, scope, receive, send
         self.headers = Headers(scope=scope)
+        self.is_unread = "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
         given = self.headers.get("x-request-id", "")
         self.id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         self.status, self.began = 0, time.monotonic()
@@ -116,9 +120,24 @@ class _Exchange:
                 **self.facts,
             )
 
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.is_unread = self.is_unread and message.get("more_body", False)
+        return message
+
+    async def _discard_rest(self) -> None:
+        """Read what the client still sends: a connection closed before that is reset, and the answer may be lost."""
+        left = self.guard.limits.bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(DISCARD_SECONDS, self.guard.limits.seconds_to_send)):
+                while self.is_unread and left > 0:
+                    left -= len((await self.receive()).get("body", b""))
+
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self.status != HTTPStatus.REQUEST_TIMEOUT:
+                await self._discard_rest()
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self.id
             for name, value in HEADERS.items():
@@ -140,7 +159,7 @@ def response_to(error: Exception, scope: Scope) -> JSONResponse:
         state["facts"]["traceback"] = "".join(traceback.format_exception(error))
     response = JSONResponse(failures.shape(code, message, state["request_id"]), status)
     if isinstance(error, Refusal) and error.retry_after is not None:
-        response.headers["Retry-After"] = str(round(error.retry_after))
+        response.headers["Retry-After"] = str(error.retry_after)
     if status == HTTPStatus.UNAUTHORIZED:
         below = scope["path"].startswith(BASIC_BELOW)
         response.headers["WWW-Authenticate"] = 'Basic realm="deixis"' if below else 'Bearer realm="deixis"'

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..errors import InputError, did_you_mean
@@ -114,6 +114,19 @@ async def _from_form(headers: Headers, body: bytes, limits: Limits) -> tuple[byt
         form = await parser.parse()
     except MultiPartException as error:
         raise Refusal(f"The form cannot be read: {error.message.rstrip('.')}.") from None
+    try:
+        image, fields = await _of_form(form)
+    finally:
+        await form.close()
+    if image is None:
+        raise InputError("The form has no image; send one file in a field named 'image'.")
+    try:
+        return image, Asked.model_validate(fields)
+    except ValidationError as error:
+        raise _as_sentence(error) from None
+
+
+async def _of_form(form: FormData) -> tuple[bytes | None, dict[str, Any]]:
     fields: dict[str, Any] = {"sentences": []}
     image: bytes | None = None
     for name, value in form.multi_items():
@@ -128,13 +141,7 @@ async def _from_form(headers: Headers, body: bytes, limits: Limits) -> tuple[byt
             raise InputError(f"The form's field {name[:60]!r} {what}.")
         else:
             fields[name] = value
-    await form.close()
-    if image is None:
-        raise InputError("The form has no image; send one file in a field named 'image'.")
-    try:
-        return image, Asked.model_validate(fields)
-    except ValidationError as error:
-        raise _as_sentence(error) from None
+    return image, fields
 
 
 def _as_sentence(error: ValidationError) -> InputError:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 from starlette.requests import Request
 
@@ -10,7 +10,7 @@ from .answering import Answerer, Model, Task
 from .bodies import Bodies
 from .failures import Refusal, TimeLimit
 from .limits import Limits
-from .traffic import Traffic
+from .traffic import Log, Traffic
 from .worker import Job, Worker
 
 WINDOW = 0.01  # seconds that a batch waits for more questions
@@ -20,7 +20,7 @@ LARGEST_BATCH = 8  # questions
 class Service:
     """The model behind its queue, and the counters; it starts to load the model at once."""
 
-    def __init__(self, load: Callable[[], Model], limits: Limits, *, log: TextIO | None = None) -> None:
+    def __init__(self, load: Callable[[], Model], limits: Limits, *, log: Log = print) -> None:
         self.limits, self.bodies = limits, Bodies(limits)
         self.answerer = Answerer(load, limits)
         self.worker: Worker[Task, list[Any]] = Worker(self._start, self.answerer.run, length=limits.queue)

@@ -1,21 +1,21 @@
 """What the server records of its requests: a line of JSON for each, and counters for Prometheus."""
 
 import json
-import sys
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+Log = Callable[[str], object]  # appends a line
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Traffic:
     """Nothing that a caller wrote becomes a label; in the log it is escaped by JSON."""
 
-    def __init__(self, waiting: Callable[[], float], cached: Callable[[], float], log: TextIO | None = None) -> None:
-        self.log_file, self.registry = log or sys.stderr, CollectorRegistry()
+    def __init__(self, waiting: Callable[[], float], cached: Callable[[], float], log: Log) -> None:
+        self.log, self.registry = log, CollectorRegistry()
         options: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter("deixis_requests", "Requests by status.", ("status",), **options)
         self.sentences = Counter("deixis_sentences", "Sentences that were answered.", **options)
@@ -34,8 +34,7 @@ class Traffic:
         """One line of JSON. A log that cannot be written, on a full disk for example, fails no request."""
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **facts}
         try:
-            self.log_file.write(json.dumps(line) + "\n")
-            self.log_file.flush()
+            self.log(json.dumps(line))
         except (OSError, ValueError):
             self.lost_lines.inc()
 

@@ -46,9 +46,9 @@ class Job(Generic[Task, Answer]):
 class Worker(Generic[Task, Answer]):
     """Runs jobs in the order of their arrival, one batch at a time, in one thread.
 
-    After `begin`, `start` is called in that thread; until it returns, jobs are refused. `run` gets up to `most` jobs and returns
-    for each its answer, or the exception that it failed with. Jobs that arrive within `window` seconds after the first
-    of a batch join it. At most `length` jobs wait.
+    After `begin`, `start` is called in that thread; until it returns, jobs are refused. `run` gets up to `most` jobs
+    and returns for each its answer, or the exception that it failed with. Jobs that arrive within `window` seconds
+    after the first of a batch join it. At most `length` jobs wait.
     """
 
     def __init__(

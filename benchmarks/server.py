@@ -1,0 +1,197 @@
+"""The server under load, with the bundled model: `python -m benchmarks.server`.
+
+- 10,000 requests, 64 at a time, against a queue of 16: each must be answered with 200, 429 or 503, and the memory in
+  the second half of the run may differ by 5 % from the first half; again with 10 % of broken images, and with
+  10 % of clients that leave
+- evenly spaced arrivals at 80 % of the throughput: p99 of the accepted requests at most twice the service time
+- random (Poisson) arrivals at the same rate: p50 and p99; nobody waits longer than (queue + 1) service times
+
+The load comes from another process, with a connection for each request. Exit code 1 where one of these does not hold.
+`--requests` and `--seconds` make it smaller; the numbers that were used are part of the result.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .measure import called, write
+
+ROOT = Path(__file__).parents[1]
+AT_ONCE, QUEUE = 64, 16
+SENTENCES = ("the person in green", "the yellow turtle", "the child in blue", "the smallest turtle")
+BROKEN = b"\x89PNG\r\n\x1a\n broken"
+FLAT = 0.05  # of the memory
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each run with arrivals")
+    arguments = parser.parse_args()
+    rows: dict[str, Any] = {}
+    with server() as (port, process):
+        load = Load(port)
+        rows["service"] = service = asyncio.run(load.service_time())
+        for name, broken, leaving in (("10,000 good", 0.0, 0.0), ("10 % broken", 0.1, 0.0), ("10 % leave", 0.0, 0.1)):
+            rows[name.replace("10,000", f"{arguments.requests:,}")] = asyncio.run(
+                load.storm(arguments.requests, broken, leaving, process)
+            )
+        rate = 0.8 / service["seconds"]
+        for name in ("even", "poisson"):
+            rows[name] = asyncio.run(load.arrivals(rate, arguments.seconds, is_random=name == "poisson"))
+    faults = faults_in(rows)
+    result = {
+        "command": called("benchmarks.server"),
+        "at once": AT_ONCE,
+        "queue": QUEUE,
+        "rows": rows,
+        "faults": faults,
+    }
+    write("server", result)
+    print(json.dumps(result, indent=1))
+    return 1 if faults else 0
+
+
+def faults_in(rows: dict[str, Any]) -> list[str]:
+    """What does not hold, in words."""
+    service = rows["service"]["seconds"]
+    faults = []
+    for name, row in rows.items():
+        if row.get("lost"):
+            faults.append(f"{name}: {row['lost']} requests were not answered")
+        if unexpected := set(row.get("statuses", {})) - {"200", "429", "503", "415", "left"}:
+            faults.append(f"{name}: statuses {sorted(unexpected)}")
+        if row.get("memory growth", 0.0) > FLAT:
+            faults.append(f"{name}: memory grew by {row['memory growth']:.1%}")
+    if rows["even"]["p99"] > 2 * service:
+        faults.append(f"even: p99 is {rows['even']['p99'] / service:.1f} service times")
+    if rows["poisson"]["longest"] > (QUEUE + 1) * service * 1.5:  # the service time varies by up to a half
+        faults.append(f"poisson: the longest took {rows['poisson']['longest'] / service:.1f} service times")
+    return faults
+
+
+@contextmanager
+def server() -> Iterator[tuple[int, int]]:
+    """`deixis serve` in a process of its own: its port and its process id."""
+    command = [sys.executable, "-m", "deixis.cli", "serve", "--port", "0", "--device", "cpu", "--queue", str(QUEUE)]
+    with open(os.devnull, "w") as log:
+        process = subprocess.Popen([*command, "--log", log.name], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        try:
+            yield int(process.stderr.readline().rstrip("/\n").rpartition(":")[2]), process.pid
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+class Load:
+    """Requests about the example picture."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.picture = port, (ROOT / "examples" / "toyland.png").read_bytes()
+        self.draw = random.Random(0)
+
+    def body(self, number: int, broken: float = 0.0) -> bytes:
+        image = BROKEN if self.draw.random() < broken else self.picture
+        parts = [("sentence", SENTENCES[number % len(SENTENCES)].encode()), ('image"; filename="a', image)]
+        head = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
+        return b"".join(head % name.encode() + content + b"\r\n" for name, content in parts) + b"--x--\r\n"
+
+    async def service_time(self) -> dict[str, Any]:
+        """Median of requests one after another, after the model is loaded."""
+        while (await self._ask(b"", path="/health/ready", method="GET"))[0] != "200":
+            await asyncio.sleep(0.2)
+        times = [(await self._ask(self.body(number)))[1] for number in range(60)][10:]
+        return {"seconds": float(np.median(times)), "p99": float(np.quantile(times, 0.99))}
+
+    async def storm(self, requests: int, broken: float, leaving: float, process: int) -> dict[str, Any]:
+        """All requests, 64 at a time; memory is read a hundred times on the way."""
+        statuses: Counter[str] = Counter()
+        accepted: list[float] = []
+        memory: list[int] = []
+        numbers = iter(range(requests))
+
+        async def one_after_another() -> None:
+            for number in numbers:
+                status, seconds = await self._ask(self.body(number, broken), leaves=self.draw.random() < leaving)
+                statuses[status] += 1
+                if status == "200":
+                    accepted.append(seconds)
+                if number % max(1, requests // 100) == 0:
+                    memory.append(resident(process))
+
+        began = time.perf_counter()
+        await asyncio.gather(*(one_after_another() for _ in range(AT_ONCE)))
+        middle = memory[len(memory) // 4 : len(memory) // 2], memory[3 * len(memory) // 4 :]
+        before, after = (float(np.median(part)) for part in middle)
+        return {
+            "seconds": time.perf_counter() - began,
+            "statuses": dict(statuses),
+            "lost": statuses["lost"] + requests - sum(statuses.values()),
+            "p99 of accepted": float(np.quantile(accepted, 0.99)),
+            "memory MB": [round(before / 1e6), round(after / 1e6)],
+            "memory growth": after / before - 1,
+        }
+
+    async def arrivals(self, rate: float, seconds: float, *, is_random: bool) -> dict[str, Any]:
+        """Requests that do not wait for each other, `rate` a second."""
+        began, due, asked = time.perf_counter(), 0.0, []
+        number = 0
+        while due < seconds:
+            await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
+            asked.append(asyncio.create_task(self._ask(self.body(number))))
+            due += self.draw.expovariate(rate) if is_random else 1 / rate
+            number += 1
+        answers = await asyncio.gather(*asked)
+        accepted = [taken for status, taken in answers if status == "200"]
+        return {
+            "rate": rate,
+            "statuses": dict(Counter(status for status, _ in answers)),
+            "lost": sum(status == "lost" for status, _ in answers),
+            "p50": float(np.median(accepted)),
+            "p99": float(np.quantile(accepted, 0.99)),
+            "longest": max(accepted),
+        }
+
+    async def _ask(
+        self, body: bytes, *, path: str = "/v1/segment", method: str = "POST", leaves: bool = False
+    ) -> tuple[str, float]:
+        """The status, `left` or `lost`, and the seconds that it took."""
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        head += f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {len(body)}\r\n\r\n"
+        began = time.perf_counter()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            try:
+                writer.write(head.encode() + body)
+                if leaves:
+                    await asyncio.sleep(0.01)
+                    return "left", time.perf_counter() - began
+                answer = await reader.read()
+            finally:
+                writer.close()
+        except OSError:
+            return "lost", time.perf_counter() - began
+        return (answer.split(b" ", 2)[1].decode() if answer else "lost"), time.perf_counter() - began
+
+
+def resident(process: int) -> int:
+    """Bytes of memory that the process holds."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

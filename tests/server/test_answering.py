@@ -1,0 +1,50 @@
+"""The model's side: jobs that share a pass, and the version that changes with what changes answers."""
+
+from pathlib import Path
+
+import pytest
+
+from deixis.server.answering import Answerer, Task, version_of
+from deixis.server.limits import Limits
+from deixis.server.worker import Job
+from tests.predict.test_segmenter import ColourSystem, segmenter
+from tests.server.stub import Redness, photo
+
+
+@pytest.fixture
+def answerer(monkeypatch: pytest.MonkeyPatch) -> Answerer:
+    """As on a GPU, which this test does not need."""
+    monkeypatch.setattr(Answerer, "on_accelerator", True)
+    one = Answerer(lambda: segmenter(ColourSystem()), Limits())
+    one.start()
+    return one
+
+
+def job(image: bytes, *sentences: str) -> Job:
+    return Job(Task(image=image, sentences=sentences, render=lambda prediction: prediction.box))
+
+
+def test_jobs_about_several_images_share_a_pass(answerer: Answerer) -> None:
+    red, other = photo(40, 30), photo(20, 20)
+    assert answerer.run([job(red, "red", "blue"), job(other, "the red thing")]) == [
+        [(2, 1, 4, 3), None],
+        [(2, 1, 4, 3)],
+    ]
+    assert answerer.model.system.batches == [(2, 3)]  # type: ignore[attr-defined]
+
+
+def test_a_job_that_fails_leaves_the_others_of_its_batch(answerer: Answerer) -> None:
+    bad, good = answerer.run([job(b"no image", "red"), job(photo(40, 30), "red")])
+    assert "The image is not an image" in str(bad)
+    assert good == [(2, 1, 4, 3)]
+
+
+def test_the_version_changes_with_the_weights(tmp_path: Path) -> None:
+    model = Redness()
+    versions = [version_of(model)]
+    for content in (b"one", b"two"):
+        (tmp_path / "weights").write_bytes(content)
+        model.weights = tmp_path / "weights"  # type: ignore[attr-defined]
+        versions.append(version_of(model))
+    assert len(set(versions)) == 3
+    assert all(version.startswith("redness-") for version in versions)
