@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .parquet import write_part
 from .rows import Asking, Row, answer_rows
 
@@ -69,10 +71,8 @@ class Answering:
         self.segmenter = asking.segmenter()
 
     def __call__(self, chunk: Any) -> Any:
-        import pyarrow as pa
-
         rows = [Row(**row) for row in chunk.to_pylist()]
         records = answer_rows(self.segmenter, rows, self.asking)
         write_part(self.out, records)
         errors = sum(record["error"] is not None for record in records)
-        return pa.table({"rows": pa.array([len(rows)], pa.int64()), "errors": pa.array([errors], pa.int64())})
+        return {"rows": np.array([len(rows)]), "errors": np.array([errors])}
