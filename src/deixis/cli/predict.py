@@ -56,7 +56,7 @@ class PredictOptions(ModelOptions):
     """The presence probability below which the mask is empty, for models with a presence head (0.5)."""
     address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
     """Of Ray's cluster: auto, or host:port; by default Ray starts on this machine."""
-    gpus: float = 0
+    gpus: float = 0.0
     """What each of Ray's processes takes of a GPU."""
     quiet: bool = False
     """Show no progress."""

@@ -26,7 +26,7 @@ def predict_on_ray(
     advance: Callable[[int, int], None],
     *,
     address: str | None = None,
-    gpus: float = 0,
+    gpus: float = 0.0,
 ) -> None:
     """Answer the rows on the cluster at `address`; without one on processes of this machine.
 
