@@ -33,7 +33,7 @@ def cell(system: str, dtype: str, mode: str, sentences: int, repeats: int) -> di
     keep_freed()
     torch.manual_seed(0)
     width = torch.bfloat16 if dtype == "bf16" else torch.float32
-    ask = network = _network(system).eval().requires_grad_(False).to(width)  # the counter trips over bare parameters
+    ask = network = full_size(system).eval().requires_grad_(False).to(width)  # the counter trips over bare parameters
     image = torch.randn(1, 1, 3, 480, 480).to(width)
     batches = [
         Batch(
@@ -77,7 +77,7 @@ def attention_flops(query: Any, key: Any, value: Any, *others: Any, out_shape: A
     return 2 * batch * heads * asks * key[2] * (width + value[3])
 
 
-def _network(system: str) -> Any:
+def full_size(system: str) -> Any:
     from deixis.models.lavt import LAVTConfig
     from deixis.models.magnet import MagNetConfig
     from deixis.models.vega import VEGAConfig

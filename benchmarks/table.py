@@ -14,7 +14,7 @@ def table() -> str:
     rows = [*_startup(), *_visual_expression(), *_encode_once(), *_training(), *_toyland(), *_scoring()]
     lines = ["| what | measured | command |", "|---|---|---|"]
     lines += [f"| {what} | {measured} | `{command}` |" for what, measured, command in rows]
-    return "\n".join([*_models(), "", *lines])
+    return "\n".join([*_models(), "", *_runtimes(), "", *lines])
 
 
 def _models() -> Iterator[str]:
@@ -28,6 +28,39 @@ def _models() -> Iterator[str]:
     for system, sentences in sorted({key[:2] for key in cells}):
         found = [cells.get((system, sentences, *column), "") for column in columns]
         yield f"| {system}, {sentences} | {' | '.join(found)} |"
+
+
+def _runtimes() -> Iterator[str]:
+    """One row per model and runtime, as fractions of PyTorch eager in the same run."""
+    if not (result := result_of("runtimes")):
+        return
+    yield "| model | runtime | CPU seconds | to eager | first answer, CPU seconds | memory | equal pixels | mIoU |"
+    yield "|---" * 8 + "|"
+    for row in result["rows"]:
+        for name, cell in row["runtimes"].items():
+            cpu, score = cell["cpu_seconds"], cell.get("mIoU")
+            numbers = (
+                f"{cpu['median']:.3f} ({cpu['min']:.3f}-{cpu['max']:.3f})",
+                f"{cell['to_eager']:.2f}",
+                f"{cell['first']['cpu']:.1f}",
+                f"{cell['peak_rss_mb']:.0f} MB",
+                f"{cell['equal_pixels']:.3%}",
+                "" if score is None else f"{score:.2f}",
+            )
+            yield f"| {row['model']} | {name} | {' | '.join(numbers)} |"
+
+
+def predicting() -> Iterator[str]:
+    """The table of docs/cluster.md: one row per engine, model, processes and rows."""
+    if not (result := result_of("predicting")):
+        return
+    yield "| engine | model | workers | rows | CPU seconds | memory of all processes | processes | bytes a row |"
+    yield "|---" * 8 + "|"
+    for row in result["rows"]:
+        yield (
+            f"| {row['engine']} | {row['model']} | {row['workers']} | {row['rows']} | {row['cpu_seconds']:.1f} | "
+            f"{row['peak_rss_mb']:,.0f} MB | {row['processes']} | {row['bytes_a_row']:,.0f} |"
+        )
 
 
 def _latency(row: dict[str, Any]) -> str:

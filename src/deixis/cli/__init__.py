@@ -11,6 +11,7 @@ from ..errors import DeixisError, InputError, did_you_mean
 # verb -> module in this folder (its function `main(arguments) -> exit code`), and one line of help
 VERBS: dict[str, tuple[str, str]] = {
     "segment": ("segment", "segment what sentences refer to in photos"),
+    "predict": ("predict", "segment what sentences refer to in many images, on one machine or a cluster"),
     "train": ("train", "train a recipe, or resume its run"),
     "adapt": ("adapt", "adapt a model to images of another kind that have no masks"),
     "evaluate": ("evaluate", "score a model, or a file of masks, under a named protocol"),

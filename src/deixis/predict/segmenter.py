@@ -68,11 +68,9 @@ class Segmenter:
 
     def __repr__(self) -> str:
         computed = self.computed
-        how = "".join(f", {name}" for name in ("compiled",) if computed[name]) + (
-            f", {computed['runtime']}" if "runtime" in computed else ""
-        )
         kind = "export" if "runtime" in computed else type(self.system).__name__
-        return f"Segmenter({self.name!r}, {kind}, {computed['device']}, {computed['dtype']}{how})"
+        how = [*(["compiled"] if computed["compiled"] else []), *([computed["runtime"]] if kind == "export" else [])]
+        return f"Segmenter({', '.join([repr(self.name), kind, computed['device'], computed['dtype'], *how])})"
 
     @property
     def system(self) -> Any:

@@ -1,0 +1,84 @@
+"""The output folder of a prediction run: Parquet files with one schema, and a manifest that says how they were made."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...errors import InputError
+from ...files import replaced
+
+MANIFEST = "manifest.json"
+# Written out: a file whose rows all lack an error would otherwise have another type there than the next one.
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("expression", pa.string(), nullable=False),
+        ("present", pa.bool_()),  # null without a presence head
+        ("score", pa.float64()),
+        ("box", pa.list_(pa.int32(), 4)),  # left, top, width, height; null for an empty mask
+        ("size", pa.list_(pa.int32(), 2)),  # height, width
+        ("rle", pa.string()),  # COCO's compressed run lengths
+        ("error", pa.string()),  # null where there is a mask
+        pa.field("model", pa.string(), nullable=False),
+    ]
+)
+
+
+def write_part(folder: Path, records: Sequence[Mapping[str, Any]]) -> Path:
+    """A new file with these records, which appears whole or not at all; every writer's names are its own."""
+    path = folder / f"part-{uuid4().hex}.parquet"
+    with replaced(path) as beside:
+        pq.write_table(pa.Table.from_pylist([dict(each) for each in records], schema=SCHEMA), beside)
+    return path
+
+
+def parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def finished(folder: Path) -> set[str]:
+    """The ids of all rows that the folder has an answer or an error for."""
+    return {each for ids in (_column(path, "id") for path in parts(folder)) for each in ids}
+
+
+def read_answers(folder: Path) -> Iterator[dict[str, Any]]:
+    """The records of all files; of several with one id, as killed processes can leave, the first one."""
+    seen: set[str] = set()
+    for path in parts(folder):
+        for record in pq.read_table(path, schema=SCHEMA).to_pylist():
+            if record["id"] not in seen:
+                seen.add(record["id"])
+                yield record
+
+
+def open_folder(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Make the folder, or continue it; raises `InputError` where other settings have made what it holds."""
+    path = folder / MANIFEST
+    if path.exists():
+        try:
+            written = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path} is not JSON ({error}); give another --out.") from None
+        if differing := [key for key in {**written, **manifest} if written.get(key) != manifest.get(key)]:
+            raise InputError(
+                f"The answers in {folder} were made with another {' and '.join(differing)}; give another --out."
+            )
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} holds something other than answers; give a new or an empty folder as --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as beside:
+        beside.write_text(json.dumps(dict(manifest), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _column(path: Path, name: str) -> list[str]:
+    try:
+        return pq.read_table(path, columns=[name])[name].to_pylist()
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); remove it, and its rows are computed again.") from None
