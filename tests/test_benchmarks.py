@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,37 +19,88 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+def unit(*images: tuple[int, float]) -> dict[str, object]:
+    """A unit with the numbers of expressions of its images and the sums of their IoUs."""
+    value = 100 * sum(total for _, total in images) / sum(count for count, _ in images)
+    return {"measures": {key: [value, value - 1, value + 1] for key in ablations.MEASURES}, "images": images}
+
+
 def test_ablations_of_two_budgets_never_share_a_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    budget = {"steps": 300, "sentences": 300, "start": ablations.START}
-    results.write_text(json.dumps({"budget": budget, "runs": {}}))
+    budget = ablations.Budget(sentences=360, folder=Path("runs/x"), packed="runs/y")
+    ablations.record("vega/full", 0, unit((2, 1.0)), budget)
     before = results.read_text()
-    monkeypatch.setattr(ablations, "train", lambda *_: pytest.fail("trained on another budget"))
-    monkeypatch.setattr(sys, "argv", ["ablations", "--steps", "200", "--sentences", "300"])
+    monkeypatch.setattr(ablations, "measured", lambda *_: pytest.fail("trained on another budget"))
     with pytest.raises(SystemExit) as stop:
-        ablations.main()
-    assert "'steps': 300" in str(stop.value)
-    assert "'steps': 200" in str(stop.value)
+        ablations.main(["--sentences", "300"])
+    assert "'sentences': 360" in str(stop.value)
+    assert "'sentences': 300" in str(stop.value)
     assert results.read_text() == before
+
+
+def test_a_stopped_ablation_goes_on_with_the_units_that_lack_a_result(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = []
+
+    def measured(row: str, seed: int, budget: object) -> dict[str, object]:
+        trained.append((row, seed))
+        if len(trained) == 2:
+            raise SystemExit("stopped")
+        return unit((2, 1.0), (1, 0.5))
+
+    monkeypatch.setattr(ablations, "measured", measured)
+    rows = ["--rows", "vega/full", "vega/table-2/words"]
+    with pytest.raises(SystemExit):
+        ablations.main(rows)
+    assert list(json.loads(results.read_text())["units"]) == ["vega/full 0"]
+    ablations.main(rows)
+    assert trained[2:] == [(row, seed) for seed in range(3) for row in rows[1:]][1:]
+    shown = capsys.readouterr().out
+    assert "| `vega/full` | 3 | 50.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 |  |" in shown
+    assert "| `vega/table-2/words` | 3 | 50.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | +0.0 (+0.0 to +0.0) |" in shown
+    assert "`vega/table-2/enhanced` minus `vega/table-2/words` |  | not measured |" in shown
+
+
+def test_ablations_have_every_row_once_and_three_seeds_of_the_claims() -> None:
+    plan = ablations.planned()
+    assert len(plan) == len(set(plan))
+    assert {row for row, _ in plan} == set(ablations.ROWS)
+    assert {row for row, seed in plan if seed == 2} == set(ablations.HEADLINES)
+    claimed = {row for each in (*ablations.VEGA_CLAIMS, *ablations.MAGNET_CLAIMS) for row in (each.better, each.worse)}
+    assert claimed <= set(ablations.ROWS)
+
+
+def test_rows_of_the_ablations_differ_in_what_they_change_alone() -> None:
+    budget = ablations.Budget(sentences=10, folder=Path("runs/x"), packed="runs/y", scale=0.5)
+    full, words = (ablations.run_of(f"vega/{name}", 0, budget) for name in ("full", "table-2/words"))
+    assert replace(words, system=full.system, description=full.description) == full
+    assert words.system.guidance == "words"
+    assert (full.start_from.checkpoint, full.vocabulary, full.schedule.steps) == ("bundled", "bundled", 30)
+    magnet = ablations.run_of("magnet/full", 2, budget)
+    assert (magnet.schedule.steps, magnet.seed, magnet.data) == (25, 2, full.data)
+
+
+def test_a_claim_holds_where_its_interval_excludes_zero() -> None:
+    better, worse = unit((2, 1.8), (3, 2.7), (2, 1.9)), unit((2, 1.0), (3, 1.5), (2, 1.0))
+    found = ablations.difference({"a 0": better, "b 0": worse}, "a", "b")
+    assert found is not None
+    assert found[0] == pytest.approx(100 * (6.4 - 3.5) / 7)
+    assert found[1] < found[0] < found[2]
+    assert [ablations.verdict(each) for each in (found, (-3.0, -4.0, -2.0), (1.0, -1.0, 3.0), None)] == [
+        "holds here",
+        "does not hold here",
+        "undecided",
+        "not measured",
+    ]
+    seeds = {f"a {seed}": unit((2, total)) for seed, total in enumerate((1.0, 1.2, 1.4))}
+    seeds |= {f"b {seed}": unit((2, 1.0)) for seed in range(3)}
+    assert ablations.difference(seeds, "a", "b") == pytest.approx((10.0, 10 - 24.843, 10 + 24.843), abs=0.01)
 
 
 def test_an_interval_is_students() -> None:
     # 4.303 standard errors at two degrees of freedom: deviation 2, standard error 2 / sqrt(3).
     mean, half = ablations.interval([1.0, 3.0, 5.0])
     assert (mean, half) == pytest.approx((3.0, 4.303 * 2 / 3**0.5))
-
-
-def test_the_ablations_table_compares_equal_seeds(results: Path) -> None:
-    def runs(*scores: float) -> dict[str, dict[str, dict[str, float]]]:
-        return {
-            str(seed): {register: {"mIoU": score} for register in ablations.SUBSETS}
-            for seed, score in enumerate(scores)
-        }
-
-    found = {"lavt": runs(30, 40, 50), "lavt with mask grounding": runs(28, 38, 48)}
-    results.write_text(json.dumps({"runs": found}))
-    lines = ablations.table().splitlines()
-    assert lines[-1].endswith("| -2.0 ± 0.0 to lavt |")
-    assert "40.0 ± 24.8" in lines[-2]
 
 
 def test_a_result_names_the_command_and_the_threads_it_was_taken_with(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,6 +275,52 @@ def test_two_results_are_compared_draw_by_draw(tmp_path: Path, capsys: pytest.Ca
     assert f"mIoU: perfect is better than longer by {100 - longer:.2f} points." in capsys.readouterr().out
 
 
+def test_two_models_are_drawn_where_one_is_right_and_the_other_wrong(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, threshold in (("all", "0.01"), ("none", "0.99")):
+        out = str(tmp_path / f"{name}.json")
+        assert main(["evaluate", str(model), *DATA, "--limit", "6", "--threshold", threshold, "--out", out]) == 0
+    pair = [str(tmp_path / "all.json"), str(tmp_path / "none.json"), "--draws", "50"]
+    drawn = [*pair, "--pictures", str(tmp_path / "pictures"), "--data", "toyland:val", "--scenes", "2", "--count", "2"]
+    monkeypatch.setattr("deixis.evaluation.disagreements.RIGHT", 0.001)
+    capsys.readouterr()
+    assert main(["compare", *drawn]) == 0
+    printed = capsys.readouterr().out
+    assert "none right (IoU 0.001 or more), all wrong: 0 expressions" in printed
+    assert [file.name for file in (tmp_path / "pictures").iterdir()] == ["all-right.png"]
+    with Image.open(tmp_path / "pictures" / "all-right.png") as picture:
+        assert picture.height > 2 * 224
+        assert picture.width >= 4 * 224
+    assert main(["compare", *drawn, "--json"]) == 0
+    assert "mIoU" in json.loads(capsys.readouterr().out)
+
+
+def test_pictures_need_the_data_the_models_and_their_weights(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "model"
+    shutil.copytree(model, own)
+    out = tmp_path / "a.json"
+    assert main(["evaluate", str(own), *DATA, "--limit", "3", "--out", str(out)]) == 0
+    pair = ["compare", str(out), str(out), "--draws", "50"]
+    pictures = ["--pictures", str(tmp_path / "pictures")]
+    data = ["--data", "toyland:val", "--scenes", "2"]
+    capsys.readouterr()
+    assert main([*pair, *pictures]) == 2
+    assert "give their --data" in capsys.readouterr().err
+    assert main([*pair, *data]) == 2
+    assert "give --pictures DIR" in capsys.readouterr().err
+    (own / "model.safetensors").write_bytes((own / "model.safetensors").read_bytes()[:-4] + bytes(4))
+    assert main([*pair, *pictures, *data]) == 2
+    assert "other weights" in capsys.readouterr().err
+    masks_out = str(tmp_path / "masks.json")
+    assert main(["evaluate", "--predictions", str(write(tmp_path / "m.jsonl")), *DATA, "--out", masks_out]) == 0
+    assert main(["compare", masks_out, masks_out, "--draws", "50", *pictures, *data]) == 2
+    assert "a file of masks" in capsys.readouterr().err
+    assert not (tmp_path / "pictures").exists()
+
+
 def test_the_default_result_has_the_models_name_and_is_not_overwritten_by_another_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

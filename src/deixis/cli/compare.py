@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..errors import InputError
+from ..evaluation.splits import SplitOptions
 from .options import BootstrapOptions, parse
 
 if TYPE_CHECKING:
@@ -16,23 +17,42 @@ if TYPE_CHECKING:
     from ..metrics.presence import PresenceRows
 
 
+EPILOGUE = """
+  deixis compare ours.json theirs.json
+  deixis compare ours.json theirs.json --pictures pictures --data data --dataset refcoco --split testA"""
+
+
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(BootstrapOptions):
+class CompareOptions(BootstrapOptions, SplitOptions):
     """Compare two results of `deixis evaluate` by a paired bootstrap over images: A minus B.
 
-    Both must have one protocol and the same expressions; the records beside them are read.
+    Both must have one protocol and the same expressions; the records beside them are read. With --pictures the models
+    are loaded, and the masks are drawn where one of them is right and the other one wrong; the options of the split are
+    read for these alone.
     """
 
     first: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A.json")]
     """A result."""
     second: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B.json")]
     """Another result, on the same expressions."""
+    data: str = ""
+    """With --pictures: the data that were evaluated, a folder or Toyland as toyland:val."""
+    pictures: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Draw the masks of both models where one is right and the other wrong, the largest difference first."""
+    count: int = 12
+    """Expressions on a sheet of --pictures."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """With --pictures: cpu, cuda, cuda:1 or mps; by default the fastest one available."""
     json: bool = False
     """Print JSON instead of a table."""
 
 
 def main(arguments: list[str]) -> int:
-    options = parse(CompareOptions, arguments, "deixis compare")
+    options = parse(CompareOptions, arguments, "deixis compare", EPILOGUE)
+    if options.count < 1:
+        raise InputError(f"--count is {options.count}; expected 1 or more.")
+    if options.data and options.pictures is None:
+        raise InputError("--data is what --pictures draws; give --pictures DIR, or omit it.")
 
     from rich.console import Console
 
@@ -52,8 +72,12 @@ def main(arguments: list[str]) -> int:
         differences |= {name: one for name, one in presence.items() if name not in differences}
     if options.json:
         print(json.dumps({name: asdict(difference) for name, difference in differences.items()}))
-        return 0
-    show_differences(options.first.stem, options.second.stem, differences, Console())
+    else:
+        show_differences(options.first.stem, options.second.stem, differences, Console())
+    if options.pictures is not None:
+        from .compare_pictures import draw, show
+
+        show(draw(options, options.pictures, results), as_json=options.json)
     return 0
 
 

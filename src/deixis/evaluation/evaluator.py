@@ -66,7 +66,7 @@ def evaluate(
             ranks=ranks,
         )
         segmenter = model if isinstance(model, Segmenter) else model()
-        checkpoint = None if segmenter.weights is None else _hash(segmenter.weights)
+        checkpoint = None if segmenter.weights is None else hash_of(segmenter.weights)
         decision = presence_decision(segmenter, presence_threshold)
         rule = _stated(segmenter.mask_rule(threshold), threshold, threshold_chosen_on)
         job = _named(replace(job, rules=protocol_of(job.rules, rule)), place, segmenter.name)
@@ -228,7 +228,7 @@ def _make(folder: Path) -> None:
         raise InputError(f"The folder {folder} cannot be made: {error.strerror}; give another --out.") from None
 
 
-def _hash(weights: Path) -> str:
+def hash_of(weights: Path) -> str:
     """SHA-256 of the weights' file, as `sha256sum` prints it."""
     with weights.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,6 +19,8 @@ from .plots import constellation as constellation
 from .plots import reliability as reliability
 from .sheet import explanation as explanation
 from .sheet import spell as spell
+from .side_by_side import side_by_side as side_by_side
+from .side_by_side import word_maps as word_maps
 from .strips import Painted as Painted
 from .strips import StripFrame as StripFrame
 from .strips import clip_colours as clip_colours

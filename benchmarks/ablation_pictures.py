@@ -1,0 +1,94 @@
+"""Pictures of the ablations' models: `python -m benchmarks.ablation_pictures OUT`, after `benchmarks.ablations`.
+
+- `vega-features.png`: pixels, words and visual tokens by t-SNE, with and without the visual expression (Figure 5)
+- `magnet-attention.png`: the attention of MagNet's pixels to each word, with all parts and without each
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+
+from deixis import masks, viz
+from deixis.metrics.scored import label_of
+from deixis.records import Sample
+from deixis.toyland.world import Toyland
+from deixis.viz.layout import title_line
+from deixis.zoo.loading import load
+
+from .ablations import MAGNET_HEADLINES
+
+FOLDER = Path("runs/ablations")
+WORLD = Toyland(split="val", subset="toyland", num_scenes=24)
+FEATURES = {
+    "enhanced words": "vega-table-2-enhanced-0",
+    "enhanced words and visual expression": "vega-full-0",
+}
+SENTENCES, STAGE = 2, "pixel_word_attention_3"  # the stage of stride 16
+
+
+def features() -> Image.Image:
+    """Of one expression of each scene, all models' guidance sets and pixels, those of the target by its mask."""
+    rows = []
+    for name, folder in FEATURES.items():
+        segmenter = load(FOLDER / folder / "last", device="cpu")
+        groups: dict[str, list[np.ndarray]] = {}
+        for number in range(WORLD.num_scenes):
+            for group, vectors in _groups(segmenter, WORLD.scene(number)[0]).items():
+                groups.setdefault(group, []).append(vectors)
+        rows += [title_line(name), viz.constellation({group: np.concatenate(each) for group, each in groups.items()})]
+    return viz.stack(rows)
+
+
+def _groups(segmenter: Any, sample: Sample) -> dict[str, Float[np.ndarray, "_ d"]]:
+    """On the unit sphere: words and pixels differ most in length, which says nothing here."""
+    image = Image.fromarray(sample.visual.read([sample.frame])[0])
+    batch = segmenter.batch(image, [sample.expression])
+    with torch.no_grad():
+        vectors = {name: each[0].float().numpy() for name, each in segmenter.system.vectors(batch).items()}
+    side = round(len(vectors["pixels"]) ** 0.5)
+    target = masks.resize(masks.decode(label_of(sample)), side, side).ravel()
+    real = batch.token_mask[0].numpy()
+    found = {
+        "target pixels": vectors["pixels"][target],
+        "background pixels": vectors["pixels"][~target],
+        "words": vectors["words"][real],
+        "visual expression": vectors["visual"][real[: len(vectors["visual"])]],
+    }
+    return {
+        name: rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        for name, rows in found.items()
+        if len(rows) or name != "visual expression"
+    }
+
+
+def attention() -> Image.Image:
+    """Two expressions, each with a row of maps for each model."""
+    models = {row: load(FOLDER / f"{row.replace('/', '-')}-0" / "last", device="cpu") for row in MAGNET_HEADLINES}
+    rows = []
+    for number in range(SENTENCES):
+        sample = next(each for each in WORLD.scene(number) if 3 <= len(each.expression.split()) <= 5)
+        image = sample.visual.read([sample.frame])[0]
+        named = {"target": masks.decode(label_of(sample))}
+        found = {row: model(Image.fromarray(image), sample.expression, explain=True) for row, model in models.items()}
+        tokens = next(iter(found.values())).tokens
+        maps = {row: (one.mask, one.evidence[STAGE]) for row, one in found.items()}
+        rows += viz.side_by_side(image, sample.expression, named, 168)[1:]
+        rows += viz.word_maps(image, sample.expression, tokens, maps)
+    return viz.stack(rows)
+
+
+def main() -> None:
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, draw in (("vega-features", features), ("magnet-attention", attention)):
+        draw().save(out / f"{name}.png")
+        print(out / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
