@@ -35,7 +35,7 @@ def load_checkpoint(
     note: str,
 ) -> Segmenter:
     """As `load`, of the checkpoint at `place`; see Segmenter for `alternatives` and `note`."""
-    chosen, precision = _device(device), _dtype(dtype)
+    chosen, precision = device_of(device), dtype_of(dtype)
     checkpoint = native.read(place)
     where = f"The checkpoint {place}"
     config: Any = _with_settings(_config(checkpoint, system, where), settings or {}, name)
@@ -110,7 +110,8 @@ def _filled(checkpoint: native.Checkpoint, config: Any, where: str) -> nn.Module
     return system
 
 
-def _device(device: torch.device | str | None) -> torch.device:
+def device_of(device: torch.device | str | None) -> torch.device:
+    """The device, by default the fastest one. Raises `InputError` where it cannot be used."""
     if device is None:
         mps = torch.backends.mps.is_available()
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
@@ -123,7 +124,8 @@ def _device(device: torch.device | str | None) -> torch.device:
     return chosen
 
 
-def _dtype(dtype: torch.dtype | str) -> torch.dtype:
+def dtype_of(dtype: torch.dtype | str) -> torch.dtype:
+    """Raises `InputError` where models are not run in it."""
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPES:
         raise InputError(f"There is no dtype {name!r} for models. {did_you_mean(name, DTYPES)}")

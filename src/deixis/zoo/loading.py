@@ -61,6 +61,8 @@ def load(
         name = str(name_or_path)
         options: dict[str, Any] = {"device": device, "dtype": dtype, "compiled": compiled, "refine": refine}
         alternatives = Alternatives({other: partial(load, other, **options) for other in others}, ADVICE)
+    if check_runtime(runtime) in (None, "torch") and not is_export(name_or_path):
+        _check_options(device, dtype)  # before anything is downloaded or read
     place = find(name_or_path, download=download)
     if is_export(place):
         return load_export(
@@ -73,7 +75,7 @@ def load(
             refine=refined,
             settings=settings,
         )
-    if check_runtime(runtime) not in (None, "torch"):
+    if runtime not in (None, "torch"):
         raise InputError(
             f"The model {name!r} is a checkpoint, which PyTorch runs; export it first: deixis export {name} OUT "
             f"--format {runtime}."
@@ -92,6 +94,15 @@ def load(
         alternatives=alternatives,
         note="" if bundled is None else bundled.note,
     )
+
+
+def _check_options(device: Any, dtype: Any) -> None:
+    """PyTorch is imported only for options that differ from the default: a repository may hold an export."""
+    if device is not None or dtype != "float32":
+        from .checkpoint_loading import device_of, dtype_of
+
+        device_of(device)
+        dtype_of(dtype)
 
 
 @overload
