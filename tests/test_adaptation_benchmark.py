@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.adaptation import __main__ as benchmark
-from benchmarks.adaptation import results
+from benchmarks.adaptation import results, rows
 from benchmarks.adaptation.rows import (
     ABLATED,
     FIRST,
@@ -40,7 +40,7 @@ from deixis.recipes.sda import SDAStages, sda_runs
 from deixis.recipes.toyland import SCENE_PARSING
 from deixis.records import Ids
 from deixis.runs.data import ToylandData
-from deixis.runs.run import Chain, Run
+from deixis.runs.run import Chain, Run, with_seed
 from deixis.text.gru import GRUConfig
 from deixis.toyland.scene.domains import TRANSFERS
 from deixis.vision.resnet import ResNetConfig
@@ -77,14 +77,28 @@ def with_tiny_parsing(chain: Chain, run: Run) -> Chain:
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Units are trained for two steps, and their results are in a folder of their own."""
     plain, chain_of = benchmark.Budget.run, benchmark.chain_of
-    monkeypatch.setattr(benchmark, "chain_of", lambda row, run: with_tiny_parsing(chain_of(row, run), run))
+    monkeypatch.setattr(
+        benchmark, "chain_of", lambda row, run, steps: with_tiny_parsing(chain_of(row, run, steps), run)
+    )
     monkeypatch.setattr(benchmark.Budget, "run", lambda budget, unit: tiny(plain(budget, unit), budget.packed))
     monkeypatch.setattr(results, "FILE", tmp_path / "adaptation.json")
     return tmp_path
 
 
 def run_benchmark(folder: Path, *options: str) -> None:
-    benchmark.main(["--folder", str(folder / "runs"), "--packed", str(folder / "packed"), "--sentences", "4", *options])
+    benchmark.main(
+        [
+            "--folder",
+            str(folder / "runs"),
+            "--packed",
+            str(folder / "packed"),
+            "--sentences",
+            "4",
+            "--adaptation",
+            "3",
+            *options,
+        ]
+    )
 
 
 @pytest.mark.parametrize("name", TRANSFERS)
@@ -140,10 +154,32 @@ def test_the_figures_of_a_trained_row_are_drawn(small: Path, monkeypatch: pytest
         assert len(np.unique(pixels)) > 8
 
 
-def test_units_of_another_budget_are_never_in_one_file(small: Path) -> None:
-    results.FILE.write_text(json.dumps({"units": {}, "budget": {"steps": 5, "sentences": 4}}))
-    with pytest.raises(SystemExit, match="'steps': 5"):
+@pytest.mark.parametrize("name", ["steps", "adaptation", "parsing", "sentences", "settings"])
+def test_units_of_another_budget_are_never_in_one_file(small: Path, name: str) -> None:
+    budget = benchmark.Budget(steps=6, adaptation=3, sentences=4, folder=small, packed="elsewhere").facts
+    assert budget.keys() == {"steps", "adaptation", "parsing", "sentences", "settings"}
+    results.FILE.write_text(json.dumps({"units": {}, "budget": budget | {name: 5}}))
+    with pytest.raises(SystemExit, match=f"'{name}': 5"):
         run_benchmark(small, "--steps", "6")
+
+
+def test_the_settings_of_a_budget_are_those_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = benchmark.Budget(steps=6, adaptation=3, sentences=4, folder=Path("a"), packed="b")
+    before = budget.facts["settings"]
+    assert replace(budget, folder=Path("c"), packed="d").facts["settings"] == before
+    monkeypatch.setattr(rows, "DISCRIMINATORS", 64)
+    assert budget.facts["settings"] != before
+
+
+def test_a_methods_steps_are_those_of_the_budget_and_all_seeds_share_the_parsing() -> None:
+    run: Any = with_seed(toyland_transfer(FIRST), 2)
+    steps = {row: [each.schedule.steps for each in chain_of(row, run, 180).runs.values()] for row in TABLE_2}
+    assert steps[SOURCE_ONLY] == steps[ORACLE] == [400, 400]
+    assert steps["MMD"] == steps["DANN"] == [400, 400, 180]
+    assert steps["SDA"] == [400, 400, 100, 120, 100, 60]
+    chain = chain_of("SDA", run, 180)
+    assert [each.seed for each in chain.runs.values()] == [0, 2, 2, 2, 2, 2]
+    assert chain.runs["sda"].schedule.after == 120
 
 
 def test_a_method_that_cannot_be_trained_is_a_result(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +194,7 @@ def test_a_method_that_cannot_be_trained_is_a_result(small: Path, monkeypatch: p
 
 def test_rows_share_the_runs_that_they_begin_with() -> None:
     run = toyland_transfer(FIRST)
-    folders = {row: dict(run_folders(chain_of(row, run), Path("all"))) for row in ROWS}
+    folders = {row: dict(run_folders(chain_of(row, run, 180), Path("all"))) for row in ROWS}
     assert len({folders[row]["scene-parsing"] for row in ROWS}) == 1
     assert len({folders[row]["source"] for row in ROWS if row != ORACLE}) == 1
     full, without = folders["SDA"], folders["table-5/no-memory"]

@@ -23,7 +23,7 @@ from deixis.runs.run import Chain, Run, with_seed
 from deixis.vision.superpixels import FOLDER_VARIABLE
 
 from . import results
-from .rows import FIRST, FULL, ROWS, SEEDS, TRANSFERS, Unit, chain_of, planned
+from .rows import FIRST, FULL, LONGER, ROWS, SEEDS, TABLE_2, TRANSFERS, Unit, chain_of, planned
 from .training import train
 
 WATCHED = 32  # sentences of validation at the end of a Run, which only its log shows
@@ -42,11 +42,12 @@ class Budget:
     @property
     def facts(self) -> dict[str, int | str]:
         """What the numbers depend on; `settings` is a digest of everything else, such as the sizes of images."""
-        chain = replace(self, packed="").chain(Unit(transfer=FIRST, seed=0, row=FULL))
-        parsing: Any = chain.runs[SCENE_PARSING].schedule.steps
+        plain = replace(self, packed="")
+        chains = [plain.chain(Unit(transfer=FIRST, seed=0, row=row)) for row in (*TABLE_2, LONGER)]
+        parsing: Any = chains[0].runs[SCENE_PARSING].schedule.steps
         counts = {"steps": self.steps, "adaptation": self.adaptation, "parsing": parsing, "sentences": self.sentences}
-        plain = to_dict(chain)
-        return counts | {"settings": hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]}
+        settings = json.dumps([to_dict(chain) for chain in chains], sort_keys=True)
+        return counts | {"settings": hashlib.sha256(settings.encode()).hexdigest()[:12]}
 
     def place(self, unit: Unit) -> Path:
         return self.folder / unit.transfer / f"seed-{unit.seed}" / re.sub(r"[^\w+.]+", "-", unit.row)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from deixis.adapt.dann import DANNConfig
 from deixis.objectives.supervised import SupervisedConfig
 from deixis.recipes.adapt import LONGER as MORE
 from deixis.recipes.adapt import SOURCE, adaptation, after_source, oracle
@@ -9,6 +10,7 @@ from deixis.recipes.adapt_toyland import parsed
 from deixis.recipes.sda import CLASSIFIER, PREDICTOR
 from deixis.recipes.sda_ablations import ABLATIONS, SAME_AS_FULL, ablation
 from deixis.recipes.toyland import SCENE_PARSING
+from deixis.records import Config
 from deixis.runs.run import Chain, Run
 from deixis.toyland.scene.domains import TRANSFERS
 
@@ -23,6 +25,7 @@ TABLES_3_TO_5 = {
 }
 ROWS = (*TABLE_2, LONGER, *ABLATED)
 KEPT = (SCENE_PARSING, SOURCE, ORACLE, PREDICTOR, CLASSIFIER)  # Runs whose length the methods' does not change
+DISCRIMINATORS = 128  # their width, half of these features'; 1,024 is for features of 2,048 channels
 FIRST, *OTHERS = TRANSFERS
 SEEDS = (0, 1, 2)
 
@@ -58,8 +61,14 @@ def chain_of(row: str, run: Run, adaptation_steps: int) -> Chain:
     chain = parsed(_after_parsing(row, run), run)
     assert run.schedule.steps is not None
     times = adaptation_steps / (MORE * run.schedule.steps)
+    if row == "DANN":
+        chain = _with_objective(chain, METHODS[row], DANNConfig(width=DISCRIMINATORS))
     runs = {name: each if name in KEPT else _scaled(each, times) for name, each in chain.runs.items()}
     return Chain(runs={**runs, SCENE_PARSING: replace(runs[SCENE_PARSING], seed=0)})
+
+
+def _with_objective(chain: Chain, name: str, objective: Config) -> Chain:
+    return Chain(runs={**chain.runs, name: replace(chain.runs[name], objective=objective)})
 
 
 def _scaled(run: Run, times: float) -> Run:

@@ -15,6 +15,7 @@ from deixis.adapt.sda.construction import CategoryOptions
 from deixis.adapt.sda.dual import DualAdaptation, DualAdaptationConfig
 from deixis.adapt.sda.semantic import SemanticInitialisationConfig
 from deixis.data.transforms import Preprocess
+from deixis.errors import InputError
 from deixis.models.sda import SDAConfig
 from deixis.recipes.catalogue import recipe_named
 from deixis.recipes.sda import SDAStages, sda_refcoco_to_refcoco_plus, sda_runs
@@ -173,3 +174,18 @@ def test_the_published_chains_run_on_the_published_layouts(recipe: str, tmp_path
     result = execute(mini(recipe, tmp_path / "data"), tmp_path / "out", quiet=True)
     assert result.finished
     assert result.scores is not None
+
+
+@pytest.mark.parametrize(("boundary", "found"), [(9.0, "100 %"), (1e-9, "0 %")])
+def test_a_chain_stops_where_no_target_or_every_target_is_common(
+    chain: tuple[Chain, Path], tmp_path: Path, boundary: float, found: str
+) -> None:
+    _, whole = chain
+    for name in ("source", "predictor"):
+        shutil.copytree(whole / name, tmp_path / name)
+    categories = replace(STAGES.semantic.categories, boundary=boundary)
+    stages = replace(STAGES, semantic=replace(STAGES.semantic, categories=categories))
+    job = Chain(runs={"source": SOURCE, **sda_runs(SOURCE, stages)})
+    with pytest.raises(InputError, match=f"^{found} of the target's samples are common"):
+        execute(job, tmp_path, quiet=True)
+    assert not (tmp_path / "semantic").exists() or not (tmp_path / "semantic/run.json").exists()

@@ -12,8 +12,7 @@ ours. SDA's appendix cites another work for it, and replaces concepts of images 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,12 +22,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .. import losses
-from ..batch import Batch, Domains, Output, Pair
+from ..batch import Batch, Domains, Output
 from ..errors import InputError, ModelError
-from ..layers.domains import all_rows, joined, parted, photo_cells, ramp
+from ..layers.domains import Domain, PairObjective, all_rows, photo_cells
 from ..layers.moving_average import MovingAverage
 from ..records import Config
-from ..system import chosen_features
 from ..vision.resnet import ResNet, ResNetConfig, load_pretrained
 
 
@@ -72,55 +70,29 @@ class ACPConfig(Config):
         return ACP(system, self)
 
 
-class ACP(nn.Module):
+class ACP(PairObjective):
     """The terms of the system's own loss on the source, and `pixels`, `words` and `information`."""
 
-    needs_whole_batch = True
-    takes_unlabelled = False  # the source has masks, the target none
-    takes_pairs = True
     instance_centres: Tensor
     word_centres: Tensor
 
     def __init__(self, system: nn.Module, config: ACPConfig) -> None:
-        super().__init__()
-        self.system: Any = system
-        self.config = config
-        self.requires: tuple[str, ...] = (*cast(Any, system).loss_features, "visual", "query", "embeddings")
-        offered = {name: partial(int, width) for name, width in cast(Any, system).feature_widths.items()}
-        widths = chosen_features(("visual", "query", "embeddings"), offered, type(system).__name__)
+        super().__init__(system, config, ("visual", "query", "embeddings"))
+        visual, query, _ = self.widths("visual", "query", "embeddings")
         self.frozen = MovingAverage(system if config.encoder is None else ResNet(config.encoder))  # never updated
-        self.instance_prototypes = nn.Parameter(torch.randn(config.concepts, widths["visual"]))
-        self.word_prototypes = nn.Parameter(torch.randn(config.concepts, widths["query"]))
+        self.instance_prototypes = nn.Parameter(torch.randn(config.concepts, visual))
+        self.word_prototypes = nn.Parameter(torch.randn(config.concepts, query))
         self.register_buffer("instance_centres", torch.empty(0))
         self.register_buffer("word_centres", torch.empty(0))
 
-    def forward(self, batch: Pair, step: int) -> dict[str, Tensor]:
-        return self.terms(batch, step)
-
-    def terms(self, batch: Pair, step: int) -> dict[str, Tensor]:
+    def alignment(self, source: Domain, target: Domain, step: int) -> dict[str, Tensor]:
         if not self.word_centres.numel():
             raise ModelError("ACP has no concepts yet; call prepare with both domains before its terms.")
-        both = joined(batch)
-        output = self.system(both, features=self.requires)
-        fixed = self._fixed(both)
-        config = self.config
-        with torch.autocast(batch.source.images.device.type, enabled=False):
-            source, target = parted(output.float(), len(batch.source))
-            terms: dict[str, Tensor] = self.system.loss(batch.source, source)
-            halves = fixed.float().split([len(batch.source), len(batch.target)])
-            domains = ((source, batch.source, halves[0]), (target, batch.target, halves[1]))
-            pixels, pixel_information = _summed(self._instances(*each) for each in domains)
-            words, word_information = _summed(self._expressions(own, of) for own, of, _ in domains)
-            own_terms = {
-                "pixels": pixels,
-                "words": words,
-                "information": -config.information_weight * (pixel_information + word_information),
-            }
-            weight = config.weight * ramp(step, config.num_steps)
-            return terms | {name: weight * term for name, term in own_terms.items()}
-
-    def after_step(self, step: int) -> None:
-        """Nothing follows a step."""
+        pixels, pixel_information = _summed(map(self._instances, (source, target)))
+        words, word_information = _summed(map(self._expressions, (source, target)))
+        information = -self.config.information_weight * (pixel_information + word_information)
+        weight = self.config.weight * self.ramp(step)
+        return {"pixels": weight * pixels, "words": weight * words, "information": weight * information}
 
     @torch.no_grad()
     def prepare(self, batches: Domains) -> None:
@@ -151,15 +123,16 @@ class ACP(nn.Module):
             return cast(Tensor, self.frozen(batch, features=("visual",)).features["visual"])
         return batch.expand(self.frozen(batch.target_frames())[-1])
 
-    def _instances(self, output: Output, batch: Batch, fixed: Tensor) -> tuple[Tensor, Tensor]:
+    def _instances(self, domain: Domain) -> tuple[Tensor, Tensor]:
+        batch, output = domain.batch, domain.output
         means, is_found = foreground_means(output.features["visual"], batch, output, self.config.high)
-        right, is_fixed_found = foreground_means(fixed, batch, output, self.config.high)
+        right, is_fixed_found = foreground_means(self._fixed(batch).float(), batch, output, self.config.high)
         both = is_found & is_fixed_found
         return self._preserved(means[both], self.instance_prototypes, right[both], self.instance_centres)
 
-    def _expressions(self, output: Output, batch: Batch) -> tuple[Tensor, Tensor]:
-        means = _word_means(output.features["query"], batch)
-        right = _word_means(output.features["embeddings"], batch)
+    def _expressions(self, domain: Domain) -> tuple[Tensor, Tensor]:
+        means = _word_means(domain.output.features["query"], domain.batch)
+        right = _word_means(domain.output.features["embeddings"], domain.batch)
         return self._preserved(means, self.word_prototypes, right, self.word_centres)
 
     def _preserved(self, own: Tensor, prototypes: Tensor, fixed: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,19 +6,16 @@ vision encoder and one for the words of the query, behind a reversed gradient. T
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..batch import Domains, Pair
 from ..errors import InputError
-from ..layers.domains import cells, compared_rows, joined, parted, ramp, words
+from ..layers.domains import Domain, PairObjective
 from ..records import Config
-from ..system import chosen_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,48 +45,23 @@ class DANNConfig(Config):
         return DANN(system, self)
 
 
-class DANN(nn.Module):
+class DANN(PairObjective):
     """The terms of the system's own loss on the source, and `pixels` and `words`, the discriminators' losses."""
 
-    needs_whole_batch = True
-    takes_unlabelled = False  # the source has masks, the target none
-    takes_pairs = True
-
     def __init__(self, system: nn.Module, config: DANNConfig) -> None:
-        super().__init__()
-        self.system: Any = system
-        self.config = config
-        self.requires: tuple[str, ...] = (*cast(Any, system).loss_features, "visual", "query")
-        offered = {name: partial(int, width) for name, width in cast(Any, system).feature_widths.items()}
-        widths = chosen_features(("visual", "query"), offered, type(system).__name__)
-        self.pixels = _discriminator(widths["visual"], config.width, config.dropout)
-        self.words = _discriminator(widths["query"], config.width, config.dropout)
+        super().__init__(system, config)
+        visual, query = self.widths("visual", "query")
+        self.pixels = _discriminator(visual, config.width, config.dropout)
+        self.words = _discriminator(query, config.width, config.dropout)
 
-    def forward(self, batch: Pair, step: int) -> dict[str, Tensor]:
-        return self.terms(batch, step)
-
-    def terms(self, batch: Pair, step: int) -> dict[str, Tensor]:
-        output = self.system(joined(batch), features=self.requires)
-        with torch.autocast(batch.source.images.device.type, enabled=False):
-            source, target = parted(output.float(), len(batch.source))
-            terms: dict[str, Tensor] = self.system.loss(batch.source, source)
-            reversal = ramp(step, self.config.num_steps)
-            domains = ((source, batch.source), (target, batch.target))
-            pixel_rows = [self._rows(torch.cat(cells(each.features["visual"], of)), step) for each, of in domains]
-            word_rows = [self._rows(words(each.features["query"], of), step) for each, of in domains]
-            return terms | {
-                "pixels": self.config.weight * domain_loss(self.pixels, pixel_rows, reversal),
-                "words": self.config.weight * domain_loss(self.words, word_rows, reversal),
-            }
-
-    def _rows(self, own: Tensor, step: int) -> Tensor:
-        return compared_rows(own, self.config.most, self.config.seed + step, is_training=self.training)
-
-    def after_step(self, step: int) -> None:
-        """Nothing follows a step."""
-
-    def prepare(self, batches: Domains) -> None:
-        """Nothing precedes the first step."""
+    def alignment(self, source: Domain, target: Domain, step: int) -> dict[str, Tensor]:
+        reversal = self.ramp(step)
+        pixels = [self.some(domain.cells(), step) for domain in (source, target)]
+        words = [self.some(domain.words(), step) for domain in (source, target)]
+        return {
+            "pixels": self.config.weight * domain_loss(self.pixels, pixels, reversal),
+            "words": self.config.weight * domain_loss(self.words, words, reversal),
+        }
 
 
 def domain_loss(

@@ -10,20 +10,15 @@ compares it, the pseudo labels of the target are those of pixels.
 """
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, cast
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..batch import Domains, Pair
 from ..errors import InputError
-from ..layers.domains import cells, compared_rows, joined, parted, photo_cells, ramp, words
+from ..layers.domains import Domain, PairObjective, photo_cells
 from ..records import Config
-from ..system import chosen_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,58 +52,37 @@ class MANConfig(Config):
         return MAN(system, self)
 
 
-class MAN(nn.Module):
+class MAN(PairObjective):
     """The terms of the system's own loss on the source, and `pixels`, `words`, `modalities` and `labels`."""
 
-    needs_whole_batch = True
-    takes_unlabelled = False  # the source has masks, the target none
-    takes_pairs = True
-
     def __init__(self, system: nn.Module, config: MANConfig) -> None:
-        super().__init__()
-        self.system: Any = system
-        self.config = config
-        self.requires: tuple[str, ...] = (*cast(Any, system).loss_features, "visual", "query")
-        offered = {name: partial(int, width) for name, width in cast(Any, system).feature_widths.items()}
-        widths = chosen_features(("visual", "query"), offered, type(system).__name__)
-        self.project_pixels = nn.Linear(widths["visual"], config.width)
-        self.project_words = nn.Linear(widths["query"], config.width)
+        super().__init__(system, config)
+        visual, query = self.widths("visual", "query")
+        self.project_pixels = nn.Linear(visual, config.width)
+        self.project_words = nn.Linear(query, config.width)
 
-    def forward(self, batch: Pair, step: int) -> dict[str, Tensor]:
-        return self.terms(batch, step)
+    def alignment(self, source: Domain, target: Domain, step: int) -> dict[str, Tensor]:
+        config, logits = self.config, target.output.logits
+        pixels = [self.some(domain.cells(), step) for domain in (source, target)]
+        queries = [self.some(domain.words(), step) for domain in (source, target)]
+        seen = F.normalize(self.project_pixels(self.some(self._foreground(target), step)), dim=-1)
+        said = F.normalize(self.project_words(queries[1]), dim=-1)
+        is_photo = photo_cells(target.batch, (logits.shape[1], logits.shape[2]))
+        own = {
+            "pixels": config.weight * moment_distance(*pixels),
+            "words": config.weight * moment_distance(*queries),
+            "modalities": config.weight * moment_distance(seen, said),
+            "labels": config.label_weight * own_labels(logits.flatten(1)[is_photo], config.high, config.low),
+        }
+        return {name: self.ramp(step) * term for name, term in own.items()}
 
-    def terms(self, batch: Pair, step: int) -> dict[str, Tensor]:
-        output = self.system(joined(batch), features=self.requires)
-        with torch.autocast(batch.source.images.device.type, enabled=False):
-            source, target = parted(output.float(), len(batch.source))
-            terms: dict[str, Tensor] = self.system.loss(batch.source, source)
-            domains = ((source, batch.source), (target, batch.target))
-            pixels = [self._rows(torch.cat(cells(each.features["visual"], of)), step) for each, of in domains]
-            queries = [self._rows(words(each.features["query"], of), step) for each, of in domains]
-            visual = target.features["visual"]
-            found = F.interpolate(target.logits.detach().sigmoid()[:, None], size=visual.shape[-2:], mode="area")
-            is_foreground = rearrange(found > self.config.high, "b 1 y x -> b (y x)")
-            is_foreground &= photo_cells(batch.target, (visual.shape[2], visual.shape[3]))
-            foreground = self._rows(rearrange(visual, "b d y x -> b (y x) d")[is_foreground], step)
-            seen = F.normalize(self.project_pixels(foreground), dim=-1)
-            said = F.normalize(self.project_words(queries[1]), dim=-1)
-            weight = self.config.weight
-            own = {
-                "pixels": weight * moment_distance(*pixels),
-                "words": weight * moment_distance(*queries),
-                "modalities": weight * moment_distance(seen, said),
-                "labels": self.config.label_weight * own_labels(target.logits, self.config.high, self.config.low),
-            }
-            return terms | {name: ramp(step, self.config.num_steps) * term for name, term in own.items()}
-
-    def _rows(self, own: Tensor, step: int) -> Tensor:
-        return compared_rows(own, self.config.most, self.config.seed + step, is_training=self.training)
-
-    def after_step(self, step: int) -> None:
-        """Nothing follows a step."""
-
-    def prepare(self, batches: Domains) -> None:
-        """Nothing precedes the first step."""
+    def _foreground(self, target: Domain) -> Float[Tensor, "_ d"]:
+        """The target's cells that are foreground by the system's own, reliable prediction."""
+        visual = target.output.features["visual"]
+        size = visual.shape[2], visual.shape[3]
+        found = F.interpolate(target.output.logits.detach().sigmoid()[:, None], size=size, mode="area")
+        is_foreground = (found > self.config.high).flatten(1) & photo_cells(target.batch, size)
+        return rearrange(visual, "b d y x -> b (y x) d")[is_foreground]
 
 
 def moment_distance(first: Float[Tensor, "n d"], second: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
@@ -122,7 +96,7 @@ def moment_distance(first: Float[Tensor, "n d"], second: Float[Tensor, "m d"]) -
     return (means[0] - means[1]).square().sum() + gap
 
 
-def own_labels(logits: Float[Tensor, "b h w"], high: float, low: float) -> Float[Tensor, ""]:
+def own_labels(logits: Float[Tensor, " n"], high: float, low: float) -> Float[Tensor, ""]:
     """Cross-entropy of the reliable pixels with their own labels, which have no gradient; 0 without any."""
     probabilities = logits.detach().sigmoid()
     is_reliable = (probabilities > high) | (probabilities < low)

@@ -5,15 +5,12 @@ of the query features. Weights and schedule are ours, because no source prints t
 """
 
 from dataclasses import dataclass
-from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from .. import losses
-from ..batch import Domains, Pair
 from ..errors import InputError
-from ..layers.domains import cells, compared_rows, joined, parted, ramp, words
+from ..layers.domains import Domain, PairObjective
 from ..records import Config
 
 
@@ -41,38 +38,13 @@ class MMDConfig(Config):
         return MMD(system, self)
 
 
-class MMD(nn.Module):
+class MMD(PairObjective):
     """The terms of the system's own loss on the source, and `pixels` and `words`, discrepancies of the two domains."""
 
-    needs_whole_batch = True
-    takes_unlabelled = False  # the source has masks, the target none
-    takes_pairs = True
-
-    def __init__(self, system: nn.Module, config: MMDConfig) -> None:
-        super().__init__()
-        self.system: Any = system
-        self.config = config
-        self.requires: tuple[str, ...] = (*cast(Any, system).loss_features, "visual", "query")
-
-    def forward(self, batch: Pair, step: int) -> dict[str, Tensor]:
-        return self.terms(batch, step)
-
-    def terms(self, batch: Pair, step: int) -> dict[str, Tensor]:
-        output = self.system(joined(batch), features=self.requires)
-        with torch.autocast(batch.source.images.device.type, enabled=False):
-            source, target = parted(output.float(), len(batch.source))
-            terms: dict[str, Tensor] = self.system.loss(batch.source, source)
-            weight = self.config.weight * ramp(step, self.config.num_steps)
-            domains = ((source, batch.source), (target, batch.target))
-            pixel_rows = [self._rows(torch.cat(cells(each.features["visual"], of)), step) for each, of in domains]
-            word_rows = [self._rows(words(each.features["query"], of), step) for each, of in domains]
-            return terms | {"pixels": weight * losses.mmd(*pixel_rows), "words": weight * losses.mmd(*word_rows)}
-
-    def _rows(self, own: Tensor, step: int) -> Tensor:
-        return compared_rows(own, self.config.most, self.config.seed + step, is_training=self.training)
-
-    def after_step(self, step: int) -> None:
-        """Nothing follows a step."""
-
-    def prepare(self, batches: Domains) -> None:
-        """Nothing precedes the first step."""
+    def alignment(self, source: Domain, target: Domain, step: int) -> dict[str, Tensor]:
+        weight = self.config.weight * self.ramp(step)
+        pixels, words = (
+            losses.mmd(self.some(own, step), self.some(other, step))
+            for own, other in ((source.cells(), target.cells()), (source.words(), target.words()))
+        )
+        return {"pixels": weight * pixels, "words": weight * words}

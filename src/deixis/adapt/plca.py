@@ -8,7 +8,6 @@ whose aggregation at test time are left out.
 """
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .. import losses
-from ..batch import Batch, Domains, Output, Pair
 from ..errors import InputError
-from ..layers.domains import compared_rows, joined, parted, photo_cells, ramp, words
+from ..layers.domains import Domain, PairObjective, photo_cells
 from ..records import Config
 
 TINY = 1e-10  # added in logarithms and to standard deviations, as in the published code
@@ -54,64 +52,34 @@ class PLCAConfig(Config):
         return PLCA(system, self)
 
 
-class PLCA(nn.Module):
+class PLCA(PairObjective):
     """The terms of the system's own loss on the source, and `pixels`, `classes`, `smoothing` and `words`."""
 
-    needs_whole_batch = True
-    takes_unlabelled = False  # the source has masks, the target none
-    takes_pairs = True
-
-    def __init__(self, system: nn.Module, config: PLCAConfig) -> None:
-        super().__init__()
-        self.system: Any = system
-        self.config = config
-        self.requires: tuple[str, ...] = (*cast(Any, system).loss_features, "visual", "query")
-
-    def forward(self, batch: Pair, step: int) -> dict[str, Tensor]:
-        return self.terms(batch, step)
-
-    def terms(self, batch: Pair, step: int) -> dict[str, Tensor]:
-        output = self.system(joined(batch), features=self.requires)
-        with torch.autocast(batch.source.images.device.type, enabled=False):
-            source, target = parted(output.float(), len(batch.source))
-            terms: dict[str, Tensor] = self.system.loss(batch.source, source)
-            pixels, classes, smoothing = association(source, batch.source, target, batch.target)
-            config = self.config
-            domains = ((source, batch.source), (target, batch.target))
-            rows = [self._rows(words(each.features["query"], of), step) for each, of in domains]
-            own = {
-                "pixels": config.feature_weight * pixels,
-                "classes": config.class_weight * classes,
-                "smoothing": config.smoothing_weight * smoothing,
-                "words": config.word_weight * losses.mmd(*rows),
-            }
-            return terms | {name: ramp(step, config.num_steps) * term for name, term in own.items()}
-
-    def _rows(self, own: Tensor, step: int) -> Tensor:
-        return compared_rows(own, self.config.most, self.config.seed + step, is_training=self.training)
-
-    def after_step(self, step: int) -> None:
-        """Nothing follows a step."""
-
-    def prepare(self, batches: Domains) -> None:
-        """Nothing precedes the first step."""
+    def alignment(self, source: Domain, target: Domain, step: int) -> dict[str, Tensor]:
+        config = self.config
+        pixels, classes, smoothing = association(source, target)
+        own = {
+            "pixels": config.feature_weight * pixels,
+            "classes": config.class_weight * classes,
+            "smoothing": config.smoothing_weight * smoothing,
+            "words": config.word_weight * losses.mmd(*(self.some(each.words(), step) for each in (source, target))),
+        }
+        return {name: self.ramp(step) * term for name, term in own.items()}
 
 
-def association(
-    source: Output, source_batch: Batch, target: Output, target_batch: Batch
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
+def association(source: Domain, target: Domain) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
     """The losses of features and of class probabilities, and the smoothing of both domains' predictions.
 
     Sample k of the source is associated with sample k of the target; the rest of a longer domain is left out.
     """
-    assert source_batch.masks is not None  # the system's own loss has read them
-    visual = source.features["visual"], target.features["visual"]
+    assert source.batch.masks is not None  # the system's own loss has read them
+    visual = source.output.features["visual"], target.output.features["visual"]
     size = visual[0].shape[2], visual[0].shape[3]
-    labels = rearrange(losses.cell_masks(source_batch.masks, size), "b y x -> b (y x)")
-    is_photo = photo_cells(source_batch, size), photo_cells(target_batch, size)
-    classes = _probabilities(source.logits, size), _probabilities(target.logits, size)
+    labels = rearrange(losses.cell_masks(source.batch.masks, size), "b y x -> b (y x)")
+    is_photo = photo_cells(source.batch, size), photo_cells(target.batch, size)
+    classes = _probabilities(source.output.logits, size), _probabilities(target.output.logits, size)
     pixels, kinds = [], []
-    for k in range(min(len(source_batch), len(target_batch))):
+    for k in range(min(len(source.batch), len(target.batch))):
         own, other = is_photo[0][k], is_photo[1][k]
         rows = [rearrange(each[k], "d y x -> (y x) d")[real] for each, real in zip(visual, (own, other), strict=True)]
         pixels.append(cycle_loss(cosines(rows[0], smoothed(rows[1])), labels[k, own]))

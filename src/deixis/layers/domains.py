@@ -1,19 +1,90 @@
-"""Two domains in one pass through a system, and what methods of adaptation compare: cells and words without padding."""
+"""Two domains in one pass through a system, and what methods of adaptation compare: cells and words without padding.
+
+`PairObjective` holds what those methods have in common whose terms come beside the source's own loss.
+"""
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..batch import Batch, Output, Pair
+from ..batch import Batch, Domains, Output, Pair
 from ..errors import InputError
+from ..system import chosen_features
 from .gather import gather
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A batch of one domain and the system's Output for it, in single precision."""
+
+    batch: Batch
+    output: Output
+
+    def cells(self) -> Float[Tensor, "_ d"]:
+        """The cells of `visual` that hold a part of a photo."""
+        return torch.cat(cells(self.output.features["visual"], self.batch))
+
+    def words(self) -> Float[Tensor, "_ d"]:
+        """The rows of `query` of real words."""
+        return words(self.output.features["query"], self.batch)
+
+
+class PairObjective(nn.Module):
+    """The terms of the system's own loss on the source, and a method's, which `alignment` computes from both domains.
+
+    The config has `num_steps`, `most` and `seed`: the length over which weights grow, and how many rows are compared.
+    """
+
+    needs_whole_batch = True
+    takes_unlabelled = False  # the source has masks, the target none
+    takes_pairs = True
+
+    def __init__(self, system: nn.Module, config: Any, features: tuple[str, ...] = ("visual", "query")) -> None:
+        super().__init__()
+        self.system: Any = system
+        self.config = config
+        self.requires: tuple[str, ...] = (*cast(Any, system).loss_features, *features)
+
+    def alignment(self, source: Domain, target: Domain, step: int) -> dict[str, Tensor]:
+        """Named, weighted terms."""
+        raise NotImplementedError
+
+    def forward(self, batch: Pair, step: int) -> dict[str, Tensor]:
+        return self.terms(batch, step)
+
+    def terms(self, batch: Pair, step: int) -> dict[str, Tensor]:
+        output = self.system(joined(batch), features=self.requires)
+        with torch.autocast(batch.source.images.device.type, enabled=False):
+            source, target = parted(output.float(), len(batch.source))
+            terms: dict[str, Tensor] = self.system.loss(batch.source, source)
+            return terms | self.alignment(Domain(batch.source, source), Domain(batch.target, target), step)
+
+    def ramp(self, step: int) -> float:
+        return ramp(step, self.config.num_steps)
+
+    def some(self, rows: Float[Tensor, "n d"], step: int) -> Float[Tensor, "_ d"]:
+        """At most `most` of the rows of all processes, others in each step; validation's processes stay apart."""
+        every = all_rows(rows) if self.training else rows
+        return some_rows(every, self.config.most, self.config.seed + step)
+
+    def widths(self, *features: str) -> list[int]:
+        """Of the system's features. Raises `ModelError` where it lacks one."""
+        known = {name: partial(int, width) for name, width in self.system.feature_widths.items()}
+        return [*chosen_features(features, known, type(self.system).__name__).values()]
+
+    def after_step(self, step: int) -> None:
+        """Nothing follows a step."""
+
+    def prepare(self, batches: Domains) -> None:
+        """Nothing precedes the first step."""
 
 
 def joined(pair: Pair) -> Batch:
@@ -71,11 +142,6 @@ def some_rows(rows: Float[Tensor, "n d"], most: int, seed: int) -> Float[Tensor,
         return rows
     drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:most]
     return rows[drawn.to(rows.device)]
-
-
-def compared_rows(own: Float[Tensor, "n d"], most: int, seed: int, *, is_training: bool) -> Float[Tensor, "_ d"]:
-    """Some of the rows of all processes; those of validation are not shared equally, and stay apart."""
-    return some_rows(all_rows(own) if is_training else own, most, seed)
 
 
 def ramp(step: int, num_steps: int | None) -> float:

@@ -152,7 +152,7 @@ def _page(chain: Chain, gain: Gain, figures: Sequence[Figure]) -> str:
     sections.append(("Before and after on the target", scores))
     sections.append(("Pictures of the target", figures))
     for name, report in gain.reports.items():
-        facts = [(str(key), _text(value)) for key, value in report.facts.items()]
+        facts = [(str(key).replace("_", " "), _text(value)) for key, value in report.facts.items()]
         pictures = [
             Figure(title=title, pixels=np.asarray(Image.open(file).convert("RGB")))
             for title, file in report.pictures.items()
@@ -168,4 +168,7 @@ def _row(name: str, each: Difference) -> tuple[str, ...]:
 
 
 def _text(value: Any) -> str:
+    """A number with three digits after the point at most."""
+    if isinstance(value, float):
+        value = round(value, 3)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
