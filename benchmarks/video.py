@@ -1,9 +1,10 @@
 """What a clip costs in memory and time: `python -m benchmarks.video`.
 
 A 720p clip of ten minutes and one of half a minute are made (MPEG-4, 30 frames a second: ten seconds of a square that
-moves over noise, repeated). Each is read in fresh processes: by the decoder alone, every frame as RGB, and by the bundled model, `--fps` frames a second
-with one expression. The peak memory of the long clip may exceed the short one's by a tenth. `--minutes` and `--short`
-shorten them, also to fractions of a minute. Exit code 1 where the memory grows by more.
+moves over noise, repeated). Each is read in fresh processes: by the decoder alone, every frame as RGB, and by the
+bundled model, `--fps` frames a second with one expression. The peak memory of the long clip may exceed the short
+one's by a tenth. `--minutes` and `--short` shorten them, also to fractions of a minute. Exit code 1 where the memory
+grows by more.
 """
 
 import argparse
