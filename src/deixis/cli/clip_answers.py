@@ -58,24 +58,22 @@ class ClipAnswers:
             "clip": list(self.stamp),
             "settings": {**self.settings},
         }
-        before = _read(self.folder / RUN)
-        is_same = not overwrite and before is not None and before.get("clip") == now["clip"]
-        if is_same and before != now and not self._cut():
-            is_same = False  # nothing was computed with the other settings
-        if is_same and before != now:
-            old = (before or {}).get("settings", {})
+        before = None if overwrite else _read(self.folder / RUN)
+        if before == now:
+            return self._cut()
+        if before is not None and before.get("clip") == now["clip"] and self._cut():
+            old = before.get("settings", {})
             differing = [key for key in {**self.settings, **old} if old.get(key) != self.settings.get(key)]
             raise InputError(
                 f"{self.folder} was computed with another {' and '.join(differing)}; give another --out, or "
                 "--overwrite to replace it."
             )
-        if not is_same:
-            for old_file in (FOUND, OVERLAY, RECORDS):
-                (self.folder / old_file).unlink(missing_ok=True)
-            for old_picture in (*self.folder.glob("masks/*-*.png"), *self.folder.glob("evidence-*.png")):
-                old_picture.unlink()
-            self.write(RUN, now)
-        return self._cut()
+        for old_file in (FOUND, OVERLAY, RECORDS):
+            (self.folder / old_file).unlink(missing_ok=True)
+        for old_picture in (*self.folder.glob("masks/*-*.png"), *self.folder.glob("evidence-*.png")):
+            old_picture.unlink()
+        self.write(RUN, now)
+        return 0
 
     def _cut(self) -> int:
         """Cut the records after the last whole frame; returns the number of whole frames."""

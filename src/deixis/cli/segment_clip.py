@@ -53,8 +53,8 @@ class ClipJob:
         self._finish(clip, answers)
 
     def _place(self, folder: Path) -> Path:
-        identity, path = os.path.abspath(self.name), Path(os.path.abspath(self.name))
-        return folder / answer_name(identity, path.stem, "\n".join(self.sentences))
+        path = Path(os.path.abspath(self.name))
+        return folder / answer_name(str(path), path.stem, "\n".join(self.sentences))
 
     def _all_settings(self) -> dict[str, Any]:
         return {**self.settings, **self.options.of_clips}

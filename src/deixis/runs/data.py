@@ -82,8 +82,8 @@ class ToylandData:
     domains of a transfer share no scene.
 
     With `num_frames` from 8 to 36 the scenes are clips, with masks on `labelled_frames` frames of each and sentences
-    about motion (docs/toyland.md); they have folders of their own inside `packed`. A clip of 16 frames at a size of 256
-    takes 4 MB.
+    about motion (docs/toyland.md), or classes on the middle one; they have folders of their own inside `packed`. A clip
+    of 16 frames at a size of 256 takes 4 MB.
     """
 
     subsets: tuple[SubsetName, ...] = ("toyland", "toyland+", "toyland-g")

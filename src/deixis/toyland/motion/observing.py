@@ -6,7 +6,7 @@ the two lies what makes a sentence ambiguous, as in the views of images.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 
 from ..scene.view import Observed, Seen, View
@@ -91,14 +91,6 @@ def _rests(one: _History) -> tuple[bool, bool]:
     return still and one.shown([True] * len(one.steps), clearly=True) >= len(one.steps) // 2, not _moves(one)[0]
 
 
-def _stops(one: _History) -> tuple[bool, bool]:
-    return _changes(one, first_moves=True)
-
-
-def _starts(one: _History) -> tuple[bool, bool]:
-    return _changes(one, first_moves=False)
-
-
 def _changes(one: _History, *, first_moves: bool) -> tuple[bool, bool]:
     """Whether it moves and then rests to the end, or rests and then moves to the end."""
     steps = one.steps
@@ -119,7 +111,7 @@ def _turns(one: _History) -> tuple[bool, bool]:
 
 
 def _leaves(one: _History) -> tuple[bool, bool]:
-    moves = one.steps[-1] or any(one.steps)
+    moves = any(one.steps)
     gone = one.seen[-1].visibility == "hidden" and not one.seen[-1].covered_by and _outside(one, len(one.x) - 1)
     certain = moves and gone and one.clear(0)
     return certain, moves and (one.seen[-1].visibility != "clear" or one.seen[-1].fraction < 0.97)
@@ -152,21 +144,13 @@ def _ends(one: _History) -> tuple[int, int]:
 
 
 def _jumps(one: _History) -> tuple[bool, bool]:
-    lifted = [one.x[frame] == one.x[0] and one.scale[frame] == one.scale[0] and one.y[frame] != one.y[0]
-              for frame in range(len(one.x))]  # fmt: skip
+    places = zip(one.x, one.scale, one.y, strict=True)
+    lifted = [(x, scale) == (one.x[0], one.scale[0]) and y != one.y[0] for x, scale, y in places]
     return sum(up and one.clear(frame) for frame, up in enumerate(lifted)) >= FEW, any(lifted)
 
 
-def _to_left(one: _History) -> tuple[bool, bool]:
-    return _direction(one, -1)
-
-
-def _to_right(one: _History) -> tuple[bool, bool]:
-    return _direction(one, 1)
-
-
-def _direction(one: _History, sign: int) -> tuple[bool, bool]:
-    """It moves to one side only; a thing that also moves to the other makes the words ambiguous."""
+def _direction(one: _History, *, sign: int) -> tuple[bool, bool]:
+    """It moves to one side only, 1 for the right; a thing that also moves to the other makes the words ambiguous."""
     steps = [sign * (two - here) for here, two in pairwise(one.x)]
     forth, back = [step > 0 for step in steps], any(step < 0 for step in steps)
     far = abs(one.x[-1] - one.x[0]) * 20 >= UNIT
@@ -176,15 +160,15 @@ def _direction(one: _History, sign: int) -> tuple[bool, bool]:
 EVENTS: dict[str, Callable[[_History], tuple[bool, bool]]] = {
     "moves": _moves,
     "rests": _rests,
-    "stops": _stops,
-    "starts": _starts,
+    "stops": partial(_changes, first_moves=True),
+    "starts": partial(_changes, first_moves=False),
     "turns": _turns,
     "leaves": _leaves,
     "departs": _departs,
     "nearer": _nearer,
     "jumps": _jumps,
-    "to_left": _to_left,
-    "to_right": _to_right,
+    "to_left": partial(_direction, sign=-1),
+    "to_right": partial(_direction, sign=1),
 }
 
 
