@@ -17,7 +17,7 @@ from ..errors import InputError
 AXES = 64
 FEWEST = 40  # images below which nothing is fitted
 EVERY = 4  # every fourth image sets the limit
-QUANTILE, MARGIN = 0.99, 1.1  # of the held-out images' distances
+QUANTILE, MARGIN = 0.99, 1.25  # of the held-out images' distances
 
 
 @dataclass(frozen=True, kw_only=True)
