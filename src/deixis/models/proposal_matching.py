@@ -4,6 +4,7 @@
 - proposals attend to each other, with a bias for how each pair of boxes lies, and to the words; one more entry stands
   for "nothing here", and its share is the presence head
 - the outline is a map of 28x28 cells in the chosen box, from the pixels' features and what the layers know of it
+- in training some words are replaced by the unknown one, which would otherwise never have been seen
 - an image is encoded once for all of its expressions
 - from no paper; parts after RangiLyu's NanoDet and Mask R-CNN (He et al., ICCV 2017). A mask that fills its box teaches
   the choice alone, so that data with boxes and no masks can be trained on
@@ -25,6 +26,7 @@ from ..layers.regions import enlarged, mask_boxes, paste_boxes, sample_boxes
 from ..records import Config
 from ..system import chosen_features
 from ..text.gru import GRUConfig, WordEncoder
+from ..text.words import SPECIAL, UNKNOWN
 from ..vision.nanodet import NanoDet, NanoDetConfig, keep_best, pairwise_iou
 
 GRID, SIDE = 14, 28  # cells of the features that an outline is made from, and of the outline
@@ -45,6 +47,7 @@ class ProposalMatchingConfig(Config):
     heads: int = 4
     layers: int = 3
     mask_width: int = 64
+    unknown: float = 0.08  # of the words, replaced by the unknown one in training, so that it means little
 
     def __post_init__(self) -> None:
         if min(self.proposals, self.width, self.heads, self.layers, self.mask_width) < 1 or self.width % self.heads:
@@ -135,7 +138,7 @@ class ProposalMatching(nn.Module):
         self, encoded: Proposals, batch: Batch, *, features: Iterable[str] = (), explain: bool = False
     ) -> Output:
         """The output of `batch`, whose images are those that `encoded` was made from."""
-        embeddings, query = self.text(batch.token_ids, batch.token_mask)
+        embeddings, query = self.text(self._some_unknown(batch), batch.token_mask)
         owners = batch.image_index
         if owners is None:
             owners = torch.arange(len(batch), device=query.device)
@@ -188,6 +191,14 @@ class ProposalMatching(nn.Module):
         chosen = has_outline.nonzero()[:, 0]
         terms["dice"] = losses.dice(outline[chosen], cover[chosen]) if len(chosen) else outline.sum() * 0.0
         return terms
+
+    def _some_unknown(self, batch: Batch) -> Int[Tensor, "b l"]:
+        """In training, some words of the sentences that refer to something are replaced by the unknown word."""
+        if not self.training or batch.masks is None:
+            return batch.token_ids
+        draws = torch.rand(batch.token_ids.shape, device=batch.token_ids.device)
+        replaced = (draws < self.config.unknown) & batch.masks.flatten(1).any(1)[:, None]
+        return batch.token_ids.masked_fill(replaced, SPECIAL.index(UNKNOWN))
 
     def _match(
         self, tokens: Float[Tensor, "b k d"], bias: Tensor, query: Tensor, token_mask: Tensor

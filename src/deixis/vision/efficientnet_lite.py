@@ -50,6 +50,9 @@ class EfficientNetLiteConfig:
 class EfficientNetLite(nn.Module):
     """Images, normalised by ImageNet's mean and deviation, to four maps at strides 4, 8, 16 and 32."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: EfficientNetLiteConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or EfficientNetLiteConfig()

@@ -78,9 +78,10 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[
         raise InputError(f"There is no file {path}; give COCO's JSON of instances.")
     content = parse(path.read_bytes(), path, "the file")
     parts = [content.get(name) for name in ("images", "annotations", "categories")] if isinstance(content, dict) else []
-    if len(parts) != 3 or not all(isinstance(part, list) for part in parts):
+    lists = [part for part in parts if isinstance(part, list)]
+    if len(lists) != 3:
         raise InputError(f"{path} has no lists of images, annotations and categories; give COCO's JSON of instances.")
-    images, annotations, categories = parts
+    images, annotations, categories = lists
     for name, records, keys in (
         ("image", images, ("id", "file_name")),
         ("annotation", annotations, ("id", "image_id", "category_id", "bbox")),
@@ -170,6 +171,6 @@ def _count(report: Report, lines: list[Line]) -> None:
 
 def _panel(images: Path, photo: Mapping[str, Any], record: dict[str, Any], one: Description) -> Panel:
     pixels = ImageFile(images / str(photo["file_name"])).read()[0]
-    rle = as_rle(record["mask"], *pixels.shape[:2], "the example")
+    rle = as_rle(record["mask"], pixels.shape[0], pixels.shape[1], "the example")
     caption = one.expression if one.referent is not None else f"{one.expression} (absent)"
     return Panel(pixels, caption, masks.decode(rle), outlined=True)

@@ -27,14 +27,13 @@ def words_of(atom: Atom) -> Words:
         return _place_words(arguments[:-1])
     if kind == "ordinal":
         number, side, _ = arguments
-        said = ORDINALS[number]
-        after = [f"{each} from {the}{side}" for each in said for the in ("", "the ")]
-        return Words(after=tuple(after), instead=tuple(after))
+        said = tuple(f"{each} from {the}{side}" for each in ORDINALS[number] for the in ("", "the "))
+        return Words(after=said, instead=said)
     if kind == "colour":
         return _colour_words(*arguments)
     if kind == "with":
-        roles, after = ROLES[arguments[0]]
-        return Words(after=after, instead=roles)
+        roles, phrases = ROLES[arguments[0]]
+        return Words(after=phrases, instead=roles)
     if kind == "relation":
         return _relation_words(*arguments)
     if kind == "size" and arguments[0] == "small" and categories_of(arguments[1]) <= _ANIMALS:
