@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
-from .failures import Refusal, TooLarge, TooSlow, Unavailable
+from .failures import ClientGone, TooLarge, TooSlow, Unavailable
 from .limits import Limits
 
 
@@ -35,7 +35,7 @@ class Bodies:
                 f"The request was not sent within {self.limits.seconds_to_send:g} s; send it faster."
             ) from None
         except ClientDisconnect:
-            raise Refusal("The client has gone before its request was complete.") from None
+            raise ClientGone("The client has gone before its request was complete.") from None
         finally:
             self.held -= len(body)
 

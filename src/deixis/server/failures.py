@@ -18,6 +18,12 @@ class Refusal(InputError):  # noqa: N818
         self.retry_after = retry_after  # seconds
 
 
+class ClientGone(Refusal):
+    """Nobody reads the answer; the status is for the log and the counters."""
+
+    code = "client_gone"
+
+
 class NoToken(Refusal):
     status, code = 401, "no_token"
 

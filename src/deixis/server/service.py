@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from .answering import Answerer, Model, Task
 from .bodies import Bodies
-from .failures import Refusal, TimeLimit
+from .failures import ClientGone, TimeLimit
 from .limits import Limits
 from .traffic import Log, Traffic
 from .worker import Job, Worker
@@ -49,7 +49,7 @@ class Service:
                 self.traffic.answered(job.seconds, len(answers))
                 return answers, {name: round(seconds, 4) for name, seconds in job.seconds.items()}
             if leaving is not None and leaving.done():
-                raise Refusal("The client has gone before its answer was ready.")
+                raise ClientGone("The client has gone before its answer was ready.")
             raise TimeLimit(f"The answer takes more than {self.limits.seconds:g} s; ask about fewer sentences at once.")
         finally:
             _drop(job, answer)

@@ -17,7 +17,7 @@ from ...errors import DeixisError, InputError
 from ...predict.prediction import Prediction
 from ..answering import Task, check_image
 from ..cache import ByteCache
-from ..failures import Refusal, TimeLimit, Unavailable
+from ..failures import ClientGone, Refusal, TimeLimit, Unavailable
 from ..requests import check_sentences
 from ..service import Service
 from .config import Control, control_of, sentences_of
@@ -65,7 +65,7 @@ class Backend:
         for task in tasks:
             try:
                 results.append(await self._answer(task, control, context, end, request))
-            except (TimeLimit, Unavailable):
+            except (ClientGone, TimeLimit, Unavailable):
                 raise
             except DeixisError as error:
                 self.service.traffic.write(level="error", task=str(task.get("id"))[:40], error=str(error)[:500])
