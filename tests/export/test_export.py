@@ -128,6 +128,8 @@ def test_what_needs_the_network_itself_is_refused(folder: Path) -> None:
     exported = deixis.load(folder / "dot-onnx")
     with pytest.raises(ModelError, match="has no PyTorch module; load the checkpoint"):
         _ = exported.system
+    with pytest.raises(ModelError, match="has no PyTorch module; load the checkpoint"):
+        exported.batch(PHOTO, "red")
     with pytest.raises(InputError, match="no evidence; omit explain, or give the checkpoint"):
         exported(PHOTO, "red", explain=True)
     assert repr(exported).endswith("export, cpu, float32, onnx)")

@@ -1,6 +1,7 @@
 """Write a model as an export: ONNX or OpenVINO files beside its card and its vocabulary, compared with PyTorch."""
 
 import json
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def _write_onnx(graph: Graph, file: Path) -> None:
     shapes = tuple({0: axis} if is_free else {} for is_free in graph.is_free)
     # Of `*features` the exporter wants the shapes as one tuple.
     named = shapes if graph.inputs[0] == "images" else (*shapes[:2], shapes[2:])
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of a missing torchvision
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
