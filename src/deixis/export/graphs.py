@@ -123,8 +123,9 @@ def rebuilt(example: Any, tensors: Iterator[Tensor]) -> Any:
     if isinstance(example, list | tuple):
         return type(example)(rebuilt(each, tensors) for each in example)
     if is_dataclass(example):
+        kind: Any = type(example)
         parts = {each.name: rebuilt(getattr(example, each.name), tensors) for each in fields(example)}
-        return type(example)(**parts)  # type: ignore[operator]
+        return kind(**parts)
     return example
 
 

@@ -1,6 +1,7 @@
 """Write a model as an export: ONNX or OpenVINO files beside its card and its vocabulary, compared with PyTorch."""
 
 import json
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ..predict.exported import ENDINGS, EXPORT, ExportFacts, Session, onnx_sessi
 from ..predict.segmenter import Segmenter
 from .graphs import Graph, graphs
 
+NOISY = "torch.onnx._internal.exporter._registration"  # warns of a missing torchvision
 OPSET = 20  # the first with 5-D grid sampling and GELU
 LARGEST_FILE = 1_800_000_000  # bytes of weights; an ONNX file ends at 2 GiB, and larger ones keep them beside it
 LEAST_EQUAL = 0.9999  # of pixels whose masks equal PyTorch's
@@ -65,6 +67,7 @@ def _write_onnx(graph: Graph, file: Path) -> None:
     shapes = tuple({0: axis} if is_free else {} for is_free in graph.is_free)
     # Of `*features` the exporter wants the shapes as one tuple.
     named = shapes if graph.inputs[0] == "images" else (*shapes[:2], shapes[2:])
+    logging.getLogger(NOISY).setLevel(logging.ERROR)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -168,7 +168,8 @@ class EncodedImage:
         return chain.from_iterable(self._predictions(asked, start, change) for start in chunks)
 
     def batch(self, read: TokenizedExpressions) -> Batch:
-        """The expressions as one Batch over this image, for a system that PyTorch runs."""
+        """The expressions as one Batch over this image. Raises `ModelError` for an export, which reads no Batch."""
+        _ = self.segmenter.system
         count = len(read)
         batch = self.segmenter.network.batch(self.images, read.token_ids, read.token_mask)  # type: ignore[attr-defined]
         return replace(batch, sizes=(self.size,) * count, expressions=read.expressions)

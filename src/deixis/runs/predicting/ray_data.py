@@ -4,6 +4,7 @@ Ray schedules and restarts; an actor itself writes its rows, so that a file is w
 All nodes must see the images and the output folder under the same paths.
 """
 
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -37,7 +38,9 @@ def predict_on_ray(
 
     if address is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # nothing but this machine can reach it
-        ray.init(num_cpus=max(workers + 1, 2), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            num_cpus=max(workers + 1, 2), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
     else:
         ray.init(address=address, log_to_driver=False)
     try:
@@ -54,6 +57,7 @@ def predict_on_ray(
             num_cpus=1,
             num_gpus=gpus,
         )
+        batch: Any
         for batch in answered.iter_batches(batch_size=None, batch_format="pyarrow"):
             advance(sum(batch["rows"].to_pylist()), sum(batch["errors"].to_pylist()))
     finally:
