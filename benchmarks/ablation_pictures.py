@@ -17,7 +17,6 @@ from deixis import masks, viz
 from deixis.metrics.scored import label_of
 from deixis.records import Sample
 from deixis.toyland.world import Toyland
-from deixis.viz.layout import title_line
 from deixis.zoo.loading import load
 
 from .ablations import MAGNET_HEADLINES
@@ -32,16 +31,17 @@ SENTENCES, STAGE = 2, "pixel_word_attention_3"  # the stage of stride 16
 
 
 def features() -> Image.Image:
-    """Of one expression of each scene, all models' guidance sets and pixels, those of the target by its mask."""
-    rows = []
+    """The pixels and the guidance set of one expression of each scene; those of the target are in its mask."""
+    panels = []
     for name, folder in FEATURES.items():
         segmenter = load(FOLDER / folder / "last", device="cpu")
         groups: dict[str, list[np.ndarray]] = {}
         for number in range(WORLD.num_scenes):
             for group, vectors in _groups(segmenter, WORLD.scene(number)[0]).items():
                 groups.setdefault(group, []).append(vectors)
-        rows += [title_line(name), viz.constellation({group: np.concatenate(each) for group, each in groups.items()})]
-    return viz.stack(rows)
+        plot = viz.constellation({group: np.concatenate(each) for group, each in groups.items()}, side=480)
+        panels.append((np.asarray(plot), name))
+    return viz.strip(panels, columns=2)
 
 
 def _groups(segmenter: Any, sample: Sample) -> dict[str, Float[np.ndarray, "_ d"]]:

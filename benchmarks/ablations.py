@@ -26,7 +26,8 @@ from .measure import RESULTS, machine
 
 FILE = RESULTS / "ablations.json"
 SEEDS = (0, 1, 2)
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile with one degree of freedom less than runs
+# 97.5 % quantiles by degrees of freedom: one less than seeds, of several rows their sum.
+STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 6: 2.447, 8: 2.306, 10: 2.228, 12: 2.179, 14: 2.145}
 MEASURES = ("mIoU", "oIoU", "P@0.5")
 START = "bundled"
 FUSED, ENCODERS = ("text.*", "fusion.*"), ("text.*", "fusion.vision.*")  # the weights that are read from it
@@ -208,12 +209,15 @@ def record(row: str, seed: int, found: Mapping[str, Any], budget: Budget) -> Non
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean and half the width of its 95 % interval, by Student's distribution."""
-    half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    half = STUDENT[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return statistics.mean(values), half
 
 
 def difference(units: Mapping[str, Any], first: str, second: str) -> tuple[float, float, float] | None:
-    """First minus second in points of mIoU with its 95 % interval: over seeds, of one seed over images, paired."""
+    """First minus second in points of mIoU with its 95 % interval, over seeds where both have several.
+
+    Of one seed it is a paired interval over images, widened by the spread of seeds.
+    """
     from deixis.metrics.bootstrap import interval as central
     from deixis.metrics.bootstrap import ratio, resampled_sums
 
@@ -231,7 +235,21 @@ def difference(units: Mapping[str, Any], first: str, second: str) -> tuple[float
     one, other = pairs[0]
     sums = resampled_sums(np.column_stack([one, other[:, 1]]))
     low, high = central(100 * ratio(sums[:, 1] - sums[:, 2], sums[:, 0])) or (math.nan, math.nan)
-    return gaps[0], low, high
+    below, above = (math.hypot(gaps[0] - low, spread(units)), math.hypot(high - gaps[0], spread(units)))
+    return gaps[0], gaps[0] - below, gaps[0] + above
+
+
+def spread(units: Mapping[str, Any]) -> float:
+    """Half the 95 % interval of a difference of two seeds in mIoU, from all rows with several seeds; 0 without any."""
+    scores = [
+        [unit["measures"]["mIoU"][0] for seed in SEEDS if (unit := units.get(f"{row} {seed}"))] for row in HEADLINES
+    ]
+    several = [values for values in scores if len(values) > 1]
+    if not several:
+        return 0.0
+    freedom = sum(len(values) - 1 for values in several)
+    variance = sum((len(values) - 1) * statistics.variance(values) for values in several) / freedom
+    return STUDENT[max(known for known in STUDENT if known <= freedom)] * math.sqrt(2 * variance)
 
 
 def verdict(found: tuple[float, float, float] | None) -> str:

@@ -92,6 +92,13 @@ def test_a_claim_holds_where_its_interval_excludes_zero() -> None:
         "undecided",
         "not measured",
     ]
+    spreads = {f"vega/full {seed}": unit((1, value)) for seed, value in enumerate((0.4, 0.5, 0.6))}
+    half = 4.303 * (2 * 10**2) ** 0.5  # a standard deviation of 10 points, with two degrees of freedom
+    assert ablations.spread(spreads) == pytest.approx(half)
+    wider = ablations.difference({"a 0": better, "b 0": worse, **spreads}, "a", "b")
+    assert wider is not None
+    assert wider[2] - wider[0] == pytest.approx(((found[2] - found[0]) ** 2 + half**2) ** 0.5)
+    assert ablations.verdict(wider) == "undecided"
     seeds = {f"a {seed}": unit((2, total)) for seed, total in enumerate((1.0, 1.2, 1.4))}
     seeds |= {f"b {seed}": unit((2, 1.0)) for seed in range(3)}
     assert ablations.difference(seeds, "a", "b") == pytest.approx((10.0, 10 - 24.843, 10 + 24.843), abs=0.01)

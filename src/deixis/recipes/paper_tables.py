@@ -65,7 +65,7 @@ def _changed(run: Run, name: str, row: Row) -> Run:
     elif row.grounding:
         objective = replace(objective, **row.grounding)
     description = f"{run.description} Row {name}: {row.change}." if name != FULL else run.description
-    return replace(run, system=replace(run.system, **row.system), objective=objective, description=description)  # type: ignore[arg-type]
+    return replace(run, system=replace(run.system, **row.system), objective=objective, description=description)  # type: ignore[type-var]
 
 
 def _row(change: str, scores: tuple[float, ...] = (), /, **system: Any) -> Row:
