@@ -32,7 +32,7 @@ def make(path: Path, minutes: float) -> None:
     _make_loop(loop)
     with av.open(str(loop)) as read, av.open(str(path), "w") as written:
         stream = read.streams.video[0]
-        packets = [(each, each.pts, each.dts) for each in read.demux(stream) if each.size]
+        packets = [(each, each.pts or 0, each.dts or 0) for each in read.demux(stream) if each.size]
         assert stream.time_base is not None
         copy, tick = written.add_stream_from_template(stream), stream.time_base
         length = round(LOOP / RATE / tick)
