@@ -126,7 +126,7 @@ def test_the_published_weights_name_objects_in_crops_of_photos() -> None:
     load_efficientnet_lite(network)
     raw: Any = read_file(published_file())
     right = [(_top(network, raw, crop) in classes) for crop, classes in _crops()]
-    assert len(right) >= 30
+    assert len(right) >= 25
     assert np.mean(right) >= 0.6
 
 

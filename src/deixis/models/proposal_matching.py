@@ -173,6 +173,11 @@ class ProposalMatching(nn.Module):
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         if (masks := batch.masks) is None:
             raise InputError("ProposalMatching's loss needs masks, but this batch has none; use labelled samples.")
+        if not output.features.keys() >= set(self.loss_features):
+            raise InputError(
+                f"ProposalMatching's loss reads the features {', '.join(self.loss_features)}, but the output has "
+                f"{', '.join(output.features) or 'none'}; run the system with features=system.loss_features."
+            )
         choice, boxes, outline = (output.features[name] for name in self.loss_features)
         is_present = masks.flatten(1).any(1)
         overlap = pairwise_iou(mask_boxes(masks)[:, None], boxes.detach())[:, 0] * is_present[:, None]
