@@ -211,7 +211,8 @@ def test_masks_overlay_and_coco_are_saved(page: Any, tmp_path: Path) -> None:
     annotation = coco["annotations"][0]
     np.testing.assert_array_equal(masks.decode(annotation["segmentation"]), mask)
     assert (annotation["bbox"], annotation["area"]) == ([2, 1, 4, 3], 12)
-    assert Image.open(tmp_path / "overlay.png").size == (120, 80)
+    with Image.open(tmp_path / "overlay.png") as overlay:
+        assert overlay.size == (120, 80)
 
 
 def test_errors_and_notes_are_words(page: Any) -> None:

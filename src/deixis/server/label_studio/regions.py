@@ -44,5 +44,5 @@ def regions(prediction: Prediction, control: Control) -> list[dict[str, Any]]:
     ]
 
 
-def _percent(pixels: float, side: int) -> float:
+def _percent(pixels: float | int, side: int) -> float:
     return min(100.0, max(0.0, 100 * pixels / side))
