@@ -157,7 +157,7 @@ def test_several_sentences_have_a_number_a_score_and_can_be_hidden_and_removed(p
     assert pixel(page, 4, 2) != [255, 0, 0]
     find(page, "also red")
     assert page.get_by_role("heading", level=3).all_inner_texts() == ["1. red", "2. also red"]
-    assert page.get_by_role("img").get_attribute("aria-label") == "Photo cup.png, marked: red; also red"
+    assert page.locator("#picture").get_attribute("aria-label") == "Photo cup.png, marked: red; also red"
     for number, sentence in ((1, "red"), (2, "also red")):
         page.get_by_role("button", name=f"Hide answer {number}, {sentence}").click()
     assert pixel(page, 4, 2) == [255, 0, 0]
@@ -191,7 +191,7 @@ def test_a_word_is_a_button_that_shows_what_it_chose(page: Any) -> None:
     assert words.nth(1).get_attribute("aria-pressed") == "true"
     assert pixel(page, 4, 2) == [255, 0, 0]
     assert pixel(page, 100, 70) == [0, 0, 0]
-    assert "What the word “cups” chose" in page.get_by_role("img").get_attribute("aria-label")
+    assert "What the word “cups” chose" in page.locator("#picture").get_attribute("aria-label")
 
 
 def test_masks_overlay_and_coco_are_saved(page: Any, tmp_path: Path) -> None:
@@ -211,7 +211,8 @@ def test_masks_overlay_and_coco_are_saved(page: Any, tmp_path: Path) -> None:
     annotation = coco["annotations"][0]
     np.testing.assert_array_equal(masks.decode(annotation["segmentation"]), mask)
     assert (annotation["bbox"], annotation["area"]) == ([2, 1, 4, 3], 12)
-    assert Image.open(tmp_path / "overlay.png").size == (120, 80)
+    with Image.open(tmp_path / "overlay.png") as overlay:
+        assert overlay.size == (120, 80)
 
 
 def test_errors_and_notes_are_words(page: Any) -> None:

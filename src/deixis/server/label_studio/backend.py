@@ -58,8 +58,8 @@ class Backend:
         if not isinstance(tasks, list) or not tasks or not all(isinstance(task, dict) for task in tasks):
             raise InputError("The body has no tasks; expected {'tasks': [{'id': 1, 'data': {…}}], 'label_config': …}.")
         control = control_of(str(body.get("label_config") or ""))
-        params = body.get("params") if isinstance(body.get("params"), dict) else {}
-        context = params.get("context")
+        params = body.get("params")
+        context = params.get("context") if isinstance(params, dict) else None
         end = time.monotonic() + self.seconds
         results = []
         for task in tasks:
