@@ -90,6 +90,18 @@ def test_the_evaluator_scores_an_export_as_its_checkpoint(folder: Path) -> None:
     assert values[0] == pytest.approx(values[1], abs=0.05)
 
 
+def test_certain_pixels_have_finite_logits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their probabilities are 0 and 1 in single precision, from which no logit could be computed."""
+    exported = deixis.load(folder / "late_fusion-onnx")
+    checkpoint = deixis.load(folder / "late_fusion", device="cpu")
+    batch = checkpoint.batch(PHOTO, SENTENCES)
+    expected = exported.predict(batch).logits
+    assert expected.sub(checkpoint.predict(batch).logits).abs().max() < 1e-4
+    answer = exported.network._answer  # type: ignore[attr-defined]
+    monkeypatch.setattr(exported.network, "_answer", lambda inputs: [1e4 * each for each in answer(inputs)])
+    assert exported.predict(batch).logits.allclose(1e4 * expected)
+
+
 def test_segmenting_with_an_export_imports_neither_pytorch_nor_transformers(folder: Path, tmp_path: Path) -> None:
     for runtime in ("onnx", "openvino"):
         options = ["--model", str(folder / "dot-onnx"), "--runtime", runtime, "--out", str(tmp_path / runtime)]

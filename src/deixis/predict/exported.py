@@ -22,6 +22,7 @@ from .segmenter import Segmenter
 EXPORT = "export.json"
 FORMAT = 1
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
+NO_EVIDENCE = "An exported model has no evidence; omit explain, or give the checkpoint."
 LARGEST_BATCH = 4  # expressions; on a CPU more take as long one after another
 Kind = Literal["onnx", "openvino"]
 Runtime = Literal["torch", "onnx", "openvino"]
@@ -168,14 +169,20 @@ class ExportedNetwork:
         explain: bool = False,
     ) -> Answers:
         if explain:
-            raise InputError("An exported model has no evidence; omit explain, or give the checkpoint.")
-        seen = features or {"images": np.repeat(images, len(token_ids), axis=0)}
-        logits, *presence = self._answer({**seen, "token_ids": token_ids, "token_mask": token_mask})
+            raise InputError(NO_EVIDENCE)
+        logits, *presence = self._heads(images, features, token_ids, token_mask)
         return Answers(
             probabilities=sigmoid(logits.astype(np.float32)),
             presence=sigmoid(presence[0].astype(np.float64)) if presence else None,
             is_finite=all(bool(np.isfinite(each).all()) for each in (logits, *presence)),
         )
+
+    def _heads(
+        self, images: Any, features: Mapping[str, np.ndarray] | None, token_ids: np.ndarray, token_mask: np.ndarray
+    ) -> Sequence[np.ndarray]:
+        """The logits of the masks, and those of the presence head where there is one."""
+        seen = features or {"images": np.repeat(images, len(token_ids), axis=0)}
+        return self._answer({**seen, "token_ids": token_ids, "token_mask": token_mask})
 
     def predict(self, batch: Any, *, explain: bool = False) -> Any:
         """The Output for a Batch, one image after another; it needs PyTorch, whose tensors these are."""
@@ -183,6 +190,8 @@ class ExportedNetwork:
 
         from ..batch import Output
 
+        if explain:
+            raise InputError(NO_EVIDENCE)
         index = torch.arange(len(batch)) if batch.image_index is None else batch.image_index.cpu()
         logits = torch.empty(len(batch), *batch.images.shape[-2:])
         presence = torch.empty(len(batch)) if self.has_presence else None
@@ -191,10 +200,10 @@ class ExportedNetwork:
             images = batch.images[image : image + 1].float().cpu().numpy()
             features = self.encode(images)
             for places in (index == image).nonzero().flatten().split(self.largest_batch):
-                found = self.answer(images, features, token_ids[places], token_mask[places], explain=explain)
-                logits[places] = torch.as_tensor(found.probabilities).double().logit().float()
+                masks, *heads = self._heads(images, features, token_ids[places], token_mask[places])
+                logits[places] = torch.as_tensor(masks)
                 if presence is not None:
-                    presence[places] = torch.as_tensor(found.presence).logit().float()
+                    presence[places] = torch.as_tensor(heads[0])
         return Output(logits=logits, presence=presence)
 
 
