@@ -67,8 +67,9 @@ def _groups(segmenter: Any, sample: Sample) -> dict[str, Float[np.ndarray, "_ d"
 
 
 def attention() -> Image.Image:
-    """Two expressions, each with a row of maps for each model."""
-    models = {row: load(FOLDER / f"{row.replace('/', '-')}-0" / "last", device="cpu") for row in MAGNET_HEADLINES}
+    """Two expressions, each with a row of maps for each model that is trained."""
+    places = {row: FOLDER / f"{row.replace('/', '-')}-0" / "last" for row in MAGNET_HEADLINES}
+    models = {row: load(place, device="cpu") for row, place in places.items() if place.exists()}
     rows = []
     for number in range(SENTENCES):
         sample = next(each for each in WORLD.scene(number) if 3 <= len(each.expression.split()) <= 5)
