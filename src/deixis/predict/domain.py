@@ -24,9 +24,10 @@ def domain_map(system: nn.Module, images: Float[Tensor, "i 3 h w"]) -> Float[Ten
     A system may name its own by a method `domain_map(images)`. Of Swin and ResNet it is the first stage, of a ViT the
     patches: edges and textures, which differ between photographs and drawings whatever is shown.
     """
-    if hasattr(system, "domain_map"):
-        own: Tensor = system.domain_map(images)
-        return own
+    own: Any = getattr(system, "domain_map", None)
+    if own is not None:
+        found: Tensor = own(images)
+        return found
     for module in system.modules():
         if isinstance(module, Swin):
             return module.stage(0, module.embed(images))

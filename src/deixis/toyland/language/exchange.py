@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from random import Random
-from typing import Literal, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from ..scene.kinds import FAMILY_OF, KINDS, STATES
 from ..scene.scenes import COLOURS
@@ -160,7 +160,9 @@ def _rewritten(program: Program, change: Callable[[Program], Program]) -> Progra
     """The program with every node changed, from the outside to the inside."""
     changed = change(program)
     values = {field.name: getattr(changed, field.name) for field in fields(changed)}
-    inside = {name: _rewritten(value, change) for name, value in values.items() if isinstance(value, get_args(Program))}
+    inside: Any = {
+        name: _rewritten(value, change) for name, value in values.items() if isinstance(value, get_args(Program))
+    }
     return replace(changed, **inside)
 
 
