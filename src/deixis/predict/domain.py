@@ -1,7 +1,7 @@
 """Whether an image is of the domain that a model was trained on, by statistics of the model's own features."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ def domain_map(system: nn.Module, images: Float[Tensor, "i 3 h w"]) -> Float[Ten
     patches: edges and textures, which differ between photographs and drawings whatever is shown.
     """
     if hasattr(system, "domain_map"):
-        own: Tensor = system.domain_map(images)
+        own: Tensor = cast(Any, system).domain_map(images)
         return own
     for module in system.modules():
         if isinstance(module, Swin):

@@ -161,7 +161,7 @@ def _rewritten(program: Program, change: Callable[[Program], Program]) -> Progra
     changed = change(program)
     values = {field.name: getattr(changed, field.name) for field in fields(changed)}
     inside = {name: _rewritten(value, change) for name, value in values.items() if isinstance(value, get_args(Program))}
-    return replace(changed, **inside)
+    return replace(changed, **inside)  # type: ignore[arg-type]  # each node type has its own fields
 
 
 def _shuffled(values: Sequence[str], shown: Sequence[str], rng: Random) -> list[str]:
