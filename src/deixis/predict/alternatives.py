@@ -28,7 +28,7 @@ class Alternatives:
             with self._loading:
                 if name not in self._loaded:
                     self._loaded[name] = load()
-            if not self._loaded[name].encode(photo).note:
+            if not self._loaded[name].outside(photo):
                 return self._loaded[name]
         return None
 

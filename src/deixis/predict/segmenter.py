@@ -240,7 +240,7 @@ class Segmenter:
 
     def chosen_for(self, photo: UInt8[np.ndarray, "h w 3"]) -> "Segmenter":
         """The alternative whose domain the photo is in, if it is not in this model's; without one, this model."""
-        if self.alternatives is None or not self._outside(self._read(photo)[1]):
+        if self.alternatives is None or not self.outside(photo):
             return self
         return self.alternatives.choose(photo) or self
 
@@ -271,8 +271,12 @@ class Segmenter:
         statistics = getattr(self.card, "domain_statistics", None)
         return 1.0 if statistics is None else float(statistics.known_outside)
 
+    def outside(self, photo: UInt8[np.ndarray, "h w 3"]) -> str:
+        """A note where the photo is outside the domain; empty inside, and where the domain is not known."""
+        return self._outside(self._read(photo)[1])
+
     def _outside(self, images: Any) -> str:
-        """A note where the middle frame is outside the domain; empty inside, and where the domain is not known."""
+        """As `outside`, of the middle frame."""
         statistics = getattr(self.card, "domain_statistics", None)
         far = None if statistics is None else self.network.distance(statistics, images)
         if far is None or far <= 1:
