@@ -27,6 +27,7 @@ FEATURES = {
     "enhanced words": "vega-table-2-enhanced-0",
     "enhanced words and visual expression": "vega-full-0",
 }
+COVERED = 0.25  # of a cell that is the target's
 SENTENCES, STAGE = 2, "pixel_word_attention_3"  # the stage of stride 16
 
 
@@ -51,7 +52,10 @@ def _groups(segmenter: Any, sample: Sample) -> dict[str, Float[np.ndarray, "_ d"
     with torch.no_grad():
         vectors = {name: each[0].float().numpy() for name, each in segmenter.system.vectors(batch).items()}
     side = round(len(vectors["pixels"]) ** 0.5)
-    target = masks.resize(masks.decode(label_of(sample)), side, side).ravel()
+    covered = Image.fromarray(masks.decode(label_of(sample)).astype(np.float32)).resize(
+        (side, side), Image.Resampling.BOX
+    )
+    target = np.asarray(covered).ravel() >= COVERED
     real = batch.token_mask[0].numpy()
     found = {
         "target pixels": vectors["pixels"][target],
@@ -69,7 +73,9 @@ def _groups(segmenter: Any, sample: Sample) -> dict[str, Float[np.ndarray, "_ d"
 def attention() -> Image.Image:
     """Two expressions, each with a row of maps for each model that is trained."""
     places = {row: FOLDER / f"{row.replace('/', '-')}-0" / "last" for row in MAGNET_HEADLINES}
-    models = {row: load(place, device="cpu") for row, place in places.items() if place.exists()}
+    models = {
+        row: load(place, device="cpu") for row, place in places.items() if place.with_name("result.json").exists()
+    }
     rows = []
     for number in range(SENTENCES):
         sample = next(each for each in WORLD.scene(number) if 3 <= len(each.expression.split()) <= 5)
@@ -78,8 +84,8 @@ def attention() -> Image.Image:
         found = {row: model(Image.fromarray(image), sample.expression, explain=True) for row, model in models.items()}
         tokens = next(iter(found.values())).tokens
         maps = {row: (one.mask, one.evidence[STAGE]) for row, one in found.items()}
-        rows += viz.side_by_side(image, sample.expression, named, 168)[1:]
-        rows += viz.word_maps(image, sample.expression, tokens, maps)
+        rows += viz.side_by_side(image, sample.expression, named, 168)
+        rows += viz.word_maps(image, sample.expression, tokens, maps)[1:]
     return viz.stack(rows)
 
 

@@ -90,13 +90,13 @@ def _scatter(points: Float[np.ndarray, "p 2"], counts: dict[str, int], side: int
     sheet = Image.new("RGB", (side, side), PAPER)
     canvas = Image.new("RGB", (4 * side, 4 * side), PAPER)
     draw = ImageDraw.Draw(canvas)
-    start = 0
-    for position, count in enumerate(counts.values()):
-        radius = 14 if count > 100 else 26  # a few words stay visible among thousands of pixels
-        for across, down in points[start : start + count].tolist():
+    ends = np.cumsum([0, *counts.values()])
+    sizes = list(counts.values())
+    for position in sorted(range(len(sizes)), key=lambda one: -sizes[one]):  # a small group stays visible over a large
+        radius = 14 if sizes[position] > 100 else 26  # a few words stay visible among thousands of pixels
+        for across, down in points[ends[position] : ends[position + 1]].tolist():
             x, y = (4 * (MARGIN + place * (side - 2 * MARGIN)) for place in (across, down))
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), PALETTE[position % len(PALETTE)], PAPER, 3)
-        start += count
     sheet.paste(canvas.resize((side, side), Image.Resampling.LANCZOS))
     return stack([sheet, _legend(list(counts), side)])
 
