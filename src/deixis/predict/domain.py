@@ -1,7 +1,7 @@
 """Whether an image is of the domain that a model was trained on, by statistics of the model's own features."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
