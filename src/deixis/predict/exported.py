@@ -200,7 +200,8 @@ class ExportedNetwork:
             images = batch.images[image : image + 1].float().cpu().numpy()
             features = self.encode(images)
             for places in (index == image).nonzero().flatten().split(self.largest_batch):
-                masks, *heads = self._heads(images, features, token_ids[places], token_mask[places])
+                rows = places.numpy()  # a tensor of one number would index as that number
+                masks, *heads = self._heads(images, features, token_ids[rows], token_mask[rows])
                 logits[places] = torch.as_tensor(masks)
                 if presence is not None:
                     presence[places] = torch.as_tensor(heads[0])
