@@ -89,5 +89,5 @@ def test_a_plain_vit_takes_swins_place_under_the_same_name(batch: Batch) -> None
 
 @pytest.mark.parametrize("change", [{"width": 0}, {"dice_weight": -1.0}, {"dice_weight": float("nan")}])
 def test_a_number_out_of_range_is_one_sentence(change: dict) -> None:
-    with pytest.raises(InputError, match="expected a positive width and a weight of 0 or more"):
+    with pytest.raises(InputError, match="expected a positive width and weights of 0 or more"):
         replace(TINY, **change)

@@ -101,7 +101,8 @@ def test_every_toyland_recipe_has_a_curve(stored: dict[str, Any]) -> None:
     assert sorted(stored["losses"]) == NAMES
 
 
-LONG = {"late_fusion_toyland", "magnet_toyland"}  # of the other recipes' parts; their curves are slow tests
+# Of the other recipes' parts; their curves are slow tests.
+LONG = {"late_fusion_toyland", "late_fusion_vit_toyland", "magnet_toyland", "vega_toyland_presence"}
 
 
 @pytest.mark.usefixtures("one_thread")

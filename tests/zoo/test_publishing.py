@@ -8,7 +8,7 @@ import pytest
 
 import deixis
 from deixis.errors import InputError, ModelError
-from deixis.zoo.loading import BUNDLED
+from deixis.zoo.bundled import BUNDLED_MODELS
 from deixis.zoo.publishing import model_card, push_to_hub
 
 PHOTO = Path(__file__).parents[2] / "examples" / "toyland.png"
@@ -69,7 +69,7 @@ def test_nothing_is_downloaded_without_permission(online: StandIn) -> None:
 
 
 def test_the_page_states_data_protocol_scores_licence_and_limits() -> None:
-    page = model_card(BUNDLED, "someone/toyland-vega")
+    page = model_card(BUNDLED_MODELS["bundled"].folder, "someone/toyland-vega")
     assert page.startswith("---\nlicense: apache-2.0\nlibrary_name: deixis\n")
     assert 'deixis segment photo.jpg "the red cup" --model someone/toyland-vega --download' in page
     assert "| full toyland+:testA mIoU | 80.38 | 78.12 … 82.44 |" in page
@@ -88,6 +88,6 @@ def test_what_is_not_a_repository_is_refused(online: StandIn, name: str) -> None
 
 
 def test_a_file_of_weights_alone_is_refused(online: StandIn, tmp_path: Path) -> None:
-    shutil.copy(BUNDLED / "model.safetensors", tmp_path)
+    shutil.copy(BUNDLED_MODELS["bundled"].folder / "model.safetensors", tmp_path)
     with pytest.raises(InputError, match="is a file of weights; give the folder of its checkpoint"):
         push_to_hub(tmp_path / "model.safetensors", "someone/model")
