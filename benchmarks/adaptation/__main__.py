@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deixis.checkpoints.configs import to_dict
 from deixis.errors import DeixisError
 from deixis.recipes.toyland import SCENE_PARSING
 from deixis.runs.run import Chain, Run, with_seed
@@ -24,7 +23,7 @@ from deixis.vision.superpixels import FOLDER_VARIABLE
 
 from . import results
 from .rows import FIRST, FULL, LONGER, ROWS, SEEDS, TABLE_2, TRANSFERS, Unit, chain_of, planned
-from .training import train
+from .training import settings_of, train
 
 WATCHED = 32  # sentences of validation at the end of a Run, which only its log shows
 
@@ -46,7 +45,8 @@ class Budget:
         chains = [plain.chain(Unit(transfer=FIRST, seed=0, row=row)) for row in (*TABLE_2, LONGER)]
         parsing: Any = chains[0].runs[SCENE_PARSING].schedule.steps
         counts = {"steps": self.steps, "adaptation": self.adaptation, "parsing": parsing, "sentences": self.sentences}
-        settings = json.dumps([to_dict(chain) for chain in chains], sort_keys=True)
+        plain_settings = [[name, settings_of(run)] for chain in chains for name, run in chain.runs.items()]
+        settings = json.dumps(plain_settings, sort_keys=True, default=str)
         return counts | {"settings": hashlib.sha256(settings.encode()).hexdigest()[:12]}
 
     def place(self, unit: Unit) -> Path:

@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
-from deixis.checkpoints.configs import to_dict
 from deixis.runs.execute import execute, holds_job
 from deixis.runs.run import Chain
 
@@ -26,9 +27,23 @@ def train(chain: Chain, folder: Path, shared: Path, *, quiet: bool = False) -> P
     return folder / list(chain.runs)[-1]
 
 
+def settings_of(config: Any) -> Any:
+    """The fields of a config that differ from their defaults, JSON-able; a new field with a default changes nothing."""
+    if not is_dataclass(config):
+        many = isinstance(config, tuple | list)
+        return [settings_of(one) for one in config] if many else config
+    plain = {"type": type(config).__name__}
+    for each in fields(config):
+        value = getattr(config, each.name)
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        if value != default:
+            plain[each.name] = settings_of(value)
+    return plain
+
+
 def run_folders(chain: Chain, shared: Path) -> Iterator[tuple[str, Path]]:
     """The name of each Run and its folder; the folder changes with everything that the Run depends on."""
     digest = hashlib.sha256()
     for name, run in chain.runs.items():
-        digest.update(json.dumps([name, to_dict(run)], sort_keys=True).encode())
+        digest.update(json.dumps([name, settings_of(run)], sort_keys=True, default=str).encode())
         yield name, shared / f"{name}-{digest.hexdigest()[:12]}".replace(" ", "-")
