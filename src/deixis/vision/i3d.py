@@ -148,7 +148,12 @@ class Unit(nn.Module):
     def forward(self, features: Float[Tensor, "i c t y x"]) -> Float[Tensor, "i c2 t2 y2 x2"]:
         kernel, stride = self.conv3d.weight.shape[2:], self.conv3d.stride
         padded, padding = _same(features, tuple(kernel), tuple(stride))
-        return F.relu(self.bn(F.conv3d(padded, self.conv3d.weight, stride=stride, padding=padding)))
+        # In bfloat16 PyTorch 2.13's CPU kernel of the weight's gradient reads memory that was never written.
+        with torch.autocast("cpu", enabled=False):
+            if padded.device.type == "cpu":
+                padded = padded.to(self.conv3d.weight.dtype)
+            convolved = F.conv3d(padded, self.conv3d.weight, stride=stride, padding=padding)
+        return F.relu(self.bn(convolved))
 
 
 class Mixed(nn.Module):
