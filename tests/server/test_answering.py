@@ -48,3 +48,13 @@ def test_the_version_changes_with_the_weights(tmp_path: Path) -> None:
         versions.append(version_of(model))
     assert len(set(versions)) == 3
     assert all(version.startswith("redness-") for version in versions)
+
+
+def test_answers_name_the_model_without_its_folder() -> None:
+    model = segmenter(ColourSystem())
+    model.name = "/srv/models/cups"
+    one = Answerer(lambda: model, Limits())
+    one.start()
+    asked = Task(image=photo(40, 30), sentences=("red",), render=lambda prediction: prediction.to_json()["model"])
+    assert one.run([Job(asked)]) == [["cups"]]
+    assert one.facts["name"] == "cups"

@@ -75,6 +75,7 @@ class Answerer:
 
     def start(self) -> None:
         self.model = self._load()
+        self.model.name = Path(self.model.name).name  # a path on this machine is nobody's business
         self.facts = facts_of(self.model)
 
     @property
@@ -162,7 +163,7 @@ def facts_of(model: Model) -> dict[str, Any]:
     refined = getattr(model, "refine", None) is not None
     rule = MaskRule() if refined else model.mask_rule()
     return {
-        "name": Path(model.name).name,  # a path on this machine is nobody's business
+        "name": model.name,
         "version": version_of(model),
         "rule": {"kind": rule.kind, "threshold": rule.threshold},
         "has_presence": bool(getattr(model, "has_presence", False)),
@@ -177,7 +178,7 @@ def version_of(model: Model) -> str:
     if weights is not None:
         with weights.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"{Path(model.name).name}-{digest.hexdigest()[:8]}"
+    return f"{model.name}-{digest.hexdigest()[:8]}"
 
 
 def _named(error: InputError) -> str:
