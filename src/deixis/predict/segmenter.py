@@ -284,7 +284,7 @@ class Segmenter:
         domain = getattr(self.card, "domain", "")
         begin = {"drawings": "Not a drawing: the", "photographs": "Not a photograph: the"}.get(domain, "The")
         return (
-            f"{begin} image is unlike those that the model {self.name!r} was trained on (its distance is {far:.1f} "
+            f"{begin} image is unlike those that the model {self.name!r} was trained on (its distance is {far:.2f} "
             "times the limit); an answer of this model is a guess."
         )
 
