@@ -28,7 +28,7 @@ def sample_boxes(
     below, beside = (width if height > 1 else 0), (1 if width > 1 else 0)
     upper = table[first] * (1 - right) + table[first + beside] * right
     lower = table[first + below] * (1 - right) + table[first + below + beside] * right
-    return rearrange(upper * (1 - down) + lower * down, "n rows columns c -> n c rows columns")
+    return rearrange(upper * (1 - down) + lower * down, "n rows columns c -> n c rows columns").to(maps.dtype)
 
 
 def paste_boxes(
@@ -40,7 +40,7 @@ def paste_boxes(
     """
     down, is_row = _matrix(boxes[:, 1], boxes[:, 3], logits.shape[1], size[0])
     across, is_column = _matrix(boxes[:, 0], boxes[:, 2], logits.shape[2], size[1])
-    resized = down @ logits @ across.transpose(1, 2)
+    resized = (down @ logits.to(down.dtype) @ across.transpose(1, 2)).to(logits.dtype)
     return torch.where(is_row[:, :, None] & is_column[:, None], resized, outside)
 
 

@@ -23,9 +23,9 @@ from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
 from ..layers.regions import enlarged, mask_boxes, paste_boxes, sample_boxes
-from ..records import Config
 from ..system import chosen_features
 from ..text.gru import GRUConfig, WordEncoder
+from ..text.reads_text import ReadsText
 from ..text.words import SPECIAL, UNKNOWN
 from ..vision.nanodet import NanoDet, NanoDetConfig, keep_best, pairwise_iou
 
@@ -37,7 +37,7 @@ OUTSIDE = -10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProposalMatchingConfig(Config):
+class ProposalMatchingConfig(ReadsText):
     """The detector, the words, how many proposals an image has, and the widths of the layers that match them."""
 
     detector: NanoDetConfig = field(default_factory=NanoDetConfig)
@@ -61,20 +61,8 @@ class ProposalMatchingConfig(Config):
         return ProposalMatching(self)
 
     @property
-    def tokenizer(self) -> str:
-        return "words"
-
-    @property
-    def vocabulary_size(self) -> int:
-        return self.text.vocabulary
-
-    @property
-    def longest_sentence(self) -> int:
-        """In tokens."""
-        return 10_000
-
-    @property
     def num_layers(self) -> int:
+        """A lower bound of the number of weights: a card that claims more layers is rejected before it is built."""
         return self.layers
 
 
@@ -124,7 +112,7 @@ class ProposalMatching(nn.Module):
         images = rearrange(images, "i 1 c h w -> i c h w")
         found = self.detector(images)
         height, width = images.shape[-2:]
-        limit = images.new_tensor([width, height, width, height])
+        limit = found.boxes.new_tensor([width, height, width, height])
         kept = keep_best(
             found.boxes, found.logits.amax(-1), torch.zeros_like(found.logits[..., 0]), self.config.proposals, 0.7
         )
@@ -188,7 +176,8 @@ class ProposalMatching(nn.Module):
         nll = -(target / target.sum(1, keepdim=True).clamp(min=1e-6) * choice.log_softmax(1)).sum(1)
         terms = {"choice": (nll * is_known).sum() / is_known.sum().clamp(min=1)}
         _, frames = _referent_frames(boxes.detach(), masks)
-        cover = sample_boxes(masks[:, None].float(), torch.arange(len(masks)), frames, 1.0, (SIDE, SIDE))[:, 0] > 0.5
+        each_own = torch.arange(len(masks), device=masks.device)
+        cover = sample_boxes(masks[:, None].float(), each_own, frames, 1.0, (SIDE, SIDE))[:, 0] > 0.5
         has_outline = is_present & ~_fills_its_box(masks)
         weight = has_outline.to(outline.dtype) / has_outline.sum().clamp(min=1)
         each = F.binary_cross_entropy_with_logits(outline, cover.to(outline.dtype), reduction="none").mean((1, 2))
@@ -265,19 +254,20 @@ class _ProposalEncoder(nn.Module):
         colours = sample_boxes(F.avg_pool2d(images, 4, ceil_mode=True), owners, flat, 4.0, COLOURS)
         shapes = sample_boxes(pixels, owners, flat, 4.0, SHAPE)
         centre, size = (places[..., :2] + places[..., 2:]) / 2, places[..., 2:] - places[..., :2]
-        facts = torch.cat([places, centre, size], dim=-1) * 4 - 2
+        facts = (torch.cat([places, centre, size], dim=-1) * 4 - 2).to(pixels.dtype)
         known = self.cells(cells) + self.classes(logits / 4 + 1) + self.place(facts)
         known = known + rearrange(
             self.colours(colours.flatten(1)) + self.shape(shapes.flatten(1)), "(i k) d -> i k d", k=count
         )
-        return self.norm(known), F.pad(self._pairs(places, centre, size), (0, 1, 0, 1))
+        return self.norm(known), F.pad(self._pairs(places, centre, size, pixels.dtype), (0, 1, 0, 1))
 
-    def _pairs(self, places: Tensor, centre: Tensor, size: Tensor) -> Float[Tensor, "i heads k k"]:
+    def _pairs(self, places: Tensor, centre: Tensor, size: Tensor, dtype: torch.dtype) -> Float[Tensor, "i heads k k"]:
         apart = (centre[:, :, None] - centre[:, None]) * 4
         ratio = (size[:, :, None].clamp(min=0.01) / size[:, None].clamp(min=0.01)).log()
         side = torch.tanh(apart * 8)
         overlap = pairwise_iou(places, places)[..., None]
-        return rearrange(self.pairs(torch.cat([apart, ratio, side, overlap], dim=-1)), "i k j heads -> i heads k j")
+        facts = torch.cat([apart, ratio, side, overlap], dim=-1).to(dtype)
+        return rearrange(self.pairs(facts), "i k j heads -> i heads k j")
 
 
 class _Outline(nn.Module):

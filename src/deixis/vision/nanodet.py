@@ -211,9 +211,14 @@ def _resized(coarse: Tensor, like: Tensor) -> Tensor:
 
 
 def _boxes(sides: Float[Tensor, "i n 44"], sizes: Sequence[Sequence[int]]) -> Float[Tensor, "i n 4"]:
-    """From each cell's centre, the expected distance to each side of its box."""
+    """From each cell's centre, the expected distance to each side of its box.
+
+    In float32: half precision does not tell neighbouring pixels apart beyond the 256th.
+    """
+    sides = sides.float() if sides.dtype.itemsize < 4 else sides
     steps = torch.arange(BINS, dtype=sides.dtype, device=sides.device)
-    distances = rearrange(sides, "i n (side bin) -> i n side bin", bin=BINS).softmax(-1) @ steps
+    with torch.autocast(sides.device.type, enabled=False):
+        distances = rearrange(sides, "i n (side bin) -> i n side bin", bin=BINS).softmax(-1) @ steps
     centres, strides = [], []
     for (height, width), stride in zip(sizes, STRIDES, strict=True):
         rows = (torch.arange(height, device=sides.device) + 0.5) * stride
