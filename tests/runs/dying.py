@@ -23,7 +23,8 @@ class Fatal:
         return self
 
     def to_json(self) -> dict[str, Any]:
-        return {"present": None, "score": 0.5, "box": [0, 0, 1, 1], "size": [2, 2], "rle": {"counts": "04"}}
+        mask = {"box": [0, 0, 1, 1], "size": [2, 2], "rle": {"counts": "04"}}
+        return {"present": None, "score": 0.5, **mask, "notes": [], "model": "fatal"}
 
 
 class FatalAsking(Asking):

@@ -64,6 +64,8 @@ def test_every_row_comes_out_once_with_a_mask_or_an_error(
     fine = found[f"{tmp_path / 'photo.png'}red thing 0"]
     assert masks.decode({"size": fine["size"], "counts": fine["rle"]}).shape == (384, 384)
     assert fine["error"] is None
+    assert fine["model"] == str(model)
+    assert fine["notes"] is not None
     assert "There is no file" in found[f"{tmp_path / 'absent.png'}red"]["error"]
     assert found[f"{tmp_path / 'photo.png'} "]["error"].startswith("The expression is empty")
     assert found[f"{tmp_path / 'photo.png'} "]["rle"] is None

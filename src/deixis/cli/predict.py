@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EPILOGUE = """
 DATA is a JSONL file with one object a line, {"image": path, "expression": text}, or a folder of images. Each image is
 read relative to the file. OUT gets Parquet files, one row for each image and expression: id, image, expression,
-present, score, box, size, rle, error, model. A row that fails has an error and no mask. A run that was stopped
+present, score, box, size, rle, notes, error, model. A row that fails has an error and no mask. A run that was stopped
 continues with the same command. docs/cluster.md shows a cluster.
 
   deixis predict rows.jsonl --out answers --workers 4
@@ -34,7 +34,7 @@ class PredictOptions(ModelOptions):
     """A JSONL file, or a folder of images."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The folder of the answers; one that holds some is continued."""
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "bundled"
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "auto"
     """A model's name, or the folder of a checkpoint, an export or a run."""
     engine: Literal["local", "ray"] = "local"
     """local: processes of this machine; ray: a cluster."""

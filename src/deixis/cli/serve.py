@@ -31,7 +31,7 @@ of --token-file; callers send it as `Authorization: Bearer TOKEN`. Label Studio:
 class ServeOptions(ModelOptions):
     """Serve a web page, an HTTP API and a back end for Label Studio."""
 
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "bundled"
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = "auto"
     """A model's name, or the folder of a checkpoint or of a run."""
     host: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = "127.0.0.1"
     """The address to listen on; any other than this machine's own needs a token."""

@@ -24,8 +24,9 @@ SCHEMA = pa.schema(
         ("box", pa.list_(pa.int32(), 4)),  # left, top, width, height; null for an empty mask
         ("size", pa.list_(pa.int32(), 2)),  # height, width
         ("rle", pa.string()),  # COCO's compressed run lengths
+        ("notes", pa.list_(pa.string())),  # such as that the image is outside the model's domain
         ("error", pa.string()),  # null where there is a mask
-        pa.field("model", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),  # that answered
     ]
 )
 

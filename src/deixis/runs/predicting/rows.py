@@ -133,7 +133,7 @@ def answer_rows(segmenter: Segmenter, rows: Sequence[Row], asking: Asking) -> li
 
 def failed(row: Row, error: str | None, model: str) -> dict[str, Any]:
     """The record of a row without a mask."""
-    empty = dict.fromkeys(("present", "score", "box", "size", "rle"))
+    empty = dict.fromkeys(("present", "score", "box", "size", "rle", "notes"))
     return {"id": row.id, "image": row.image, "expression": row.expression, **empty, "error": error, "model": model}
 
 
@@ -149,4 +149,6 @@ def _fields(answer: Mapping[str, Any]) -> dict[str, Any]:
         "box": answer["box"],
         "size": answer["size"],
         "rle": answer["rle"]["counts"],
+        "notes": answer["notes"],
+        "model": answer["model"],
     }
