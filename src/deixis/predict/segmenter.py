@@ -224,8 +224,9 @@ class Segmenter:
         """
         photo, images = self._read(image)
         encoded = self.encode_window(photo, images)
-        if isinstance(encoded, RefusedImage) and (other := self.chosen_for(photo)) is not self:
-            return other.encode(photo)
+        if isinstance(encoded, RefusedImage) and self.alternatives is not None:
+            other = self.alternatives.choose(photo)
+            return encoded if other is None else other.encode(photo)
         return encoded
 
     def encode_window(self, photo: UInt8[np.ndarray, "h w 3"], images: Any) -> EncodedImage:
