@@ -1,6 +1,7 @@
 """Exports: their masks are PyTorch's, every command takes them, and segmenting with one imports no PyTorch."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 
 import deixis
+from deixis.checkpoints.card import CARD
+from deixis.checkpoints.configs import to_dict
 from deixis.cli import main
 from deixis.data.subsets import Subset
 from deixis.errors import InputError, ModelError
+from deixis.metrics.domain import fit
 from deixis.predict.exported import EXPORT, ExportedNetwork, is_export, sigmoid
 from deixis.predict.segmenter import Segmenter
 from deixis.toyland.world import Toyland
@@ -69,6 +73,20 @@ def test_an_export_is_a_segmenter_with_the_predictions_of_its_checkpoint(
     assert found[0].notes[-1] == "The model was trained on drawings; answers on photographs are guesses."
     assert np.abs(exported.encode(PHOTO)("blue").probability - expected[1]).max() < 1e-4
     assert exported.weights == folder / name / files(folder / name)[-1]
+
+
+def test_answers_of_an_export_carry_the_note_that_its_checkpoint_keeps_for_other_images(
+    folder: Path, tmp_path: Path
+) -> None:
+    """An export has no features by which it could tell these images."""
+    shutil.copytree(folder / "dot-onnx", tmp_path / "out")
+    card = json.loads((tmp_path / "out" / CARD).read_text())
+    statistics = fit(np.random.default_rng(0).normal(size=(60, 6)), "drawings")
+    assert statistics is not None
+    card["domain_statistics"] = to_dict(statistics)
+    (tmp_path / "out" / CARD).write_text(json.dumps(card))
+    prediction = deixis.load(tmp_path / "out")(PHOTO, "blue")
+    assert "The model was trained on drawings; answers on photographs are guesses." in prediction.notes
 
 
 def files(export: Path) -> list[str]:

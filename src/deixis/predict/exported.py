@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -87,6 +87,7 @@ def load_export(
         raise InputError(
             f"{place} cannot be run in {precision} by {chosen}; expected float32, or bfloat16 with OpenVINO."
         )
+    card = replace(card, domain_statistics=None)  # which need features that the files do not return
     vocabulary = read_text(place / VOCABULARY).splitlines()
     return Segmenter(
         ExportedNetwork(place, facts, card, chosen, precision),
