@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .measure import called, fresh, peak_megabytes, write
@@ -55,8 +56,8 @@ def cell(dtype: str, repeats: int, counts: Sequence[int] = COUNTS) -> dict[str, 
 
     runs: dict[str, Callable[[], object]] = {
         "eight more": lambda: system.decode_expressions(encoded, eight),
-        **{f"once {count}": lambda count=count: once(count) for count in counts},
-        **{f"anew {count}": lambda count=count: anew(count) for count in counts},
+        **{f"once {count}": partial(once, count) for count in counts},
+        **{f"anew {count}": partial(anew, count) for count in counts},
     }
     with torch.inference_mode():
         taken = in_turns(runs, repeats, at_most_once=("anew 100",))

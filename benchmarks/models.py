@@ -82,7 +82,7 @@ def full_size(system: str) -> Any:
     from deixis.models.magnet import MagNetConfig
     from deixis.models.vega import VEGAConfig
 
-    configs = {
+    configs: dict[str, Any] = {
         "lavt": LAVTConfig(),
         "vega": VEGAConfig(),
         "magnet": MagNetConfig(),

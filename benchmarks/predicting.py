@@ -52,7 +52,8 @@ def cell(place: Path, engine: str, model: str, workers: int, count: int) -> dict
     shutil.rmtree(out, ignore_errors=True)
     shutil.copy("examples/toyland.png", place / "photo.png")
     for number in range(0, count, len(EXPRESSIONS)):
-        (place / f"{number}.png").exists() or (place / f"{number}.png").symlink_to(place / "photo.png")
+        if not (photo := place / f"{number}.png").exists():
+            photo.symlink_to(place / "photo.png")
     images = [number - number % len(EXPRESSIONS) for number in range(count)]
     lines = [
         {"image": f"{image}.png", "expression": EXPRESSIONS[number % len(EXPRESSIONS)]}

@@ -170,16 +170,16 @@ def make(model: str, checkpoint: str, export: str) -> None:
     from deixis.checkpoints import native
     from deixis.checkpoints.configs import to_dict
     from deixis.export.writing import export_model
-    from deixis.zoo.loading import BUNDLED
+    from deixis.zoo.bundled import BUNDLED_MODELS
 
     if model == "bundled":
-        shutil.copytree(BUNDLED, checkpoint)
+        shutil.copytree(BUNDLED_MODELS["bundled"].folder, checkpoint)
     else:
         from .models import full_size
 
         torch.manual_seed(0)
         system = full_size(model)
-        source = native.read(BUNDLED)
+        source = native.read(BUNDLED_MODELS["bundled"].folder)
         card = native.Card(system=model, config=to_dict(system.config))
         native.save(Path(checkpoint), system.state_dict(), card, source.vocabulary)
         del system

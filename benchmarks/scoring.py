@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +28,9 @@ SENTENCES_PER_IMAGE = 7
 @dataclass(frozen=True)
 class Canvas:
     size: tuple[int, int] = (HEIGHT, WIDTH)
+    num_frames: int = 1
 
-    def read(self) -> np.ndarray:
+    def read(self, frames: Sequence[int] | None = None) -> np.ndarray:
         raise AssertionError("scoring masks reads no pixels")
 
 

@@ -24,7 +24,8 @@ def cell(recipe: str, side: int, repeats: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    run: Any = list(CATALOGUE[recipe]().runs.values())[-1]  # the chain's system
+    chain: Any = CATALOGUE[recipe]()
+    run: Any = list(chain.runs.values())[-1]
     system: Any = run.system.build().train()
     words = torch.randint(5, run.system.vocabulary_size, (SENTENCES, WORDS))
     batch = Batch(

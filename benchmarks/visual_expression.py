@@ -95,7 +95,8 @@ def cell(mode: str, pixels: int, repeats: int) -> dict[str, Any]:
     for clock, ratio in (("seconds", "times_faster"), ("cpu_seconds", "times_less_processor_time")):
         if clock in row:
             row[ratio] = row[clock]["literal"]["median"] / row[clock]["ours"]["median"]
-    row["extra_megabytes"] = extra = {version: fresh(*name, "--what", version).get("megabytes") for version in VERSIONS}
+    extra: dict[str, Any] = {version: fresh(*name, "--what", version).get("megabytes") for version in VERSIONS}
+    row["extra_megabytes"] = extra
     if all(extra.values()):
         row["times_less_memory"] = extra["literal"] / extra["ours"]
     return row

@@ -33,7 +33,7 @@ class ReferringFunction:
             if context.conv_mask_to_poly:
                 for points in polygons(prediction.mask):
                     shapes.append(cvataa.polygon(label, [number for point in points for number in point]))
-            else:
+            elif prediction.box is not None:
                 shapes.append(cvataa.mask(label, mask_points(prediction.mask, prediction.box)))
         return shapes
 
