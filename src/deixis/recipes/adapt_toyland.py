@@ -21,6 +21,7 @@ from ..toyland.scene.domains import DISCREPANCIES, TRANSFERS, Discrepancy
 from ..toyland.scene_classes import ATTRIBUTES
 from ..training.optim import Optimiser
 from ..training.schedule import Schedule
+from ..vision.i3d import I3DConfig
 from ..vision.resnet import ResNetConfig
 from .adapt import adaptation
 from .sda import CLASSIFIER
@@ -82,27 +83,34 @@ def toyland_transfer(name: str, only: Collection[Discrepancy] = DISCREPANCIES) -
 
 def parsed(chain: Chain, run: Run) -> Chain:
     """The chain behind the Run that teaches its ResNet what the pixels of the source show; `run` is the source's."""
-    assert isinstance(run.data, ToylandData)
-    parsing = Run(
-        data=replace(run.data, labels="classes", draw="image", validation_limit=None),
-        system=SceneParsingConfig(
-            vision=VISION, attributes=tuple((name, len(values)) for name, values in ATTRIBUTES.items())
-        ),
-        objective=DenseClassesConfig(),
-        preprocess=Preprocess(image_size=SIZE, fit="pad"),
-        optimiser=replace(OPTIMISER, muon_lr=0.02, no_decay=(), lr_multipliers={}),
-        schedule=Schedule(
-            steps=400, batch_size=16, warm_up=30, decay="cosine", log_every=50, validate_every=400, save_every=100
-        ),
-        choose_best="loss",
-        seed=run.seed,
-        workers=0,
-        description="A small ResNet, trained to parse the drawings of a transfer's source.",
+    schedule = Schedule(
+        steps=400, batch_size=16, warm_up=30, decay="cosine", log_every=50, validate_every=400, save_every=100
     )
+    parsing = parsing_run(run, VISION, Preprocess(image_size=SIZE, fit="pad"), schedule)
     runs = dict(chain.runs)
     if CLASSIFIER in runs:  # the published one starts from ImageNet's weights
         runs[CLASSIFIER] = replace(runs[CLASSIFIER], start_from=PARSED)
     return Chain(runs={SCENE_PARSING: parsing, **runs})
+
+
+def parsing_run(run: Run, vision: ResNetConfig | I3DConfig, preprocess: Preprocess, schedule: Schedule) -> Run:
+    """The Run that teaches an encoder what the pixels of the source show; `run` is the source's."""
+    assert isinstance(run.data, ToylandData)
+    kind = type(vision).__name__.removesuffix("Config")
+    return Run(
+        data=replace(run.data, labels="classes", draw="image", validation_limit=None),
+        system=SceneParsingConfig(
+            vision=vision, attributes=tuple((name, len(values)) for name, values in ATTRIBUTES.items())
+        ),
+        objective=DenseClassesConfig(),
+        preprocess=preprocess,
+        optimiser=replace(run.optimiser, muon_lr=0.02, no_decay=(), lr_multipliers={}),
+        schedule=schedule,
+        choose_best="loss",
+        seed=run.seed,
+        workers=0,
+        description=f"A small {kind}, trained to parse the drawings of a transfer's source.",
+    )
 
 
 def sda_park_to_night_town() -> Chain:

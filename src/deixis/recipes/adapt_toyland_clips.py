@@ -11,21 +11,18 @@ from dataclasses import replace
 from ..adapt.sda.classifier import CategoryClassifierConfig
 from ..adapt.sda.dual import DualAdaptationConfig
 from ..data.transforms import Preprocess
-from ..models.scene_parsing import SceneParsingConfig
 from ..models.sda import SDAConfig
-from ..objectives.dense_classes import DenseClassesConfig
 from ..objectives.supervised import SupervisedConfig
 from ..records import MaskRule
 from ..runs.data import ToylandData
 from ..runs.run import LEARNED, Chain, Run, StartFrom
 from ..text.gru import GRUConfig
 from ..toyland.scene.domains import PARK, PHOTO, TOWN, Domain, Transfer
-from ..toyland.scene_classes import ATTRIBUTES
 from ..training.schedule import Schedule
 from ..vision.i3d import RESOLUTIONS, I3DConfig
 from ..vision.resnet import ResNetConfig
 from .adapt import SOURCE, oracle
-from .adapt_toyland import OPTIMISER, TARGET_SCENES
+from .adapt_toyland import OPTIMISER, TARGET_SCENES, parsing_run
 from .sda import CLASSIFIER, SDA, SDAStages, sda_runs
 from .toyland import SCENE_PARSING
 
@@ -104,24 +101,11 @@ def sda_clips_park_to_photo_town() -> Chain:
 
 
 def _parsing(run: Run, vision: I3DConfig | ResNetConfig) -> Run:
-    """The Run that teaches an encoder what the pixels of the source's clips show."""
-    assert isinstance(run.data, ToylandData)
-    return Run(
-        data=replace(run.data, labels="classes", draw="image", validation_limit=None),
-        system=SceneParsingConfig(
-            vision=vision, attributes=tuple((name, len(values)) for name, values in ATTRIBUTES.items())
-        ),
-        objective=DenseClassesConfig(),
-        preprocess=replace(run.preprocess, num_frames=FRAMES if isinstance(vision, I3DConfig) else 1),
-        optimiser=replace(OPTIMISER, muon_lr=0.02, no_decay=(), lr_multipliers={}),
-        schedule=Schedule(
-            steps=700, batch_size=8, warm_up=30, decay="cosine", log_every=50, validate_every=700, save_every=50
-        ),
-        choose_best="loss",
-        seed=run.seed,
-        workers=0,
-        description="A small encoder, trained to parse the clips of a transfer's source.",
+    preprocess = replace(run.preprocess, num_frames=FRAMES if isinstance(vision, I3DConfig) else 1)
+    schedule = Schedule(
+        steps=700, batch_size=8, warm_up=30, decay="cosine", log_every=50, validate_every=700, save_every=50
     )
+    return parsing_run(run, vision, preprocess, schedule)
 
 
 def _after(name: str) -> StartFrom:
