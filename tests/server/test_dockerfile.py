@@ -59,8 +59,8 @@ def test_its_steps_make_a_server_that_answers(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*command, "--port", "0"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
+    assert process.stderr is not None
     try:
-        assert process.stderr is not None
         address = re.search(r"http://\S+/", process.stderr.readline())
         assert address is not None
         wait_for(address[0] + "health/ready")
@@ -69,6 +69,7 @@ def test_its_steps_make_a_server_that_answers(tmp_path: Path) -> None:
     finally:
         process.terminate()
         assert process.wait(30) == 0
+        process.stderr.close()
 
 
 def wait_for(address: str) -> None:
