@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -15,13 +16,13 @@ def train(chain: Chain, folder: Path, shared: Path, *, quiet: bool = False) -> P
     """The folder of the chain's last Run when it is finished, None where a signal stopped it.
 
     Each Run of the chain is a link into `shared`, to a folder named after the Run and all Runs before it: rows that
-    begin alike train these Runs once.
+    begin alike train these Runs once. The links are relative and made anew, so that the folders may be moved.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, place in run_folders(chain, shared):
         place.mkdir(parents=True, exist_ok=True)
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to(place.resolve(), target_is_directory=True)
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(os.path.relpath(place, folder), target_is_directory=True)
     if not execute(chain, folder, resume=holds_job(folder), quiet=quiet).finished:
         return None
     return folder / list(chain.runs)[-1]
