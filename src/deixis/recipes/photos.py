@@ -16,7 +16,7 @@ def photos() -> Run:
     Time: not measured. Score: not measured.
     """
     return Run(
-        data=StoredData(draw="image", sentences_per_image=8, validation_limit=400),
+        data=StoredData(draw="sentence", sentences_per_image=8, validation_limit=400),
         system=ProposalMatchingConfig(),
         preprocess=Preprocess(image_size=384, max_tokens=16, fit="pad"),
         optimiser=Optimiser(
