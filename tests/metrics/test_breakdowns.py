@@ -58,3 +58,18 @@ def test_groups_are_listed_from_small_to_large() -> None:
     assert in_order(dict.fromkeys(["large", "small", "none", "medium"])) == ["none", "small", "medium", "large"]
     assert in_order(dict.fromkeys(["11+", "3", "1-2", "6-10", "4-5"])) == ["1-2", "3", "4-5", "6-10", "11+"]
     assert in_order(dict.fromkeys(["without", "with"])) == ["with", "without"]
+
+
+def test_people_are_alone_or_several() -> None:
+    def group(**traits: object) -> object:
+        return groups_of("guy", 1, traits).get("people")
+
+    assert group(category="person", same_category_count=1) == "one person"
+    assert group(category="person", same_category_count=3) == "one of several"
+    assert group(category="cup", same_category_count=3) == "not a person"
+    assert group(same_category_count=3) is None
+
+
+def test_each_kind_of_a_description_is_a_group() -> None:
+    groups = groups_of("red cup on the left", 1, {"description": "extreme+colour"})
+    assert groups["describes by extreme"] == groups["describes by colour"] == "with"

@@ -108,6 +108,10 @@ class ProposalMatching(nn.Module):
         encoded = self.encode_images(batch.target_frames()[:, None])
         return self.decode_expressions(encoded, batch, features=features, explain=explain)
 
+    def domain_map(self, images: Float[Tensor, "i 3 h w"]) -> Float[Tensor, "i y x c"]:
+        """The detector's first stage: edges and textures, by which photographs are told from drawings."""
+        return rearrange(self.detector.stages[0](self.detector.embed(images)), "i c y x -> i y x c")
+
     def encode_images(self, images: Float[Tensor, "i 1 3 h w"]) -> Proposals:
         images = rearrange(images, "i 1 c h w -> i c h w")
         found = self.detector(images)

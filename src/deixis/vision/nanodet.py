@@ -78,9 +78,12 @@ class NanoDet(nn.Module):
         """Of the four maps of the trunk."""
         return tuple(2 * width for width in self.config.widths)
 
+    def embed(self, images: Float[Tensor, "i 3 h w"]) -> Float[Tensor, "i c y x"]:
+        """The map at stride 4 that the first stage reads."""
+        return F.max_pool2d(self.stem(images.flip(1)), 3, stride=2, padding=1)  # the weights read BGR
+
     def forward(self, images: Float[Tensor, "i 3 h w"]) -> Detections:
-        features = F.max_pool2d(self.stem(images.flip(1)), 3, stride=2, padding=1)  # the weights read BGR
-        stages = []
+        features, stages = self.embed(images), []
         for stage in self.stages:
             features = stage(features)
             stages.append(features)

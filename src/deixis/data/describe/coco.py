@@ -138,20 +138,27 @@ def _describe_photo(
     draw = np.random.default_rng([options.seed, *str(photo["id"]).encode()])
     stem = Path(str(photo["file_name"])).stem
     return [
-        (_record(photo, stem, number, each, shapes), each) for number, each in enumerate(describe(scene, options, draw))
+        (_record(photo, stem, number, each, shapes, scene), each)
+        for number, each in enumerate(describe(scene, options, draw))
     ]
 
 
 def _record(
-    photo: Mapping[str, Any], stem: str, number: int, one: Description, shapes: Mapping[str, Any]
+    photo: Mapping[str, Any], stem: str, number: int, one: Description, shapes: Mapping[str, Any], scene: Scene
 ) -> dict[str, Any]:
+    category = "" if one.referent is None else one.referent.category
     name = f"absent-{number}" if one.referent is None else one.referent.name
     return {
         "image": photo["file_name"],
         "expression": one.expression,
         "mask": [] if one.referent is None else shapes[one.referent.name],
         "ids": {"image": str(photo["file_name"]), "object": f"{stem}-{name}", "sentence": f"{stem}-{name}-{number}"},
-        "traits": {"description": one.kind, "atoms": [list(atom) for atom in one.atoms]},
+        "traits": {
+            "description": one.kind,
+            "atoms": [list(atom) for atom in one.atoms],
+            "category": category,
+            "same_category_count": len(scene.of(frozenset({category}))),
+        },
     }
 
 
