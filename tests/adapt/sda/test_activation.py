@@ -16,7 +16,7 @@ from deixis.adapt.sda.activation import (
     touching,
     transition,
 )
-from deixis.adapt.sda.classifier import CategoryClassifier, CategoryClassifierConfig, multilabel
+from deixis.adapt.sda.classifier import CategoryClassifier, CategoryClassifierConfig, log_odds, multilabel
 from deixis.errors import InputError
 from deixis.vision.resnet import ResNetConfig
 
@@ -35,6 +35,28 @@ def test_equation_12_is_a_sum_over_the_categories_that_there_are() -> None:
     expected = -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum(1).mean()
     assert multilabel(scores, labels).item() == pytest.approx(expected)
     assert multilabel(scores[:0], labels[:0]).item() == 0
+
+
+def test_the_bias_starts_at_the_log_odds_of_the_categories() -> None:
+    labels = torch.tensor([[True, False, True], [False, False, True], [False, False, True], [False, False, True]])
+    p = np.array([1, 0.5, 3.5]) / 4  # in no image or in all of them it has finite odds
+    np.testing.assert_allclose(log_odds(labels), np.log(p / (1 - p)), rtol=1e-5)
+
+
+def test_a_rare_category_has_a_map_where_its_image_shows_it() -> None:
+    labels = torch.eye(20, dtype=torch.bool)  # each category is in one of twenty images
+    cells = torch.eye(20) + 0.5  # features that are positive everywhere, and largest where the category is
+    maps = {}
+    for start, bias in (("zero", torch.zeros(20)), ("log-odds", log_odds(labels))):
+        weight, bias = torch.zeros(20, 20, requires_grad=True), bias.clone().requires_grad_()
+        optimiser = torch.optim.SGD([weight, bias], lr=0.1)
+        for _ in range(20):
+            multilabel(cells @ weight.T + bias, labels).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+        maps[start] = (cells @ weight.T).diagonal()
+    assert (maps["zero"] < 0).all()  # ReLU leaves nothing
+    assert (maps["log-odds"] > 0).all()
 
 
 def test_the_maps_have_stride_16_before_and_4_after() -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from deixis.adapt.sda.activation import ActivationOptions
 from deixis.adapt.sda.categories import Clusters
-from deixis.adapt.sda.classifier import CategoryClassifierConfig, CategoryLabelsConfig
+from deixis.adapt.sda.classifier import CategoryClassifierConfig, CategoryLabelsConfig, log_odds
 from deixis.adapt.sda.construction import CategoryOptions, ContentOptions
 from deixis.adapt.sda.dual import DualAdaptationConfig
 from deixis.adapt.sda.predictor import WordDistillationConfig, WordWeighingConfig
@@ -191,6 +191,8 @@ def test_the_classifier_learns_all_categories_of_an_image(tmp_path: Path) -> Non
     objective.prepare(DOMAINS)
     # The last image has the fifth and the sixth expression, of the second and the fourth category.
     assert objective.labels[objective.rows(keys(TARGET))[-1]].tolist() == [False, True, True]
+    assert torch.equal(objective.system.head.bias[:3], log_odds(objective.labels))
+    assert not objective.system.head.bias[3:].any()
     terms = objective(PAIR, 0)
     assert terms["categories"].isfinite()
     assert [name for name in still(objective, terms) if "head" in name] == []

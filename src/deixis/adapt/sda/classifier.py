@@ -2,6 +2,7 @@
 
 - an independent ResNet, global average pooling, one linear layer with a sigmoid for k^t + k^u categories
 - the last stage has stride 1, so that the activation maps have stride 16, as in the published code of IRN
+- the bias starts at the categories' log-odds, so that the maps show evidence and not how rare a category is
 - the number of categories is known only when they are found, so the linear layer has `most` outputs, of which the first
   k^t + k^u are trained
 - padding is left out of the pooling
@@ -150,6 +151,18 @@ class CategoryLabels(nn.Module):
             )
         self.rows.fill(images, torch.arange(len(images)).numpy())
         self.labels = torch.as_tensor(labels, device=self.labels.device)
+        with torch.no_grad():
+            self.system.head.bias[: labels.shape[1]] = log_odds(self.labels)
+
+
+def log_odds(labels: Bool[Tensor, "i k"]) -> Float[Tensor, " k"]:
+    """log(p / (1 - p)) of each category's fraction p of images, at least half an image from 0 and from 1.
+
+    The head's bias starts there, so that w_c · f is what an image shows beyond that. From 0 the weights, not the bias,
+    learn that a category is rare: w_c · f is negative where the category is, too, and its map ReLU(w_c · f) is empty.
+    """
+    positive = labels.float().sum(0).clamp(0.5, len(labels) - 0.5)
+    return (positive / (len(labels) - positive)).log()
 
 
 def multilabel(scores: Float[Tensor, "i most"], labels: Bool[Tensor, "i k"]) -> Float[Tensor, ""]:
