@@ -1,8 +1,9 @@
 """ProposalMatching: a detector proposes objects, the words choose one of them, and a small head outlines it.
 
 - NanoDet's best cells, whatever their class, are the proposals: their features, class scores, boxes and colours
-- proposals attend to each other, with a bias for how each pair of boxes lies, and to the words; one more entry stands
-  for "nothing here", and its share is the presence head
+- each proposal's vector and class scores are compared with the sentence directly, which is learned first; then
+  proposals attend to each other, with a bias for how each pair of boxes lies, and to the words
+- one more entry stands for "nothing here", and its share is the presence head
 - the outline is a map of 28x28 cells in the chosen box, from the pixels' features and what the layers know of it
 - in training some words are replaced by the unknown one, which would otherwise never have been seen
 - an image is encoded once for all of its expressions
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .. import losses
@@ -34,6 +35,7 @@ AROUND = 0.08  # of a box's sides, added on each side before it is outlined
 RIGHT, NEAR = 0.5, 0.2  # overlap with the referent's box: of right proposals, and of the best where none is right
 COLOURS, SHAPE = (8, 4), (4, 3)  # rows and columns of a proposal's colours and features
 OUTSIDE = -10.0
+SHARPNESS = 4.0  # of the direct comparison: it multiplies the rate at which its layers learn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +70,10 @@ class ProposalMatchingConfig(ReadsText):
 
 @dataclass(frozen=True)
 class Proposals:
-    """An image's proposals: boxes in pixels, vectors, the attention bias of each pair, and the map for outlines."""
+    """An image's proposals: boxes in pixels, class scores, vectors, the bias of each pair, and the map for outlines."""
 
     boxes: Float[Tensor, "i k 4"]
+    classes: Float[Tensor, "i k n"]
     tokens: Float[Tensor, "i k d"]
     bias: Float[Tensor, "i heads k+1 k+1"]
     pixels: Float[Tensor, "i c y x"]
@@ -90,6 +93,8 @@ class ProposalMatching(nn.Module):
         self.proposal = _ProposalEncoder(config)
         self.nothing = nn.Parameter(0.02 * torch.randn(config.width))
         self.words = nn.Linear(config.text.width, config.width)
+        self.direct = _DirectMatch(config)
+        self.sentence = nn.ModuleList(nn.Linear(config.width, 2 * config.width) for _ in range(config.layers))
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(
                 config.width, config.heads, 3 * config.width, 0.1, "gelu", batch_first=True, norm_first=True
@@ -123,8 +128,9 @@ class ProposalMatching(nn.Module):
         boxes, logits, cells = (_rows(each, kept) for each in (found.boxes, found.logits, found.features))
         boxes = torch.minimum(boxes.clamp(min=0), limit)
         pixels = self.neck([*found.stages, found.neck[0]])
-        tokens, bias = self.proposal(images, pixels, boxes / limit, boxes, logits, cells)
-        return Proposals(boxes, tokens, bias, pixels)
+        classes = logits.sigmoid()
+        tokens, bias = self.proposal(images, pixels, boxes / limit, boxes, classes, cells)
+        return Proposals(boxes, classes, tokens, bias, pixels)
 
     def decode_expressions(
         self, encoded: Proposals, batch: Batch, *, features: Iterable[str] = (), explain: bool = False
@@ -136,6 +142,8 @@ class ProposalMatching(nn.Module):
             owners = torch.arange(len(batch), device=query.device)
         boxes, tokens = encoded.boxes[owners], encoded.tokens[owners]
         entries, choice = self._match(tokens, encoded.bias[owners], query, batch.token_mask)
+        direct = self.direct(encoded.classes[owners], tokens, query, embeddings, batch.token_mask)
+        choice = choice + F.pad(direct, (0, 1))
         size = (batch.images.shape[-2], batch.images.shape[-1])
         best = choice[:, :-1].argmax(1)
         frames = enlarged(_rows(boxes, best[:, None])[:, 0], AROUND)
@@ -206,10 +214,38 @@ class ProposalMatching(nn.Module):
         entries, words = torch.cat([tokens, nothing], dim=1), self.words(query)
         pairs = rearrange(bias, "b heads k j -> (b heads) k j")
         hidden = torch.zeros_like(token_mask, dtype=words.dtype).masked_fill(~token_mask, -1e4)
-        for layer in self.layers:
+        sentence = words.masked_fill(~token_mask[..., None], 0.0).sum(1) / token_mask.sum(1, keepdim=True).clamp(min=1)
+        for scaled, layer in zip(self.sentence, self.layers, strict=True):
+            scale, shift = scaled(sentence)[:, None].chunk(2, dim=-1)
+            entries = entries * (1 + scale) + shift
             entries = layer(entries, words, tgt_mask=pairs, memory_key_padding_mask=hidden)
         entries = self.norm(entries)
         return entries, self.score(entries)[..., 0]
+
+
+class _DirectMatch(nn.Module):
+    """Each proposal's class scores and vector against one vector of the sentence, without a look at the others."""
+
+    def __init__(self, config: ProposalMatchingConfig) -> None:
+        super().__init__()
+        self.weight = nn.Linear(config.text.width, 1)  # of each word
+        self.wanted = nn.Linear(config.text.width + config.text.embedding, config.detector.classes)
+        self.proposal = nn.Linear(config.width, config.width)
+        self.sentence = nn.Linear(config.text.width, config.width)
+
+    def forward(
+        self,
+        classes: Float[Tensor, "b k n"],
+        tokens: Float[Tensor, "b k d"],
+        query: Float[Tensor, "b l q"],
+        embeddings: Float[Tensor, "b l e"],
+        token_mask: Bool[Tensor, "b l"],
+    ) -> Float[Tensor, "b k"]:
+        shares = self.weight(query)[..., 0].masked_fill(~token_mask, -1e4).softmax(1)[:, None]
+        sentence = (shares @ query)[:, 0]
+        wanted = self.wanted(torch.cat([sentence, (shares @ embeddings)[:, 0]], dim=-1))
+        alike = self.proposal(tokens) @ self.sentence(sentence)[..., None] / tokens.shape[-1] ** 0.5
+        return SHARPNESS * (2 * classes @ wanted[..., None] + alike)[..., 0]
 
 
 class _Neck(nn.Module):
@@ -249,7 +285,7 @@ class _ProposalEncoder(nn.Module):
         pixels: Tensor,
         places: Float[Tensor, "i k 4"],
         boxes: Float[Tensor, "i k 4"],
-        logits: Tensor,
+        classes: Float[Tensor, "i k n"],
         cells: Tensor,
     ) -> tuple[Float[Tensor, "i k d"], Float[Tensor, "i heads k+1 k+1"]]:
         count = boxes.shape[1]
@@ -259,7 +295,7 @@ class _ProposalEncoder(nn.Module):
         shapes = sample_boxes(pixels, owners, flat, 4.0, SHAPE)
         centre, size = (places[..., :2] + places[..., 2:]) / 2, places[..., 2:] - places[..., :2]
         facts = (torch.cat([places, centre, size], dim=-1) * 4 - 2).to(pixels.dtype)
-        known = self.cells(cells) + self.classes(logits / 4 + 1) + self.place(facts)
+        known = self.cells(cells) + self.classes(4 * classes) + self.place(facts)
         known = known + rearrange(
             self.colours(colours.flatten(1)) + self.shape(shapes.flatten(1)), "(i k) d -> i k d", k=count
         )

@@ -20,15 +20,16 @@ def photos() -> Run:
         system=ProposalMatchingConfig(),
         preprocess=Preprocess(image_size=384, max_tokens=16, fit="pad"),
         optimiser=Optimiser(
-            lr=1e-3,
+            lr=3e-3,
             weight_decay=0.02,
             no_decay=("*norm*", "*.bias", "nothing"),
             frozen=("detector.*",),
+            lr_multipliers={"neck.*": 0.3, "outline.*": 0.3},
             clip=1.0,
             average=0.995,
         ),
         schedule=Schedule(
-            steps=600, batch_size=128, warm_up=40, decay="cosine", log_every=10, validate_every=200, save_every=50
+            steps=900, batch_size=128, warm_up=40, decay="cosine", log_every=10, validate_every=300, save_every=50
         ),
         vocabulary=LEARNED,
         start_from=StartFrom(required=True),
