@@ -16,11 +16,14 @@ from deixis.cli.finetune import verdict
 from deixis.data.transforms import Preprocess
 from deixis.evaluation.comparison import Difference
 from deixis.models.late_fusion import LateFusionConfig
+from deixis.models.proposal_matching import ProposalMatchingConfig
 from deixis.records import MaskRule
+from deixis.runs.data import StoredData
 from deixis.runs.execute import read_job
 from deixis.runs.finetune import Effect, finetuned
 from deixis.runs.run import Run
 from deixis.text.bert import BertConfig
+from deixis.text.gru import GRUConfig
 from deixis.text.tokenizer import Tokenizer
 from deixis.training.optim import Optimiser
 from deixis.vision.swin import SwinConfig
@@ -119,6 +122,27 @@ def test_a_vocabulary_may_be_a_models_folder_elsewhere_too(model: Path, data: Pa
         assert words == load(model).tokenizer.vocabulary
     bundled = replace(run, vocabulary="bundled", system=load("bundled").system.config)
     assert tokenizer_of(bundled, training, tmp_path / "x", True, {}).vocabulary == load("bundled").tokenizer.vocabulary
+
+
+def test_new_words_of_the_data_join_a_vocabulary_of_whole_words(data: Path, tmp_path: Path) -> None:
+    from deixis.runs.open_data import open_data
+    from deixis.runs.vocabulary import tokenizer_of
+
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\nleft\n")
+    run = Run(
+        data=StoredData(root=str(data)),
+        system=ProposalMatchingConfig(text=GRUConfig(vocabulary=12, embedding=4, width=4)),
+        vocabulary=str(tmp_path / "vocab.txt"),
+        new_words=True,
+    )
+    training, _ = open_data(run.data)
+    assert tokenizer_of(run, training, tmp_path / "x", True, {}).vocabulary == (
+        "[PAD]",
+        "[UNK]",
+        "left",
+        "block",
+        "the",
+    )
 
 
 @pytest.mark.parametrize(

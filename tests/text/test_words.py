@@ -10,7 +10,7 @@ import pytest
 
 from deixis.errors import InputError
 from deixis.text.tokenizers import TOKENIZERS, AnyTokenizer
-from deixis.text.words import WordTokenizer, split
+from deixis.text.words import SPECIAL, WordTokenizer, split
 
 WORDS = ("[PAD]", "[UNK]", "the", "red", "cup")
 
@@ -84,3 +84,10 @@ def test_every_listed_tokenizer_has_what_the_predictor_calls() -> None:
 def test_it_needs_no_torch() -> None:
     code = "import sys; sys.modules['torch'] = None; import deixis.text.words"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_vocabulary_is_extended_by_the_most_frequent_new_words_while_there_is_room() -> None:
+    tokenizer = WordTokenizer([*SPECIAL, "cup"])
+    sentences = ["the swan", "the cup", "a swan"]
+    assert tokenizer.extended(sentences, 5).vocabulary == (*SPECIAL, "cup", "swan", "the")
+    assert tokenizer.extended(sentences, 3).vocabulary == tokenizer.vocabulary

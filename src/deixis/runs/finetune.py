@@ -39,6 +39,7 @@ def finetuned(model: str, system: type[Config] | None = None) -> Run:
         optimiser=_optimiser(card),
         schedule=Schedule(steps=1_000, batch_size=8, warm_up=50, validate_every=100),
         vocabulary=model,
+        new_words=True,
         start_from=StartFrom(checkpoint=model),
         description=f"Fine-tuned from {model}. {card.description}".strip(),
     )

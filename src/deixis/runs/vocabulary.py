@@ -1,5 +1,6 @@
 """The vocabulary of a run: BERT's, a file's, a model's, or one learned from the training sentences."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..files import replaced
 from ..records import Config, Reader
 from ..text.tokenizer import SPECIAL, Tokenizer
 from ..text.tokenizers import TOKENIZERS, AnyTokenizer, TokenizerKind, tokenizer_for, tokenizer_from
+from ..text.words import WordTokenizer
 from ..training.processes import processes
 from ..training.state import STATE
 from ..zoo.loading import find
@@ -25,6 +27,8 @@ def tokenizer_of(run: Run, training: Reader, out: Path, is_new: bool, earlier: E
     if not reads_words(system):
         return Tokenizer(SPECIAL)
     tokenizer: AnyTokenizer = _tokenizer(run, system.vocabulary_size, training, out, is_new, earlier)
+    if run.new_words and isinstance(tokenizer, WordTokenizer):
+        tokenizer = tokenizer.extended(_sentences(training), system.vocabulary_size)
     if len(tokenizer) > system.vocabulary_size:
         raise InputError(
             f"The vocabulary has {len(tokenizer)} words, but the text encoder supports {system.vocabulary_size}; "
@@ -79,8 +83,11 @@ def _tokenizer(run: Run, size: int, training: Reader, out: Path, is_new: bool, e
 def _learned(kind: TokenizerKind, training: Reader, file: Path, size: int, is_new: bool) -> AnyTokenizer:
     with processes().main_process_first():
         if processes().is_main_process and (is_new or not file.exists()):
-            every = max(1, len(training) // LEARNED_FROM)
-            sentences = (training[position].expression for position in range(0, len(training), every))
             with replaced(file) as beside:
-                kind.learn(sentences, size).save(beside)
+                kind.learn(_sentences(training), size).save(beside)
         return kind.from_file(file)
+
+
+def _sentences(training: Reader) -> Iterator[str]:
+    every = max(1, len(training) // LEARNED_FROM)
+    return (training[position].expression for position in range(0, len(training), every))

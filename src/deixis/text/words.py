@@ -18,6 +18,7 @@ from .vocabulary import read_text
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 LONGEST = 512  # words of a sentence; the networks that read whole words have no limit of their own
+LARGEST = 1_000_000  # words of a vocabulary
 SPECIAL = (PADDING, UNKNOWN)  # the first two words of every vocabulary
 
 
@@ -53,6 +54,11 @@ class WordTokenizer:
         counts = Counter(word for sentence in sentences for word in split(sentence))
         frequent = sorted(counts, key=lambda word: (-counts[word], word))
         return cls([*SPECIAL, *frequent[: size - len(SPECIAL)]])
+
+    def extended(self, sentences: Iterable[str], size: int) -> "WordTokenizer":
+        """This vocabulary and then the most frequent other words of the sentences, at most `size` in all."""
+        others = [word for word in self.learn(sentences, LARGEST).vocabulary if word not in self._ids]
+        return WordTokenizer([*self.vocabulary, *others[: max(size - len(self), 0)]])
 
     def save(self, path: str | Path) -> None:
         """Write a `vocab.txt`."""
