@@ -68,3 +68,23 @@ def test_a_card_holds_them_in_a_few_kilobytes() -> None:
 def test_broken_statistics_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(InputError, match="get an unchanged copy"):
         replace(fitted(), **change)  # type: ignore[arg-type]
+
+
+def test_an_image_inside_is_outside_where_another_kind_is_more_probable() -> None:
+    rng = np.random.default_rng(1)
+    other = 3 + 0.05 * rng.normal(size=(400, 6))  # narrow, in the middle of the own images
+    alone, others = fitted(), fit(other, "drawings")
+    assert (alone.distance(other) < 1).all()
+    found = replace(alone, others=others)
+    assert (found.distance(other) > 1).mean() > 0.99
+    assert (found.distance(features(4000)[400:]) > 1).mean() < 0.03
+    assert from_dict(DomainStatistics, json.loads(json.dumps(to_dict(found)))) == found
+
+
+def test_the_log_likelihood_is_that_of_a_gaussian() -> None:
+    rows, found = features(400), fitted()
+    kept = rows[np.arange(400) % 4 != 3]
+    centred, covariance = rows - kept.mean(0), np.cov(kept.T)
+    squared = np.einsum("id,de,ie->i", centred, np.linalg.inv(covariance), centred)
+    expected = -0.5 * (squared + np.linalg.slogdet(covariance)[1])
+    assert np.allclose(found.log_likelihood(rows), expected, rtol=0.03, atol=0.05)

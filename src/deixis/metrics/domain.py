@@ -2,6 +2,8 @@
 
 Features are standardised; their covariance is kept along its largest axes, and one variance for all others
 (probabilistic principal components). The distance is Mahalanobis's, with limits set on images that were held out.
+Photographs differ so much among each other that drawings lie between them: where images of another kind are given, an
+image that is more probable among those is outside, too.
 """
 
 import binascii
@@ -24,7 +26,8 @@ QUANTILE, MARGIN = 0.99, 1.25  # of the held-out images' distances
 class DomainStatistics:
     """Statistics of `images` images of `data`; `numbers` are float16 in base64: means, deviations, variances, axes.
 
-    An image is outside where its distance is above `limit`. `known_outside` is the fraction of answers that was
+    An image is outside where its distance is above `limit`, or where it is more probable among `others`, images of
+    another kind. `known_outside` is the fraction of answers that was
     measured to be right there, and caps the score of an answer; where nothing was measured it is a half.
     """
 
@@ -36,6 +39,7 @@ class DomainStatistics:
     images: int
     data: str
     known_outside: float = 0.5
+    others: "DomainStatistics | None" = None
 
     def __post_init__(self) -> None:
         numbers = [self.rest, self.limit, self.known_outside]
@@ -59,11 +63,24 @@ class DomainStatistics:
 
     def distance(self, features: Float[np.ndarray, "i d"]) -> Float[np.ndarray, " i"]:
         """Of each image, as a multiple of the limit."""
+        own = self._squared(features) / self.limit
+        if self.others is None:
+            return own
+        nearer = self.others.log_likelihood(features) - self.log_likelihood(features)
+        return np.where(nearer > 0, np.maximum(own, 1 + nearer / self.limit), own)
+
+    def log_likelihood(self, features: Float[np.ndarray, "i d"]) -> Float[np.ndarray, " i"]:
+        """Of each image under a Gaussian of these statistics, without the constant of the width."""
+        _, deviation, variances, _ = self._parts
+        volume = np.log(variances).sum() + (self.width - self.axes) * np.log(self.rest) + 2 * np.log(deviation).sum()
+        return -0.5 * (self._squared(features) + volume)
+
+    def _squared(self, features: Float[np.ndarray, "i d"]) -> Float[np.ndarray, " i"]:
         mean, deviation, variances, axes = self._parts
         standard = (features.astype(np.float64) - mean) / deviation
         along = standard @ axes
         beside = np.maximum((standard**2).sum(1) - (along**2).sum(1), 0)
-        return ((along**2 / variances).sum(1) + beside / self.rest) / self.limit
+        return (along**2 / variances).sum(1) + beside / self.rest
 
 
 def fit(
