@@ -13,6 +13,7 @@ from PIL import Image
 from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
 from deixis.cli import main
+from deixis.cli.compare_pictures import thresholds_of
 from deixis.data.transforms import Preprocess
 from deixis.evaluation.report import Result
 from deixis.metrics.calibration import apply
@@ -185,6 +186,9 @@ def test_presence_is_measured_drawn_and_printed(
         assert picture.width > 400
     records = [json.loads(line) for line in (tmp_path / "r.records.jsonl").read_text().splitlines()]
     assert records[0]["header"]["presence"] == {"calibrated": False, "threshold": 0.4}
+    result = Result.read(out)  # its pictures are drawn with the same thresholds; half the maximum is none
+    assert thresholds_of(out, result) == {"threshold": 0.5, "presence_threshold": 0.4}
+    assert thresholds_of(out, replace(result, mask_rule="half-maximum"))["threshold"] is None
 
 
 def test_a_headless_model_is_measured_by_its_masks(headless: Path, tmp_path: Path) -> None:
