@@ -128,7 +128,7 @@ def test_a_calibrated_score_is_the_cards_function_of_the_heads_probability() -> 
     assert [one.score for one in mended] == pytest.approx(expected.tolist())
     assert all(one.calibrated for one in mended)
     assert [one.present for one in mended] == [True, False]  # 0.62, 0.31
-    assert mended[0].evidence["presence"] == pytest.approx(0.95)  # the head's own probability
+    assert mended[0].evidence["presence"] == pytest.approx(mended[0].score)
     record = mended[1].to_json()
     assert (record["found"], record["present"], record["calibrated"], record["box"]) == (False, False, True, None)
     assert record["score"] == round(float(expected[1]), 4)
