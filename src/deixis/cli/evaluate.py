@@ -22,7 +22,7 @@ A predictions file has one JSON object a line: {"id": sentence id, "rle": {"size
 The records of all expressions are written beside the result; --resume continues an interrupted evaluation.
 Several processes: accelerate launch -m deixis.cli evaluate MODEL ...
 
-  deixis evaluate embedded --data toyland:val
+  deixis evaluate bundled --data toyland:val
   deixis evaluate runs/vega/best --data data --dataset refcoco --split testA --protocol lavt-480 --out testA.json
   deixis evaluate --predictions masks.jsonl --data data --dataset refcoco --split val
   deixis evaluate runs/magnet --data toyland:testB --no-target 4 --protocol grefcoco --reliability reliability.png"""

@@ -294,8 +294,8 @@ class Segmenter:
         domain = getattr(self.card, "domain", "")
         begin = {"drawings": "Not a drawing: the", "photographs": "Not a photograph: the"}.get(domain, "The")
         return (
-            f"{begin} image is unlike those that the model {self.name!r} was trained on (its distance is {far:.2f} "
-            "times the limit); an answer of this model is a guess."
+            f"{begin} image is unlike those that the model {self.name!r} was trained on (its distance is "
+            f"{max(far, 1.01):.2f} times the limit); an answer of this model is a guess."
         )
 
     def check_process(self) -> None:
