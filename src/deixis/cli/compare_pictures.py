@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -63,7 +63,7 @@ def _rows(
     models: Sequence["Segmenter"],
     names: Sequence[str],
     ious: Sequence[float],
-    thresholds: Sequence[dict[str, float | None]],
+    thresholds: Sequence[dict[str, Any]],
 ) -> list[Image.Image]:
     image = sample.visual.read([sample.frame])[0]
     assert sample.mask is not None
@@ -74,7 +74,7 @@ def _rows(
     return viz.side_by_side(image, sample.expression, shown)
 
 
-def thresholds_of(path: Path, result: "Result") -> dict[str, float | None]:
+def thresholds_of(path: Path, result: "Result") -> dict[str, Any]:
     """The thresholds that the result was computed with, where its model has them."""
     head = read_header(path.parent / result.records).get("presence")
     return {
