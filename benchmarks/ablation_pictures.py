@@ -1,7 +1,7 @@
 """Pictures of the ablations' models: `python -m benchmarks.ablation_pictures OUT`, after `benchmarks.ablations`.
 
 - `vega-features.png`: pixels, words and visual tokens by t-SNE, with and without the visual expression (Figure 5)
-- `magnet-attention.png`: the attention of MagNet's pixels to each word, with all parts and without each
+- `magnet-attention.jpg`: the attention of MagNet's pixels to each word, with all parts and without each
 """
 
 import sys
@@ -29,6 +29,7 @@ FEATURES = {
 }
 COVERED = 0.25  # of a cell that is the target's
 SENTENCES, STAGE = 2, "pixel_word_attention_3"  # the stage of stride 16
+SIDE, GAP = 150, 40  # pixels: of a panel, and between the expressions
 
 
 def features() -> Image.Image:
@@ -71,12 +72,12 @@ def _groups(segmenter: Any, sample: Sample) -> dict[str, Float[np.ndarray, "_ d"
 
 
 def attention() -> Image.Image:
-    """Two expressions, each with a row of maps for each model that is trained."""
+    """Two expressions beside each other, each with a row of maps for each model that is trained."""
     places = {row: FOLDER / f"{row.replace('/', '-')}-0" / "last" for row in MAGNET_HEADLINES}
     models = {
         row: load(place, device="cpu") for row, place in places.items() if place.with_name("result.json").exists()
     }
-    rows = []
+    blocks = []
     for number in range(SENTENCES):
         sample = next(each for each in WORLD.scene(number) if 3 <= len(each.expression.split()) <= 5)
         image = sample.visual.read([sample.frame])[0]
@@ -84,17 +85,19 @@ def attention() -> Image.Image:
         found = {row: model(Image.fromarray(image), sample.expression, explain=True) for row, model in models.items()}
         tokens = next(iter(found.values())).tokens
         maps = {row: (one.mask, one.evidence[STAGE]) for row, one in found.items()}
-        rows += viz.side_by_side(image, sample.expression, named, 168)
-        rows += viz.word_maps(image, sample.expression, tokens, maps)[1:]
-    return viz.stack(rows)
+        rows = viz.side_by_side(image, sample.expression, named, SIDE)
+        rows += viz.word_maps(image, sample.expression, tokens, maps, SIDE)[1:]
+        block = viz.stack(rows)
+        blocks.append(np.asarray(block.crop((0, 0, rows[-1].width + GAP, block.height))))
+    return Image.fromarray(np.concatenate(blocks, axis=1))
 
 
 def main() -> None:
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
     out.mkdir(parents=True, exist_ok=True)
-    for name, draw in (("vega-features", features), ("magnet-attention", attention)):
-        draw().save(out / f"{name}.png")
-        print(out / f"{name}.png")
+    for name, draw in (("vega-features.png", features), ("magnet-attention.jpg", attention)):
+        draw().save(out / name, quality=88)
+        print(out / name)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Several expressions about one image in one strip: `python examples/5_answers.py OUT.png PICTURE SENTENCE …`.
 
-The README's image is made by `python examples/5_answers.py docs/answers.png examples/toyland.png "the person in green"
-"the child in blue" "the yellow turtle"`.
+The README's image is made by `python examples/5_answers.py docs/answers.png examples/toyland.png "the blue checkered
+person" "the smallest turtle" "the turtle on the left" "the purple dog"`.
 """
 
 import sys
@@ -15,8 +15,12 @@ from deixis.viz import strip
 def main(out: str, picture: str, *sentences: str) -> None:
     predictions = deixis.load()(picture, list(sentences))
     panels = [(predictions[0].image, "the scene")]
-    panels += [(np.asarray(one.overlay()), f"“{one.expression}”  {one.score:.2f}") for one in predictions]
+    panels += [(np.asarray(one.overlay()), f"“{one.expression}”  {_said(one)}") for one in predictions]
     strip(panels).save(out)
+
+
+def _said(found: deixis.Prediction) -> str:
+    return f"{found.score:.2f}" if found.found else f"{found.score:.2f}, nothing found"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Weights are stored as float16. The card gets the scores in benchmarks/results/scores/NAME-*.json, which
 `python -m benchmarks.scores MODEL --name NAME` writes, and statistics of drawn scenes in all styles, by which the
 model recognises images that are not drawings. `--known-outside` is the fraction of answers on photographs that was
-measured to be right; it caps the scores there.
+measured to be right; it caps the scores there. Of a presence head that was trained beside the bundled model's masks,
+the card keeps the Run that trained these; calibrate it next: `deixis checkpoint calibrate src/deixis/bundled …`.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deixis.checkpoints import native
+from deixis.objectives.presence import PresenceConfig
 from deixis.predict.domain import statistics_of
 from deixis.toyland.scene.domains import STYLES
 from deixis.toyland.world import Toyland
@@ -44,6 +46,12 @@ def drawings(scenes: int) -> Iterator[Any]:
         yield worlds[position % len(worlds)].drawn(position).image().pixels
 
 
+def run_of_masks(card: native.Card) -> dict[str, Any]:
+    """The Run that trained the masks."""
+    is_head = card.run.get("objective", {}).get("type") == PresenceConfig.__name__
+    return native.read_card(BUNDLED_MODELS["bundled"].folder).run if is_head else card.run
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
@@ -59,7 +67,7 @@ def main() -> None:
     found = statistics_of(segmenter.system, segmenter.preprocess, pictures, data, options.known_outside)
     scores = scores_of(options.name) or checkpoint.card.scores
     card = replace(checkpoint.card, domain="drawings", domain_statistics=found, scores=scores)
-    card = replace(card, description=options.description or card.description)
+    card = replace(card, description=options.description or card.description, run=run_of_masks(checkpoint.card))
     native.save(options.out, checkpoint.weights, card, checkpoint.vocabulary, half=True)
     size = (options.out / native.WEIGHTS).stat().st_size
     print(f"{options.out}: {size / 1e6:.1f} MB, {sum(map(len, scores.values()))} scores")

@@ -114,3 +114,19 @@ class MaskRule:
         if self.kind == "half-maximum":
             return values > high / 2
         return (values - low >= self.threshold * (high - low)) & (high > low)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresenceRule:
+    """The probability that a presence head must exceed; stored in a checkpoint's card.
+
+    It is of the calibrated probability where the card has a calibration. `chosen_on` names the data on whose labels the
+    threshold was chosen, and the rule; empty where no label was read.
+    """
+
+    threshold: float = 0.5
+    chosen_on: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise InputError(f"The presence threshold is {self.threshold}; expected a number between 0 and 1.")

@@ -1,6 +1,7 @@
 """Presence on the command line: a model with a presence head predicts, is calibrated and is evaluated."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
 from deixis.cli import main
+from deixis.cli.compare_pictures import thresholds_of
 from deixis.data.transforms import Preprocess
 from deixis.evaluation.report import Result
 from deixis.metrics.calibration import apply
@@ -123,15 +125,30 @@ def test_calibration_goes_into_the_card_and_from_there_into_every_score(
     assert before["found"]
     real = scoring.score_presence
 
-    def sorted_by_truth(*arguments: Any) -> tuple[np.ndarray, np.ndarray]:
+    def sorted_by_truth(*arguments: Any) -> scoring.HeadAnswers:
         """The head of an untrained model is random; its probabilities are sorted, so that a fit exists."""
-        said, there = real(*arguments)
-        order = np.argsort(there, kind="stable")
-        return np.sort(said)[np.argsort(order, kind="stable")], there
+        given = real(*arguments)
+        order = np.argsort(given.present, kind="stable")
+        ious = np.where(given.present, 0.5, 0.0)
+        return replace(given, probability=np.sort(given.probability)[np.argsort(order, kind="stable")], iou=ious)
 
     monkeypatch.setattr(scoring, "score_presence", sorted_by_truth)
+    assert main(["checkpoint", "calibrate", str(folder), *DATA, "--max-loss", "5"]) == 0
+    printed = capsys.readouterr().out
+    rule = native.read_card(folder).presence_rule
+    assert f"present above {rule.threshold:.3f}" in printed
+    assert rule.chosen_on.endswith("the largest that costs at most 5 points of mIoU")
+    assert main(["checkpoint", "show", str(folder)]) == 0
+    assert f"above {rule.threshold:.3f}, chosen on toyland:val" in capsys.readouterr().out
+    assert main(["evaluate", str(folder), *DATA, "--no-target", "4", "--out", str(tmp_path / "r.json")]) == 0
+    presence = Result.read(tmp_path / "r.json").presence
+    assert presence is not None
+    assert presence.threshold == rule.threshold
+    assert main(["checkpoint", "calibrate", str(folder), *DATA, "--max-loss", "0"]) == 2
+    assert "--max-loss is 0; expected points of mIoU" in capsys.readouterr().err
     assert main(["checkpoint", "calibrate", str(folder), *DATA, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["presence_rule"] == {"threshold": 0.5, "chosen_on": ""}  # of other probabilities than before
     assert found["data"] == "toyland:val, 2 scenes, 4 a scene refer to nothing"
     assert found["ece_after"] < found["ece_before"]
     card = native.read_card(folder)
@@ -169,6 +186,9 @@ def test_presence_is_measured_drawn_and_printed(
         assert picture.width > 400
     records = [json.loads(line) for line in (tmp_path / "r.records.jsonl").read_text().splitlines()]
     assert records[0]["header"]["presence"] == {"calibrated": False, "threshold": 0.4}
+    result = Result.read(out)  # its pictures are drawn with the same thresholds; half the maximum is none
+    assert thresholds_of(out, result) == {"threshold": 0.5, "presence_threshold": 0.4}
+    assert thresholds_of(out, replace(result, mask_rule="half-maximum"))["threshold"] is None
 
 
 def test_a_headless_model_is_measured_by_its_masks(headless: Path, tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ def test_a_row_of_a_papers_table_is_listed_and_trained_by_its_name(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 30
     assert lines[11].split("  ")[0] == "vega-refcoco/table-4a/threshold"
-    assert lines[11].endswith("sigmoid (> 0.5)                          mIoU 76.15, oIoU 74.81")
+    assert lines[11].endswith(
+        "sigmoid (> 0.5)                          published on RefCOCO val: mIoU 76.15, oIoU 74.81"
+    )
     assert main(["train", "vega-toyland/table-4a/threshold", "--seed", "3"]) == 0
     job, out, _ = executed[0]
     assert isinstance(job, Chain)

@@ -99,7 +99,7 @@ def test_a_submission_scores_as_the_model_that_wrote_it(name, split, first, tmp_
     if name == "refer_youtube_vos":
         return  # its valid has no masks
     protocol = "ref-davis" if first == "anno_" else "rvos"
-    by_model = evaluate(load(), tree, split=split, protocol=protocol, out=tmp_path / "model", draws=20)
+    by_model = evaluate(load("bundled"), tree, split=split, protocol=protocol, out=tmp_path / "model", draws=20)
     by_file = evaluate_predictions(zipped, tree, split=split, protocol=protocol, out=tmp_path / "file", draws=20)
     assert {key: one.value for key, one in by_model.measures.items()} == pytest.approx(
         {key: one.value for key, one in by_file.measures.items()}

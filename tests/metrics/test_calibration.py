@@ -12,6 +12,7 @@ from deixis.metrics.calibration import (
     Calibration,
     apply,
     calibrate,
+    choose_threshold,
     expected_calibration_error,
     fit,
     logit,
@@ -51,6 +52,19 @@ def test_bins_equal_a_loop() -> None:
         assert one.count == len(inside)
         assert one.confidence == pytest.approx(sum(probabilities[place] for place in inside) / len(inside))
         assert one.frequency == pytest.approx(sum(bool(positive[place]) for place in inside) / len(inside))
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 0.99), st.floats(0, 1)), min_size=1, max_size=30), st.floats(0.01, 50))
+def test_the_chosen_threshold_is_the_largest_that_costs_no_more(pairs: list[tuple[float, float]], most: float) -> None:
+    probabilities, ious = (np.array(each) for each in zip(*pairs, strict=True))
+    chosen = choose_threshold(probabilities, ious, most)
+
+    def loss(threshold: float) -> float:
+        return float(100 * ious[probabilities <= threshold].sum() / len(ious))
+
+    assert loss(chosen) <= most + 1e-9
+    above = probabilities[probabilities > chosen]
+    assert not len(above) or loss(above.min()) > most - 1e-9
 
 
 def test_a_fit_finds_what_brute_force_finds() -> None:

@@ -1,7 +1,7 @@
 """The presence head: what it decides, calibrated or not, and what holds for systems without one."""
 
 import runpy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +17,13 @@ from deixis.data.transforms import Preprocess
 from deixis.errors import DeixisError, ModelError
 from deixis.evaluation.scoring import Scoring, score_presence, score_system
 from deixis.metrics.calibration import Calibration, apply
+from deixis.metrics.domain import DomainStatistics, fit
 from deixis.metrics.protocols import PROTOCOLS
 from deixis.predict.outputs import presence_probabilities
 from deixis.predict.prediction import postprocess
 from deixis.predict.presence import Presence, decide
 from deixis.predict.segmenter import Segmenter
-from deixis.records import Ids, MaskRule, Sample
+from deixis.records import Ids, MaskRule, PresenceRule, Sample
 from deixis.text.tokenizer import Tokenizer
 
 apple = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "apple.py")))
@@ -30,6 +31,7 @@ VOCABULARY = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "surely", "maybe", "hardly", "
 PROBABILITIES = {4: 0.95, 5: 0.6, 6: 0.1}  # of the words; an expression has the smallest of its words
 PHOTO = np.zeros((30, 50, 3), np.uint8)
 PHOTO[:15, :25] = 255
+LIGHT = PHOTO[..., 0] > 0
 
 
 class Headed(nn.Module):
@@ -50,14 +52,16 @@ class Headed(nn.Module):
 @dataclass(frozen=True)
 class Card:
     calibration: Calibration | None
+    presence_rule: PresenceRule = field(default_factory=PresenceRule)
+    domain_statistics: DomainStatistics | None = None
 
 
 MENDED = Calibration(scale=0.5, bias=-1.0, data="made:val", expressions=9, ece_before=0.3, ece_after=0.1)
 
 
-def segmenter(calibration: Calibration | None = None, **system: bool) -> Segmenter:
+def segmenter(calibration: Calibration | None = None, card: Card | None = None, **system: bool) -> Segmenter:
     preprocess = Preprocess(image_size=16, max_tokens=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    return Segmenter(Headed(**system), Tokenizer(VOCABULARY), preprocess, Card(calibration), name="headed")
+    return Segmenter(Headed(**system), Tokenizer(VOCABULARY), preprocess, card or Card(calibration), name="headed")
 
 
 def test_a_presence_head_decides_whether_there_is_a_mask() -> None:
@@ -82,6 +86,16 @@ def test_each_threshold_is_its_own() -> None:
     for level in (0.0, 1.0, float("nan")):
         with pytest.raises(DeixisError, match=r"The presence threshold is .* between 0 and 1"):
             headed(PHOTO, "maybe", presence_threshold=level)
+
+
+def test_the_cards_threshold_is_used_and_can_be_replaced() -> None:
+    careful = segmenter(card=Card(None, PresenceRule(threshold=0.05)))
+    assert [one.present for one in careful(PHOTO, ["maybe", "hardly"])] == [True, True]
+    assert not careful(PHOTO, "hardly", presence_threshold=0.5).present
+    scored = [one for batch in score_system(careful, Said(), PROTOCOLS["full"], Scoring()) for one in batch]
+    assert all(one.best.area > 0 for one in scored)
+    with pytest.raises(DeixisError, match=r"The presence threshold is 1\.0; expected a number between 0 and 1"):
+        PresenceRule(threshold=1.0)
 
 
 def test_something_is_found_exactly_where_the_mask_has_pixels_and_a_box() -> None:
@@ -114,7 +128,7 @@ def test_a_calibrated_score_is_the_cards_function_of_the_heads_probability() -> 
     assert [one.score for one in mended] == pytest.approx(expected.tolist())
     assert all(one.calibrated for one in mended)
     assert [one.present for one in mended] == [True, False]  # 0.62, 0.31
-    assert mended[0].evidence["presence"] == pytest.approx(0.95)  # the head's own probability
+    assert mended[0].evidence["presence"] == pytest.approx(mended[0].score)
     record = mended[1].to_json()
     assert (record["found"], record["present"], record["calibrated"], record["box"]) == (False, False, True, None)
     assert record["score"] == round(float(expected[1]), 4)
@@ -161,7 +175,7 @@ class Said:
         return 5
 
     def __getitem__(self, position: int) -> Sample:
-        target = PHOTO[..., 0] > 0 if position < 3 else np.zeros((30, 50), dtype=bool)
+        target = LIGHT if position < 3 else np.zeros((30, 50), dtype=bool)
         rle: Any = masks.encode(target)
         return Sample(
             visual=Picture(), expression=self.said[position], mask=rle, ids=self.ids[position], dataset="d", split="val"
@@ -183,10 +197,35 @@ def test_a_split_is_scored_by_the_masks_of_the_segmenter() -> None:
         list(score_system(segmenter(headed=False), Said(), PROTOCOLS["full"], strict))
 
 
+class Reworded(Said):
+    """The same photo: a word that is known, two of which one is, and one that is not."""
+
+    said = ("surely", "surely nonsense", "nonsense", "hardly", "maybe")
+
+
+@pytest.mark.parametrize("is_outside", [False, True])
+def test_a_split_is_scored_by_what_a_user_gets_also_where_little_is_known(is_outside: bool) -> None:
+    statistics = fit(np.random.default_rng(0).normal(9.0 if is_outside else 0.0, 1, (60, 2)), "made", 0.2)
+    segmenter_ = segmenter(card=Card(None, domain_statistics=statistics))
+    segmenter_.system.domain_map = lambda images: images[:, :1, :, :, None].flatten(1, 2)
+    asked = segmenter_(PHOTO, list(Reworded.said))
+    assert [bool(one.notes) for one in asked] == [is_outside, True, True, is_outside, is_outside]
+    assert [one.found for one in asked] == [True, True, False, is_outside, True]  # outside, the head is not asked
+    batches = score_system(segmenter_, Reworded(), PROTOCOLS["full"], Scoring(batch_size=2))
+    scored = {one.ids.sentence: one.best for batch in batches for one in batch}
+    for number, one in enumerate(asked):
+        assert scored[f"s{number}"].area == one.mask.sum()
+        assert scored[f"s{number}"].score == pytest.approx(one.score)
+
+
 def test_the_heads_probabilities_over_a_split_are_not_calibrated() -> None:
     advanced: list[int] = []
-    said, there = score_presence(segmenter(MENDED), Said(), Scoring(batch_size=2), advanced.append)
+    found = score_presence(segmenter(MENDED), Said(), Scoring(batch_size=2), advanced.append)
+    said, there = found.probability, found.present
     assert sorted(said.tolist()) == pytest.approx([0.1, 0.1, 0.6, 0.6, 0.95])
+    mask = segmenter()(PHOTO, "surely").mask
+    assert found.iou[there] == pytest.approx((mask & LIGHT).sum() / (mask | LIGHT).sum())  # whatever the head says
+    assert not found.iou[~there].any()
     assert sorted(zip(said.round(2).tolist(), there.tolist(), strict=True)) == [
         (0.1, False),
         (0.1, True),

@@ -455,6 +455,6 @@ def test_a_model_of_one_domain_says_so_in_its_notes(domain: str, notes: tuple[st
     assert limited(photo(), "red pot").notes[1:] == notes
 
 
-def test_the_bundled_model_was_trained_on_drawings() -> None:
+def test_the_bundled_model_was_trained_on_drawings_and_has_a_presence_head() -> None:
     assert read_card(BUNDLED_MODELS["bundled"].folder).domain == "drawings"
-    assert read_card(BUNDLED_MODELS["bundled"].folder).config.get("presence") is None
+    assert read_card(BUNDLED_MODELS["bundled"].folder).config["presence"] is True

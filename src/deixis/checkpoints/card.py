@@ -9,7 +9,7 @@ from ..data.transforms import Preprocess
 from ..errors import InputError
 from ..metrics.calibration import Calibration
 from ..metrics.domain import DomainStatistics
-from ..records import MaskRule
+from ..records import MaskRule, PresenceRule
 from .configs import from_dict
 
 WEIGHTS, CARD, VOCABULARY = "model.safetensors", "card.json", "vocab.txt"
@@ -34,6 +34,7 @@ class Card:
     run: dict[str, Any] = field(default_factory=dict)  # the whole Run that made the weights, as `run.json`
     origin: dict[str, Any] = field(default_factory=dict)  # of weights that others published
     calibration: Calibration | None = None  # of the presence head's probabilities
+    presence_rule: PresenceRule = field(default_factory=PresenceRule)  # of the calibrated ones
     domain_statistics: DomainStatistics | None = None  # of the training images; None: any image is as good
     score_means: str = ""  # the meaning of a prediction's score; filled in, whatever an older card says
     format: int = FORMAT

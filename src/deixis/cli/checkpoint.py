@@ -14,6 +14,7 @@ from .options import parse
 
 if TYPE_CHECKING:
     from ..metrics.calibration import Calibration
+    from ..records import PresenceRule
 
 USAGE = """\
 usage: deixis checkpoint show NAME|PATH [--json]
@@ -105,6 +106,7 @@ def _show(arguments: list[str]) -> int:
         "mask": MASK_RULES[card.mask_rule.kind].format(card.mask_rule.threshold),
         "score is": card.score_means,
         **({} if card.calibration is None else {"calibration": _described(card.calibration)}),
+        **({"present": _threshold(card.presence_rule)} if card.config.get("presence") else {}),
         **{f"score {name}": value for name, value in _flat(card.scores)},
     }
     width = max(map(len, lines))
@@ -117,6 +119,11 @@ def _described(calibration: "Calibration") -> str:
         f"scale {calibration.scale:.3f}, bias {calibration.bias:+.3f} from {calibration.expressions:,} expressions of "
         f"{calibration.data}; error {calibration.ece_before:.3f} before, {calibration.ece_after:.3f} after"
     )
+
+
+def _threshold(rule: "PresenceRule") -> str:
+    chosen = f", chosen on {rule.chosen_on}" if rule.chosen_on else ""
+    return f"where the head's probability is above {rule.threshold:.3f}{chosen}"
 
 
 def _flat(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from .. import masks, viz
 from ..errors import InputError
 from ..evaluation.disagreements import RIGHT, disagreements
-from ..evaluation.record_files import read_records
+from ..evaluation.record_files import read_header, read_records
 from ..metrics.protocols import protocol_named
 from ..predict.prediction import write_picture
 from ..progress import ProgressBar
@@ -39,6 +39,7 @@ def draw(options: "CompareOptions", out: Path, results: Sequence["Result"]) -> l
     ]
     samples = _samples(reader, {one.sentence for each in found for one in each[: options.count]})
     models = [_model(path, one, options) for path, one in zip(paths, results, strict=True)]
+    thresholds = [thresholds_of(path, one) for path, one in zip(paths, results, strict=True)]
     lines = []
     for right, each in enumerate(found):
         line = f"{names[right]} right (IoU {RIGHT:g} or more), {names[1 - right]} wrong: {len(each):,} expressions"
@@ -49,7 +50,7 @@ def draw(options: "CompareOptions", out: Path, results: Sequence["Result"]) -> l
                 rows = list[Image.Image]()
                 for one in chosen:
                     ious = (one.first, one.second) if right == 0 else (one.second, one.first)
-                    rows += _rows(samples[one.sentence], models, names, ious, results)
+                    rows += _rows(samples[one.sentence], models, names, ious, thresholds)
                     bar.advance()
             write_picture(file, viz.stack(rows))
             line += f"  {file}"
@@ -62,15 +63,24 @@ def _rows(
     models: Sequence["Segmenter"],
     names: Sequence[str],
     ious: Sequence[float],
-    results: Sequence["Result"],
+    thresholds: Sequence[dict[str, Any]],
 ) -> list[Image.Image]:
     image = sample.visual.read([sample.frame])[0]
     assert sample.mask is not None
     shown = {"target": masks.decode(sample.mask)}
-    for model, name, iou, result in zip(models, names, ious, results, strict=True):
-        found = model(Image.fromarray(image), sample.expression, threshold=result.threshold)
+    for model, name, iou, used in zip(models, names, ious, thresholds, strict=True):
+        found = model(Image.fromarray(image), sample.expression, **used)
         shown[f"{name} {iou:.2f}"] = found.mask
     return viz.side_by_side(image, sample.expression, shown)
+
+
+def thresholds_of(path: Path, result: "Result") -> dict[str, Any]:
+    """The thresholds that the result was computed with, where its model has them."""
+    head = read_header(path.parent / result.records).get("presence")
+    return {
+        "threshold": None if result.mask_rule == "half-maximum" else result.threshold,
+        "presence_threshold": None if head is None else head["threshold"],
+    }
 
 
 def _reader(options: "CompareOptions", results: Sequence["Result"]) -> "Reader":

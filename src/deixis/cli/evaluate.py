@@ -22,7 +22,7 @@ A predictions file has one JSON object a line: {"id": sentence id, "rle": {"size
 The records of all expressions are written beside the result; --resume continues an interrupted evaluation.
 Several processes: accelerate launch -m deixis.cli evaluate MODEL ...
 
-  deixis evaluate embedded --data toyland:val
+  deixis evaluate bundled --data toyland:val
   deixis evaluate runs/vega/best --data data --dataset refcoco --split testA --protocol lavt-480 --out testA.json
   deixis evaluate --predictions masks.jsonl --data data --dataset refcoco --split val
   deixis evaluate runs/magnet --data toyland:testB --no-target 4 --protocol grefcoco --reliability reliability.png"""
@@ -55,7 +55,7 @@ class EvaluateOptions(BootstrapOptions, ModelOptions, SplitOptions):
     threshold_chosen_on: Annotated[str, tyro.conf.arg(metavar="DATA")] = ""
     """The data on whose labels --threshold was chosen; the result names it, and is not one of the protocol weak."""
     presence_threshold: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
-    """The presence probability below which the mask is empty, for models with a presence head (0.5)."""
+    """The presence probability below which the mask is empty, for models with a presence head."""
     sweep_threshold: bool = False
     """Print the scores for each threshold from 0.05 to 0.95 instead of writing a result."""
     write_threshold: bool = False

@@ -53,7 +53,7 @@ class PredictOptions(ModelOptions):
     threshold: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
     """Replaces the threshold of the model's mask rule, which usually is a probability of 0.5."""
     presence_threshold: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
-    """The presence probability below which the mask is empty, for models with a presence head (0.5)."""
+    """The presence probability below which the mask is empty, for models with a presence head."""
     address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
     """Of Ray's cluster: auto, or host:port; by default Ray starts on this machine."""
     gpus: float = 0.0

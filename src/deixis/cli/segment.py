@@ -68,7 +68,7 @@ class SegmentOptions(ClipOptions):
     threshold: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
     """Replaces the threshold of the model's mask rule, which usually is a probability of 0.5."""
     presence_threshold: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
-    """The presence probability below which the mask is empty, for models with a presence head (0.5)."""
+    """The presence probability below which the mask is empty, for models with a presence head."""
 
     def __post_init__(self) -> None:
         for name, value in (("threshold", self.threshold), ("presence threshold", self.presence_threshold)):

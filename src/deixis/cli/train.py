@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
@@ -86,7 +86,10 @@ def listed() -> str:
 
 
 def listed_rows(recipe: str) -> str:
-    """A line for each row of the tables of the recipe's paper: its name, what it changes, and its published scores."""
+    """A line for each row of the tables of the recipe's paper: its name, what it changes, and its published scores.
+
+    They are those on RefCOCO val, whatever the recipe's data are.
+    """
     from ..recipes.catalogue import recipe_named
     from ..recipes.paper_tables import rows_of
 
@@ -97,11 +100,16 @@ def listed_rows(recipe: str) -> str:
         (
             f"{recipe}/{name}",
             row.change,
-            ", ".join(f"{measure} {score:.2f}" for measure, score in row.published.items()),
+            _published(row.published),
         )
         for name, row in found.items()
     ]
     return _in_columns(rows)
+
+
+def _published(scores: Mapping[str, float]) -> str:
+    named = ", ".join(f"{measure} {score:.2f}" for measure, score in scores.items())
+    return f"published on RefCOCO val: {named}" if named else ""
 
 
 def _in_columns(rows: Sequence[Sequence[str]]) -> str:

@@ -19,7 +19,6 @@ from ..metrics.bootstrap import DRAWS
 from ..metrics.presence import PresenceScores, presence_scores
 from ..metrics.protocols import ScoringProtocol
 from ..metrics.scored import Scored
-from ..predict.presence import THRESHOLD as PRESENCE_THRESHOLD
 from ..predict.segmenter import Segmenter
 from ..records import MaskRule, Reader
 from .mask_files import FileScorer
@@ -260,7 +259,7 @@ def presence_decision(segmenter: Segmenter, threshold: float | None) -> dict[str
         return None
     return {
         "calibrated": segmenter.calibration is not None,
-        "threshold": PRESENCE_THRESHOLD if threshold is None else threshold,
+        "threshold": segmenter.presence_rule.threshold if threshold is None else threshold,
     }
 
 

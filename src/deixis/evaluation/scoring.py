@@ -17,7 +17,7 @@ from ..data.transforms import Preprocess
 from ..errors import InputError, ModelError
 from ..metrics.accumulators import Totals
 from ..metrics.protocols import PROTOCOLS, ScoringProtocol
-from ..metrics.scored import Scored, label_of, score_expression
+from ..metrics.scored import Scored, score_expression
 from ..predict.outputs import is_finite, mask_probabilities, presence_probabilities
 from ..predict.presence import Presence, check_threshold, decide
 from ..predict.refine import resized
@@ -31,7 +31,7 @@ class Scoring:
     """How a split is scored; of these fields only the thresholds change a score.
 
     `threshold` replaces the threshold of the checkpoint's mask rule. `presence_threshold` is for systems with a
-    presence head, 0.5 by default.
+    presence head, by default the checkpoint's.
     """
 
     batch_size: int = 8
@@ -104,6 +104,25 @@ def label_map(found: Sequence["PredictedMask"]) -> UInt8[np.ndarray, "h w"]:
 
 
 @dataclass(frozen=True)
+class PredictedMap:
+    """One sample with its map at the compared size, and how the map becomes a mask."""
+
+    sample: Sample
+    probability: Float32[np.ndarray, "h w"]
+    rule: MaskRule
+    presence: Presence | None
+    highest: float
+
+    def decide(self, rule: MaskRule | None = None) -> tuple[Bool[np.ndarray, "h w"], float]:
+        """The mask and the score, as a user gets them; `rule` replaces the checkpoint's."""
+        return decide(self.probability, rule or self.rule, self.presence, self.highest)
+
+    def scored(self, rules: ScoringProtocol, rule: MaskRule | None = None) -> Scored:
+        mask, score = self.decide(rule)
+        return score_expression(self.sample, [(masks.encode(mask), score)], rules)  # type: ignore[list-item]
+
+
+@dataclass(frozen=True)
 class PredictedMask:
     """One sample with its probability map and its mask, at the image's own size."""
 
@@ -115,8 +134,8 @@ class PredictedMask:
 def predicted_masks(segmenter: Segmenter, reader: Reader, scoring: Scoring) -> Iterator[PredictedMask]:
     """The masks of a split, which needs no labels; images stay together, otherwise in the reader's order."""
     for samples, batch, output in _predicted(segmenter, reader, scoring):
-        for sample, probability, rule, presence in _maps(segmenter, batch, samples, output, PROTOCOLS["full"], scoring):
-            yield PredictedMask(sample, probability, decide(probability, rule, presence)[0])
+        for one in _maps(segmenter, batch, samples, output, PROTOCOLS["full"], scoring):
+            yield PredictedMask(one.sample, one.probability, one.decide()[0])
 
 
 def score_thresholds(
@@ -131,21 +150,33 @@ def score_thresholds(
     mask_rules = {threshold: segmenter.mask_rule(threshold) for threshold in thresholds}
     totals = {threshold: Totals(rules) for threshold in thresholds}
     for samples, batch, output in _predicted(segmenter, reader, scoring):
-        for sample, probability, _, presence in _maps(segmenter, batch, samples, output, rules, scoring):
+        for one in _maps(segmenter, batch, samples, output, rules, scoring):
             for threshold, rule in mask_rules.items():
-                mask, score = decide(probability, rule, presence)
-                totals[threshold].add(score_expression(sample, [(masks.encode(mask), score)], rules))  # type: ignore[list-item]
+                totals[threshold].add(one.scored(rules, rule))
         advance(len(samples))
     return totals
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeadAnswers:
+    """Of each expression the presence head's probability before any calibration, and whether its target has pixels.
+
+    `iou` is that of the mask whatever the head says, under the protocol `full`.
+    """
+
+    probability: Float[np.ndarray, " b"]
+    present: Bool[np.ndarray, " b"]
+    iou: Float[np.ndarray, " b"]
+
+
 def score_presence(
     segmenter: Segmenter, reader: Reader, scoring: Scoring, advance: Callable[[int], None] = lambda count: None
-) -> tuple[Float[np.ndarray, " b"], Bool[np.ndarray, " b"]]:
-    """For each expression the presence head's probability before any calibration, and whether its target has pixels."""
+) -> HeadAnswers:
+    """What the presence head says of every expression of a split."""
     probabilities: list[float] = []
-    present: list[bool] = []
-    for samples, _, output in _predicted(segmenter, reader, scoring):
+    scored: list[Scored] = []
+    rules = PROTOCOLS["full"]
+    for samples, batch, output in _predicted(segmenter, reader, scoring):
         raw = presence_probabilities(output)
         if raw is None:
             raise InputError(
@@ -153,9 +184,14 @@ def score_presence(
                 "calibrated; give a model with a presence head."
             )
         probabilities += raw.tolist()
-        present += [masks.area(label_of(sample)) > 0 for sample in samples]
+        maps = _maps(segmenter, batch, samples, output, rules, scoring)
+        scored += [replace(one, presence=None).scored(rules) for one in maps]
         advance(len(samples))
-    return np.array(probabilities, dtype=np.float64), np.array(present, dtype=bool)
+    return HeadAnswers(
+        probability=np.array(probabilities, dtype=np.float64),
+        present=np.array([one.target > 0 for one in scored], dtype=bool),
+        iou=np.array([one.iou(rules) for one in scored], dtype=np.float64),
+    )
 
 
 def _predicted(
@@ -215,11 +251,7 @@ def _score(
     rules: ScoringProtocol,
     scoring: Scoring,
 ) -> list[Scored]:
-    scored = []
-    for sample, probability, rule, presence in _maps(segmenter, batch, samples, output, rules, scoring):
-        mask, score = decide(probability, rule, presence)
-        scored.append(score_expression(sample, [(masks.encode(mask), score)], rules))  # type: ignore[list-item]
-    return scored
+    return [one.scored(rules) for one in _maps(segmenter, batch, samples, output, rules, scoring)]
 
 
 def _maps(
@@ -229,17 +261,28 @@ def _maps(
     output: Output,
     rules: ScoringProtocol,
     scoring: Scoring,
-) -> Iterator[tuple[Sample, Float32[np.ndarray, "h w"], MaskRule, Presence | None]]:
-    """Each sample with its map at the compared size, and the rule for it: the map, not the mask, is resized."""
+) -> Iterator[PredictedMap]:
+    """Each sample with its map and the rule for it: the map, not the mask, is resized."""
     rule = segmenter.mask_rule(scoring.threshold)
     presences = segmenter.presences(presence_probabilities(output), len(samples), scoring.presence_threshold)
     to = None if rules.size is None else (rules.size, rules.size)
-    for sample, probability, size, presence in zip(
-        samples, mask_probabilities(output), batch.sizes, presences, strict=True
+    outside = _outside(segmenter, batch)
+    for number, (sample, probability, size) in enumerate(
+        zip(samples, mask_probabilities(output), batch.sizes, strict=True)
     ):
+        presence = None if outside[number] else presences[number]
+        highest = min(segmenter.known(sample.expression), segmenter.known_outside if outside[number] else 1.0)
         if segmenter.refine is None:
-            yield sample, segmenter.preprocess.restore(probability, size, to=to), rule, presence
+            values = segmenter.preprocess.restore(probability, size, to=to)
+            yield PredictedMap(sample, values, rule, presence, highest)
         else:
             photo = sample.visual.read([sample.frame])[0]
             values, refined = segmenter.refine.refine(photo, segmenter.preprocess.restore(probability, size), rule)
-            yield sample, resized(values, to), refined, presence
+            yield PredictedMap(sample, resized(values, to), refined, presence, highest)
+
+
+def _outside(segmenter: Segmenter, batch: Batch) -> list[bool]:
+    """Whether each expression's image is outside the model's domain."""
+    outside = [segmenter.is_outside(batch.images[number : number + 1]) for number in range(len(batch.images))]
+    index = range(len(outside)) if batch.image_index is None else batch.image_index.tolist()
+    return [outside[number] for number in index]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ..data.validation import Issues
     from ..records import Reader
 
+MOST_SKIPPED = 100_000_000  # scenes; further ones may belong to another split
 SUBSETS = ("toyland", "toyland+", "toyland-g")
 CLIPS = {f"{subset}-clips": subset for subset in SUBSETS}
 
@@ -29,6 +30,8 @@ class SplitOptions:
     """unc, umd or google."""
     scenes: int = 500
     """Scenes of Toyland."""
+    skip_scenes: int = 0
+    """Leave out so many scenes of Toyland's split, such as those of train that a model was trained on."""
     frames: int | None = None
     """Frames of each clip of Toyland; 16 by default."""
     no_target: float | None = None
@@ -54,10 +57,13 @@ def open_split(options: SplitOptions, issues: "Issues", overlaps: "Overlaps" = "
     if options.is_generated:
         _check_generated(options, split)
         from ..toyland.language.expressions import ExpressionOptions
-        from ..toyland.world import Toyland
+        from ..toyland.world import FIRST_SEEDS, Toyland
 
+        chosen = split or options.split or "val"
+        skipped = options.skip_scenes and chosen in FIRST_SEEDS
         return Toyland(
-            split=split or options.split or "val",
+            split=chosen,
+            first_seed=FIRST_SEEDS[chosen] + options.skip_scenes if skipped else None,
             subset=CLIPS.get(name, name),
             num_scenes=options.scenes,
             num_frames=(options.frames or 16) if name in CLIPS else 1,
@@ -70,7 +76,8 @@ def open_split(options: SplitOptions, issues: "Issues", overlaps: "Overlaps" = "
             f"--no-target {options.no_target:g} generates sentences, which only Toyland can; omit it, or give "
             "toyland:val as the data."
         )
-
+    if options.skip_scenes:
+        raise InputError(f"--skip-scenes {options.skip_scenes} is about Toyland; omit it, or give toyland:val.")
     if options.frames is not None:
         raise InputError(f"--frames {options.frames} is about Toyland's clips; omit it, or give toyland-clips:val.")
 
@@ -93,5 +100,7 @@ def _check_generated(options: SplitOptions, split: str) -> None:
     ):
         if value is not None:
             raise InputError(f"{options.data} is generated and has no {name}; omit it.")
+    if not 0 <= options.skip_scenes <= MOST_SKIPPED:
+        raise InputError(f"--skip-scenes is {options.skip_scenes}; expected 0 to {MOST_SKIPPED:,}.")
     if split and options.split not in (None, split):
         raise InputError(f"The data name the split {split!r}, but --split is {options.split!r}; give one of them.")

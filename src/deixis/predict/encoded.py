@@ -190,8 +190,8 @@ class EncodedImage:
         if self.note:  # the head has seen no such images
             presences = [None] * count
         evidence = dict(answers.evidence) if asked.explain else {}
-        if asked.explain and answers.presence is not None:
-            evidence["presence"] = answers.presence.astype(np.float32)
+        if asked.explain and (said := [one.probability for one in presences if one is not None]):
+            evidence["presence"] = np.array(said, dtype=np.float32)
         for position, number in enumerate(range(start, start + count)):
             tokens, probability = read.tokens[number], answers.probabilities[position]
             changed = probability if change is None else change(number, probability)

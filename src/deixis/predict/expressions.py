@@ -76,8 +76,7 @@ def tokenize(
         if not set(pieces) - {"[CLS]", "[SEP]"}:  # control characters, for example
             raise InputError(f"The expression {_short(text)!r} has no word in it; describe an object in the image.")
     token_ids, token_mask = tokenizer.encode(texts, max_tokens, pad_to)
-    is_learned = len(tokenizer.vocabulary) < LEARNED
-    words = [_Words.of(pieces, is_learned) for pieces in tokens]
+    words = [_Words.of(pieces, _is_learned(tokenizer)) for pieces in tokens]
     return TokenizedExpressions(
         expressions=tuple(texts),
         tokens=tuple(tokens),
@@ -89,6 +88,16 @@ def tokenize(
         token_ids=token_ids,
         token_mask=token_mask,
     )
+
+
+def fraction_known(text: str, tokenizer: AnyTokenizer, max_tokens: int) -> float:
+    """The fraction of the words that are known; 1 for a text without words."""
+    return _Words.of(tuple(tokenizer.tokens(text, max_tokens)), _is_learned(tokenizer)).fraction_known
+
+
+def _is_learned(tokenizer: AnyTokenizer) -> bool:
+    """Whether the vocabulary was learned from a model's own sentences."""
+    return len(tokenizer.vocabulary) < LEARNED
 
 
 def _checked(expression: Any) -> str:

@@ -140,12 +140,8 @@ def postprocess(
     model: str = "",
     highest: float = 1.0,
 ) -> Prediction:
-    """The Prediction that follows from a probability map and from the presence head's probability.
-
-    Its score is at most `highest`; where that is 0, nothing is known of what is meant, and the mask is empty.
-    """
-    mask, score = decide(probability, rule or MaskRule(), presence)
-    mask = mask & (highest > 0)
+    """The Prediction that follows from a probability map and from the presence head's probability, by `decide`."""
+    mask, score = decide(probability, rule or MaskRule(), presence, highest)
     box = None
     if mask.any():
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -157,7 +153,7 @@ def postprocess(
         mask=mask,
         probability=probability,
         present=None if presence is None else presence.is_present,
-        score=min(score, highest),
+        score=score,
         calibrated=presence is not None and presence.calibrated,
         box=box,
         tokens=tokens,

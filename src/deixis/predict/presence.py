@@ -8,8 +8,6 @@ from jaxtyping import Bool, Float32
 from ..errors import InputError
 from ..records import MaskRule
 
-THRESHOLD = 0.5
-
 
 @dataclass(frozen=True, kw_only=True)
 class Presence:
@@ -17,7 +15,7 @@ class Presence:
 
     probability: float
     calibrated: bool = False
-    threshold: float = THRESHOLD
+    threshold: float = 0.5
 
     @property
     def is_present(self) -> bool:
@@ -25,17 +23,18 @@ class Presence:
 
 
 def decide(
-    probability: Float32[np.ndarray, "h w"], rule: MaskRule, presence: Presence | None = None
+    probability: Float32[np.ndarray, "h w"], rule: MaskRule, presence: Presence | None = None, highest: float = 1.0
 ) -> tuple[Bool[np.ndarray, "h w"], float]:
     """The mask of a probability map by the checkpoint's rule, and its score.
 
     With a presence head the mask is empty where the referent is absent, and the score is the head's probability.
-    Without one the score is the mean probability of the mask's pixels, 0 for an empty mask.
+    Without one the score is the mean probability of the mask's pixels, 0 for an empty mask. It is at most `highest`;
+    where that is 0, nothing is known of what is meant, and the mask is empty.
     """
-    mask = rule(probability)
+    mask = rule(probability) & (highest > 0)
     if presence is not None:
-        return mask & presence.is_present, presence.probability
-    return mask, float(probability[mask].mean(dtype=np.float64)) if mask.any() else 0.0
+        return mask & presence.is_present, min(presence.probability, highest)
+    return mask, min(float(probability[mask].mean(dtype=np.float64)) if mask.any() else 0.0, highest)
 
 
 def check_threshold(name: str, value: float) -> None:

@@ -13,14 +13,14 @@ from ..data.images import Source, open_image
 from ..data.transforms import Preprocess
 from ..errors import InputError, ModelError
 from ..metrics.calibration import Calibration
-from ..records import MaskRule
+from ..records import MaskRule, PresenceRule
 from ..text.tokenizers import AnyTokenizer
 from .alternatives import Alternatives, RefusedImage
 from .encoded import EncodedImage, Question
-from .expressions import Expressions, TokenizedExpressions, for_each, tokenize
+from .expressions import Expressions, TokenizedExpressions, for_each, fraction_known, tokenize
 from .network import Network
 from .prediction import Prediction
-from .presence import THRESHOLD, Presence, check_threshold
+from .presence import Presence, check_threshold
 from .refine import DenseCRF
 from .video import FrameChoice, Smoother, as_clip, ask_clip
 
@@ -155,7 +155,7 @@ class Segmenter:
         A list costs less than its expressions one by one: the image is read once, and what depends on the image alone
         is computed once for every eight of them (on a CPU for every four, compiled for each). `threshold` replaces the
         threshold of the checkpoint's mask rule. With a presence head the mask is empty unless the probability that the
-        referent is in the image exceeds `presence_threshold`, 0.5 by default. `explain` asks for evidence.
+        referent is in the image exceeds `presence_threshold`, by default the checkpoint's. `explain` asks for evidence.
         """
         options: dict[str, Any] = {
             "threshold": threshold,
@@ -268,7 +268,9 @@ class Segmenter:
 
     @property
     def known_outside(self) -> float:
-        """The highest score of an answer outside the domain."""
+        """The highest score of an answer outside the domain; 0 where this model gives none there."""
+        if self.alternatives is not None:
+            return 0.0
         statistics = getattr(self.card, "domain_statistics", None)
         return 1.0 if statistics is None else float(statistics.known_outside)
 
@@ -276,17 +278,24 @@ class Segmenter:
         """A note where the photo is outside the domain; empty inside, and where the domain is not known."""
         return self._outside(self._read(photo)[1])
 
+    def is_outside(self, images: Any) -> bool:
+        """Whether the middle frame of preprocessed frames is outside the domain; False where that is not known."""
+        return self._distance(images) > 1
+
+    def _distance(self, images: Any) -> float:
+        """The middle frame's distance from the domain as a multiple of the limit; 0 where that is not known."""
+        statistics = getattr(self.card, "domain_statistics", None)
+        return 0.0 if statistics is None else self.network.distance(statistics, images) or 0.0
+
     def _outside(self, images: Any) -> str:
         """As `outside`, of the middle frame."""
-        statistics = getattr(self.card, "domain_statistics", None)
-        far = None if statistics is None else self.network.distance(statistics, images)
-        if far is None or far <= 1:
+        if (far := self._distance(images)) <= 1:
             return ""
         domain = getattr(self.card, "domain", "")
         begin = {"drawings": "Not a drawing: the", "photographs": "Not a photograph: the"}.get(domain, "The")
         return (
-            f"{begin} image is unlike those that the model {self.name!r} was trained on (its distance is {far:.2f} "
-            "times the limit); an answer of this model is a guess."
+            f"{begin} image is unlike those that the model {self.name!r} was trained on (its distance is "
+            f"{max(far, 1.01):.2f} times the limit); an answer of this model is a guess."
         )
 
     def check_process(self) -> None:
@@ -304,6 +313,11 @@ class Segmenter:
     def calibration(self) -> Calibration | None:
         """The calibration of the presence head's probabilities in the checkpoint's card."""
         return getattr(self.card, "calibration", None)
+
+    @property
+    def presence_rule(self) -> PresenceRule:
+        """The rule in the checkpoint's card for the presence head's probabilities, after the calibration."""
+        return getattr(self.card, "presence_rule", None) or PresenceRule()
 
     @property
     def has_presence(self) -> bool:
@@ -342,7 +356,7 @@ class Segmenter:
             Presence(
                 probability=probability,
                 calibrated=self.calibration is not None,
-                threshold=THRESHOLD if threshold is None else threshold,
+                threshold=self.presence_rule.threshold if threshold is None else threshold,
             )
             for probability in known.tolist()
         ]
@@ -356,6 +370,10 @@ class Segmenter:
     def placed(self, frames: Sequence[Float32[np.ndarray, "3 y x"]]) -> Any:
         """Preprocessed frames as one clip, as the network holds it: a tensor, or an array of an exported model's."""
         return self.network.place(frames)
+
+    def known(self, expression: str) -> float:
+        """The fraction of an expression's words that the model knows, which caps its score."""
+        return fraction_known(expression, self.tokenizer, self.preprocess.max_tokens)
 
     def tokenized(self, expressions: str | Expressions) -> TokenizedExpressions:
         """The expressions as the system reads them; raises `InputError` for one that is not a sentence."""

@@ -64,7 +64,8 @@ class TorchNetwork:
         return self.system.encode_images(images) if is_shared else None
 
     def distance(self, statistics: DomainStatistics, images: Float[Tensor, "1 t 3 y x"]) -> float | None:
-        return distance(self.system, statistics, images[:, images.shape[1] // 2])
+        frame = images[:, images.shape[1] // 2].to(device=self.device, dtype=self.dtype)
+        return distance(self.system, statistics, frame)
 
     @torch.inference_mode()
     def answer(

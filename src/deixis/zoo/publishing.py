@@ -97,6 +97,9 @@ def _limits(card: Card) -> str:
         lines.append("- It has no presence head: it also marks pixels where the referent is not in the image.")
     elif card.calibration is None:
         lines.append("- The probabilities of its presence head are not calibrated.")
+    if card.presence_rule.chosen_on:
+        rule = card.presence_rule
+        lines.append(f"- The presence threshold {rule.threshold:.3f} was chosen on {rule.chosen_on}.")
     return "\n".join([*lines, "- Longer expressions are cut, and words outside of its vocabulary are not understood."])
 
 
