@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from deixis.errors import ModelError
 from deixis.predict.prediction import Prediction, postprocess
 from deixis.records import MaskRule
+from deixis.server.answering import Answerer
 from deixis.server.app import build
 from deixis.server.guard import Access
 from deixis.server.limits import Limits
@@ -80,10 +81,10 @@ class Served:
     log: list[str]
 
 
-def serve(access: Access | None = None, *more: Any, model: Any = None, **limits: Any) -> Served:
+def serve(access: Access | None = None, *more: Any, model: Any = None, **options: Any) -> Served:
     model = model or Redness()
     log: list[str] = []
-    service = Service(lambda: model, Limits(**limits), log=log.append)
+    service = Service(Answerer(lambda: model, limits := Limits(**options)), limits, log=log.append)
     while service.worker.state == "loading":
         time.sleep(0.001)
     app = build(service, access or Access(), *more)

@@ -101,6 +101,7 @@ def main(arguments: list[str]) -> int:
     from ..server.guard import Access
     from ..server.label_studio.backend import Backend, Settings, routes
     from ..server.limits import Limits
+    from ..server.model_process import ModelProcess
     from ..server.running import listen, run
     from ..server.service import Service
 
@@ -117,7 +118,7 @@ def main(arguments: list[str]) -> int:
     log = partial(
         print, file=sys.stderr if options.log is None else options.log.open("a", encoding="utf-8"), flush=True
     )
-    service = Service(partial(options.load, options.model), limits, log=log)
+    service = Service(ModelProcess(partial(options.load, options.model), limits), limits, log=log)
     host, port = listening.getsockname()[:2]
     print(f"deixis: http://{f'[{host}]' if ':' in host else host}:{port}/", file=sys.stderr, flush=True)
     run(build(service, access, routes(Backend(service, images, settings))), service, listening)

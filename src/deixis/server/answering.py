@@ -14,7 +14,6 @@ from ..records import MaskRule
 from .cache import ByteCache, num_bytes
 from .failures import TooLarge, WrongType
 from .limits import Limits
-from .worker import Job
 
 NAME = "The image"
 
@@ -64,8 +63,18 @@ class Task:
         }
 
 
+@runtime_checkable
+class Asked(Protocol):
+    """A task that somebody waits for."""
+
+    task: Task
+
+    @property
+    def is_abandoned(self) -> bool: ...
+
+
 class Answerer:
-    """Loads the model in the worker's thread, and answers tasks there."""
+    """Loads the model, and answers tasks in the same thread."""
 
     def __init__(self, load: Callable[[], Model], limits: Limits) -> None:
         self._load = load
@@ -78,12 +87,19 @@ class Answerer:
         self.model.name = Path(self.model.name).name  # a path on this machine is nobody's business
         self.facts = facts_of(self.model)
 
+    def stop(self) -> None:
+        """Nothing is left to be ended."""
+
+    @property
+    def cached_bytes(self) -> int:
+        return self.cache.num_bytes
+
     @property
     def on_accelerator(self) -> bool:
-        device = getattr(self.model, "device", None)
+        device = getattr(getattr(self, "model", None), "device", None)
         return device is not None and not str(device).startswith("cpu")
 
-    def run(self, jobs: Sequence[Job[Task, list[Any]]]) -> list[list[Any] | BaseException]:
+    def run(self, jobs: Sequence[Asked]) -> list[list[Any] | BaseException]:
         """For each job what its task made of each Prediction, or the exception that it failed with."""
         streams: list[Iterator[Prediction] | None] = [None] * len(jobs)
         if len(jobs) > 1 and self.on_accelerator:
@@ -99,7 +115,7 @@ class Answerer:
     def _stream(self, task: Task) -> Iterator[Prediction]:
         return self._encoded(task.image).stream(list(task.sentences), **task.options)
 
-    def _together(self, jobs: Sequence[Job[Task, list[Any]]]) -> list[Iterator[Prediction] | None]:
+    def _together(self, jobs: Sequence[Asked]) -> list[Iterator[Prediction] | None]:
         """The Predictions of jobs that one pass of the model answers; None where each must be asked alone."""
         from ..predict.together import ask_together, can_share_a_pass
 
@@ -129,7 +145,7 @@ class Answerer:
         return encoded
 
 
-def _rendered(job: Job[Task, list[Any]], predictions: Iterator[Prediction]) -> list[Any]:
+def _rendered(job: Asked, predictions: Iterator[Prediction]) -> list[Any]:
     """What is kept of each Prediction; a job that nobody waits for ends early."""
     answers: list[Any] = []
     for prediction in predictions:

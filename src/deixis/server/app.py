@@ -33,8 +33,7 @@ def build(service: Service, access: Access, *more: APIRouter) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        service.worker.stop()
-        service.worker.join(service.limits.seconds)
+        service.stop()
 
     app = FastAPI(title="deixis", version=version("deixis"), docs_url=None, redoc_url=None, lifespan=lifespan)
     for kind in (DeixisError, HTTPException, Exception):
@@ -63,7 +62,7 @@ def _segmenting(service: Service) -> APIRouter:
             task = Task(
                 image=image,
                 sentences=tuple(asked.sentences),
-                render=answers.mask_png if as_png else partial(_with_size, asked=asked),
+                render=answers.mask_png if as_png else partial(answers.to_json, asked=asked),
                 threshold=asked.threshold,
                 presence_threshold=asked.presence_threshold,
                 explain=asked.evidence,
@@ -86,10 +85,6 @@ def _segmenting(service: Service) -> APIRouter:
         return {"models": [service.answerer.facts], "limits": most}
 
     return router
-
-
-def _with_size(prediction: Any, asked: Any) -> dict[str, Any]:
-    return answers.to_json(prediction, asked)
 
 
 def _observing(service: Service) -> APIRouter:

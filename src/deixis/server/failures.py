@@ -50,6 +50,10 @@ class WrongType(Refusal):
     status, code = 415, "wrong_type"
 
 
+class WorkerLost(ModelError):  # noqa: N818
+    """What runs the model has ended; it can be started again."""
+
+
 class Unavailable(Refusal):
     """The queue is full, or the model is not ready, or no longer."""
 

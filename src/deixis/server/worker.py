@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, Literal, TypeVar
 
-from .failures import Unavailable
+from .failures import Unavailable, WorkerLost
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -47,8 +47,9 @@ class Worker(Generic[Task, Answer]):
     """Runs jobs in the order of their arrival, one batch at a time, in one thread.
 
     After `begin`, `start` is called in that thread; until it returns, jobs are refused. `run` gets up to `most` jobs
-    and returns for each its answer, or the exception that it failed with. Jobs that arrive within `window` seconds
-    after the first of a batch join it. At most `length` jobs wait.
+    and returns for each its answer, or the exception that it failed with. Where it raises `WorkerLost`, `start` is
+    called again, and what waits goes on waiting. Jobs that arrive within `window` seconds after the first of a batch
+    join it. At most `length` jobs wait.
     """
 
     def __init__(
@@ -118,22 +119,31 @@ class Worker(Generic[Task, Answer]):
         self._thread.join(seconds)
 
     def _live(self) -> None:
-        try:
-            self._start()
-        except BaseException as error:
-            self.failure, self.state = error, "failed"
-            return
-        with self._changed:
-            if self.state == "loading":
-                self.state = "ready"
-        while self.state == "ready":
+        while self._is_ready():
             try:
                 self._work()
             except BaseException:  # whatever was raised into this thread, the next job is run
                 logging.getLogger(__name__).exception("the worker was interrupted")
 
+    def _is_ready(self) -> bool:
+        """Whether jobs can be run; calls `start` first where that is needed."""
+        if self.state == "loading":
+            try:
+                self._start()
+            except BaseException as error:
+                self.failure, self.state = error, "failed"
+                return False
+            self._change("loading", "ready")
+        return self.state == "ready"
+
+    def _change(self, old: State, new: State) -> None:
+        with self._changed:
+            if self.state == old:
+                self.state = new
+
     def _work(self) -> None:
-        while batch := self._next():
+        """Run jobs until the worker is not ready any more."""
+        while self.state == "ready" and (batch := self._next()):
             running = [job for job in batch if job.future.set_running_or_notify_cancel()]
             if not running:
                 continue
@@ -145,6 +155,8 @@ class Worker(Generic[Task, Answer]):
                 answers = self._run(running)
             except Exception as error:
                 answers = [error] * len(running)
+                if isinstance(error, WorkerLost):
+                    self._change("ready", "loading")
             finally:  # also when this thread is interrupted
                 ended = time.monotonic()
                 self.service_seconds = MEMORY * self.service_seconds + (1 - MEMORY) * (ended - began)
