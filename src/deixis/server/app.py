@@ -56,6 +56,7 @@ def _segmenting(service: Service) -> APIRouter:
             image, asked = await read(request.headers, body, service.limits)
             width, height = check_image(image, service.limits)
             facts |= {"bytes": len(body), "pixels": width * height, "sentences": len(asked.sentences)}
+            body.clear()  # while the request waits it holds the image only
             as_png = "image/png" in request.headers.get("accept", "")
             if as_png and len(asked.sentences) > 1:
                 raise InputError("A PNG holds the mask of one sentence; ask for application/json, or one sentence.")

@@ -50,7 +50,7 @@ class AskedAsJson(Asked):
     image: str
 
 
-async def read(headers: Headers, body: bytes, limits: Limits) -> tuple[bytes, Asked]:
+async def read(headers: Headers, body: bytearray, limits: Limits) -> tuple[bytes, Asked]:
     """The image's bytes and the fields. Raises `Refusal`, or `InputError` for fields without a meaning."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
@@ -92,7 +92,7 @@ def decode_base64(text: str) -> bytes:
         ) from None
 
 
-def _from_json(body: bytes) -> tuple[bytes, Asked]:
+def _from_json(body: bytearray) -> tuple[bytes, Asked]:
     try:
         asked = AskedAsJson.model_validate_json(body)
     except ValidationError as error:
@@ -100,10 +100,10 @@ def _from_json(body: bytes) -> tuple[bytes, Asked]:
     return decode_base64(asked.image), asked
 
 
-async def _from_form(headers: Headers, body: bytes, limits: Limits) -> tuple[bytes, Asked]:
+async def _from_form(headers: Headers, body: bytearray, limits: Limits) -> tuple[bytes, Asked]:
     """From a form that is in memory already; nothing is written to disk."""
 
-    async def chunks() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncIterator[bytes | bytearray]:
         yield body
         yield b""
 
