@@ -26,7 +26,7 @@ def answerer(monkeypatch: pytest.MonkeyPatch) -> Answerer:
 
 
 def job(image: bytes, *sentences: str) -> Job:
-    return Job(Task(image=image, sentences=sentences, render=lambda prediction: prediction.box))
+    return Job(Task(content=image, sentences=sentences, render=lambda prediction: prediction.box))
 
 
 def test_jobs_about_several_images_share_a_pass(answerer: Answerer) -> None:
@@ -60,7 +60,7 @@ def test_answers_name_the_model_without_its_folder() -> None:
     model.name = "/srv/models/cups"
     one = Answerer(lambda: model, Limits())
     one.start()
-    asked = Task(image=photo(40, 30), sentences=("red",), render=lambda prediction: prediction.to_json()["model"])
+    asked = Task(content=photo(40, 30), sentences=("red",), render=lambda prediction: prediction.to_json()["model"])
     assert one.run([Job(asked)]) == [["cups"]]
     assert one.facts["name"] == "cups"
 

@@ -28,7 +28,7 @@ def missing() -> Redness:
 
 
 def task(*sentences: str) -> Task:
-    return Task(image=photo(), sentences=sentences, render=RENDER)
+    return Task(content=photo(), sentences=sentences, render=RENDER)
 
 
 @pytest.fixture(scope="module")

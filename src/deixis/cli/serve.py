@@ -49,6 +49,8 @@ class ServeOptions(ModelOptions):
     """The largest body of a request."""
     megapixels: float = 40.0
     """The largest image."""
+    frames: int = 48
+    """Frames of a clip that are answered; they are spread over its length."""
     seconds: float = 60.0
     """The longest time from a question to its answer."""
     cache_megabytes: float = 512.0

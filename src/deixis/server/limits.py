@@ -13,6 +13,7 @@ class Limits:
     megapixels: float = 40.0  # of an image
     sentences: int = 64  # in a request
     characters: int = 1000  # in a sentence
+    frames: int = 48  # of a clip that are asked
     queue: int = 16  # requests that wait for the model
     seconds: float = 60.0  # from a request's arrival in the queue to its answer
     seconds_to_send: float = 30.0  # for the head of a request, for its body, and for reading an answer

@@ -47,6 +47,11 @@ class Service:
         if self.answerer.on_accelerator:  # a CPU takes as long for a batch as for its parts
             self.worker.window, self.worker.most = WINDOW, LARGEST_BATCH
 
+    @property
+    def model(self) -> dict[str, str]:
+        """Name and version, once the model is loaded."""
+        return {name: self.answerer.facts[name] for name in ("name", "version")}
+
     def stop(self) -> None:
         """Finish what runs, refuse the rest; a model that is still being loaded is not waited for."""
         self.worker.stop()
