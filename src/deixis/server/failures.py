@@ -60,6 +60,12 @@ class Unavailable(Refusal):
     status, code = 503, "unavailable"
 
 
+class TooManyAtOnce(Unavailable):
+    """One client holds as many places in the queue as it may."""
+
+    status, code = 429, "too_many_at_once"
+
+
 class TimeLimit(Refusal):
     """The answer took longer than the server's own limit."""
 

@@ -38,7 +38,9 @@ class Service:
 
     def __init__(self, answerer: Answers, limits: Limits, *, log: Log = print) -> None:
         self.limits, self.bodies, self.answerer = limits, Bodies(limits), answerer
-        self.worker: Worker[Task, list[Any]] = Worker(self._start, answerer.run, length=limits.queue)
+        self.worker: Worker[Task, list[Any]] = Worker(
+            self._start, answerer.run, length=limits.queue, most_of_one=limits.per_client
+        )
         self.traffic = Traffic(lambda: len(self.worker), lambda: answerer.cached_bytes, log)
         self.worker.begin()
 
@@ -65,7 +67,8 @@ class Service:
         A job is dropped when the client of `request`, whose body must have been read, is gone, and after the limit of
         seconds. Raises `Unavailable`, `TimeLimit`, or what the model raised.
         """
-        job = self.worker.submit(task)
+        client = None if request is None else request.client
+        job = self.worker.submit(task, None if client is None else client.host)
         answer = asyncio.wrap_future(job.future)
         leaving = None if request is None else asyncio.ensure_future(_gone(request))
         try:

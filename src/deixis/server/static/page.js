@@ -20,7 +20,7 @@ async function answerOf(response) {
   throw new Error(message);
 }
 
-async function loadModel() {
+async function loadModel(isRepeated = false) {
   try {
     const { models } = await answerOf(await fetch("v1/models", { headers: headers() }));
     const { kind, threshold } = models[0].rule;
@@ -28,10 +28,11 @@ async function loadModel() {
     at("threshold").value = threshold;
     showThreshold();
     at("threshold-row").hidden = kind === "half-maximum";
+    if (isRepeated) say("The model is ready.");
     at("token-row").hidden = true;
     at("error").textContent = "";
   } catch (error) {
-    if (at("token-row").hidden) setTimeout(loadModel, 2000); // it is still being loaded
+    if (at("token-row").hidden) setTimeout(loadModel, 2000, true); // it is still being loaded
     say(error.message);
   }
 }
