@@ -6,7 +6,7 @@ WORKDIR /opt/deixis
 COPY pyproject.toml README.md LICENSE requirements.lock ./
 COPY src src
 RUN python -m venv venv
-RUN venv/bin/pip install --no-cache-dir --constraint requirements.lock ".[serve]"
+RUN venv/bin/pip install --no-cache-dir --constraint requirements.lock ".[serve,video]"
 RUN useradd --system --no-create-home deixis
 USER deixis
 EXPOSE 8000

@@ -17,6 +17,7 @@ from deixis.data.transforms import Preprocess
 from deixis.export.graphs import graphs
 from deixis.export.writing import _write, export_model
 from deixis.models.late_fusion import LateFusionConfig
+from deixis.predict.domain import statistics_of
 from deixis.predict.segmenter import Segmenter
 from deixis.records import Config
 from deixis.text.tokenizer import SPECIAL, Tokenizer
@@ -72,13 +73,17 @@ def write(folder: Path) -> None:
         torch.manual_seed(1)
         system = config.build().eval()
         card = Card(system=name, config=to_dict(config), preprocess=preprocess, domain="drawings")
+        if name == "late_fusion":
+            greys = (np.full((32, 32, 3), grey, np.uint8) for grey in range(100, 150))
+            card = replace(card, domain_statistics=statistics_of(system, preprocess, greys, "greys"))
         native.save(folder / name, system.state_dict(), card, words.vocabulary)
         one = Segmenter(system, words, preprocess, card, weights=folder / name / native.WEIGHTS, name=name)
         export_model(one, folder / f"{name}-onnx", "onnx")
         if name == "dot":
             export_model(one, folder / f"{name}-openvino", "openvino")
-        found = [each.probability for each in one(PHOTO, SENTENCES)]
-        np.save(folder / f"{name}.npy", np.stack(found))
+        found = one(PHOTO, SENTENCES)
+        np.save(folder / f"{name}.npy", np.stack([each.probability for each in found]))
+        (folder / f"{name}.txt").write_text(found[0].notes[-1])
 
 
 def compare(name: str, folder: Path) -> None:

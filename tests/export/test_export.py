@@ -1,6 +1,7 @@
 """Exports: their masks are PyTorch's, every command takes them, and segmenting with one imports no PyTorch."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,9 @@ import numpy as np
 import pytest
 
 import deixis
-from deixis.checkpoints.card import CARD
-from deixis.checkpoints.configs import to_dict
 from deixis.cli import main
 from deixis.data.subsets import Subset
 from deixis.errors import InputError, ModelError
-from deixis.metrics.domain import fit
 from deixis.predict.exported import EXPORT, ExportedNetwork, is_export, sigmoid
 from deixis.predict.segmenter import Segmenter
 from deixis.toyland.world import Toyland
@@ -70,7 +68,7 @@ def test_an_export_is_a_segmenter_with_the_predictions_of_its_checkpoint(
         assert np.abs(one.probability - probability).max() < 1e-4
         assert (one.present is None) == (name == "late_fusion-onnx")
     assert "does not know 1 of the words" not in str(found[0].notes)
-    assert found[0].notes[-1] == "The model was trained on drawings; answers on photographs are guesses."
+    assert found[0].notes[-1][:14] == (folder / f"{name.partition('-')[0]}.txt").read_text()[:14]
     assert np.abs(exported.encode(PHOTO)("blue").probability - expected[1]).max() < 1e-4
     assert exported.weights == folder / name / files(folder / name)[-1]
 
@@ -78,15 +76,23 @@ def test_an_export_is_a_segmenter_with_the_predictions_of_its_checkpoint(
 def test_answers_of_an_export_carry_the_note_that_its_checkpoint_keeps_for_other_images(
     folder: Path, tmp_path: Path
 ) -> None:
-    """An export has no features by which it could tell these images."""
-    shutil.copytree(folder / "dot-onnx", tmp_path / "out")
-    card = json.loads((tmp_path / "out" / CARD).read_text())
-    statistics = fit(np.random.default_rng(0).normal(size=(60, 6)), "drawings")
-    assert statistics is not None
-    card["domain_statistics"] = to_dict(statistics)
-    (tmp_path / "out" / CARD).write_text(json.dumps(card))
+    """An export without the features by which it could tell these images."""
+    shutil.copytree(folder / "late_fusion-onnx", tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / EXPORT).read_text())
+    (tmp_path / "out" / EXPORT).write_text(json.dumps(facts | {"domain": ""}))
     prediction = deixis.load(tmp_path / "out")(PHOTO, "blue")
     assert "The model was trained on drawings; answers on photographs are guesses." in prediction.notes
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_an_export_measures_the_distance_that_its_checkpoint_does(folder: Path, runtime: str) -> None:
+    exported = deixis.load(folder / "late_fusion-onnx", runtime=runtime)
+    noted, expected = exported(PHOTO, "blue").notes[-1], (folder / "late_fusion.txt").read_text()
+    assert noted.startswith("Not a drawing: the image is unlike")
+    distances = [float(re.findall(r"distance is ([\d.]+) times", note)[0]) for note in (noted, expected)]
+    assert distances[0] == pytest.approx(distances[1], rel=1e-3)
+    assert exported.outside(np.full((32, 32, 3), 120, np.uint8)) == ""
+    assert exported(PHOTO, "blue").score <= exported.known_outside
 
 
 def files(export: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
@@ -10,9 +10,11 @@ import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
 
-from deixis.errors import ModelError
+from deixis.errors import InputError, ModelError
 from deixis.predict.prediction import Prediction, postprocess
+from deixis.predict.video import FrameChoice
 from deixis.records import MaskRule
+from deixis.server.answering import Answerer
 from deixis.server.app import build
 from deixis.server.guard import Access
 from deixis.server.limits import Limits
@@ -34,6 +36,18 @@ class Redness:
     def encode(self, image: np.ndarray) -> "EncodedRedness":
         self.encoded.append(image.shape[:2])
         return EncodedRedness(self, image)
+
+    def video(self, source: Any, expressions: list[str], *, fps: float, **options: Any) -> Iterator[Prediction]:
+        """As a Segmenter does; a frame is asked once in 1 / fps seconds."""
+        span, asked = {name: options.pop(name) for name in ("start", "end")}, 0
+        with source.frames() as frames:
+            for frame, is_asked in FrameChoice(fps=fps, **span).marked(frames, source.path):
+                if is_asked:
+                    asked += 1
+                    for one in self.encode(frame.pixels).stream(expressions, explain=False, **options):
+                        yield replace(one, frame=frame.index, time=frame.time)
+        if not asked:
+            raise InputError(f"{source.path} has no frame in this span.")
 
 
 class EncodedRedness:
@@ -80,10 +94,10 @@ class Served:
     log: list[str]
 
 
-def serve(access: Access | None = None, *more: Any, model: Any = None, **limits: Any) -> Served:
+def serve(access: Access | None = None, *more: Any, model: Any = None, **options: Any) -> Served:
     model = model or Redness()
     log: list[str] = []
-    service = Service(lambda: model, Limits(**limits), log=log.append)
+    service = Service(Answerer(lambda: model, limits := Limits(**options)), limits, log=log.append)
     while service.worker.state == "loading":
         time.sleep(0.001)
     app = build(service, access or Access(), *more)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from deixis.errors import InputError
+from deixis.server.answering import Answerer
 from deixis.server.guard import Access
 from deixis.server.label_studio import brush
 from deixis.server.label_studio.backend import Backend, Settings, routes
@@ -270,7 +271,7 @@ def test_health_setup_and_versions_answer_while_the_model_loads() -> None:
     from deixis.server.limits import Limits
     from deixis.server.service import Service
 
-    service = Service(Slow, Limits(), log=lambda line: None)
+    service = Service(Answerer(Slow, Limits()), Limits(), log=lambda line: None)
     client = TestClient(
         build(service, Access(), routes(Backend(service, images(), Settings()))), base_url="http://localhost"
     )

@@ -23,6 +23,7 @@ from deixis import masks
 from deixis.server.app import build
 from deixis.server.guard import Access
 from deixis.server.running import listen
+from tests.data.video_writing import write_video
 from tests.server.stub import Redness, photo, serve
 
 CHROMIUM = shutil.which("chromium")
@@ -215,6 +216,69 @@ def test_masks_overlay_and_coco_are_saved(page: Any, tmp_path: Path) -> None:
         assert overlay.size == (120, 80)
 
 
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Twelve frames in 1.2 s, with a red corner."""
+    return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4").read_bytes()
+
+
+def upload_clip(page: Any, clip: bytes) -> None:
+    content = {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": clip}
+    page.get_by_label("Choose a photo or clip").set_input_files(content)
+    page.get_by_role("status").get_by_text("clip.mp4 is open").wait_for()
+
+
+def test_a_clip_has_masks_in_each_frame_a_slider_and_a_button_that_plays(page: Any, clip: bytes) -> None:
+    upload_clip(page, clip)
+    page.get_by_text("64 × 48").wait_for()  # the browser shows the first frame before anything is asked
+    find(page, "red")
+    assert page.get_by_role("status").inner_text() == "1: “red” found in 9 of 9 frames, score up to 87 %."
+    slider = page.get_by_role("slider", name="Time:")
+    assert slider.get_attribute("aria-valuetext") == "0.00 s, 1 of 9; 1 found, 87 %"
+    first = pixel(page, 5, 46)
+    slider.press("ArrowRight")
+    assert page.locator("#frame-text").inner_text().startswith("0.20 s, 2 of 9")
+    assert abs(pixel(page, 5, 46)[0] - first[0]) > 100  # the second bit of the frame's number
+    find(page, "also red")
+    assert not is_red(pixel(page, 20, 6))  # below the second mask's blue
+    page.get_by_role("button", name="Hide answer 1, red").click()
+    page.get_by_role("button", name="Hide answer 2, also red").click()
+    assert is_red(pixel(page, 20, 6))
+    page.get_by_role("button", name="Play").press("Space")
+    page.get_by_role("button", name="Pause").wait_for()
+    page.get_by_role("button", name="Play").wait_for()  # at the end
+    assert page.locator("#frame-text").inner_text().endswith("9 of 9")
+
+
+def is_red(colour: list[int]) -> bool:
+    return colour[0] > 180 and max(colour[1:]) < 90
+
+
+def test_a_clip_that_is_nowhere_or_broken_is_said_in_words(page: Any, clip: bytes) -> None:
+    upload_clip(page, clip)
+    find(page, "absent")
+    chance = "1: “absent” is not in the clip; the highest chance in a frame: 12 %."
+    assert page.get_by_role("status").inner_text() == chance
+    upload_clip(page, b"no clip")
+    assert page.locator("#player").is_hidden()
+    page.get_by_label("What to look for").fill("red")
+    page.get_by_role("button", name="Find").click()
+    page.get_by_text("The clip is not a video").wait_for()
+
+
+def test_the_frames_of_a_clip_are_saved_as_coco(page: Any, clip: bytes, tmp_path: Path) -> None:
+    upload_clip(page, clip)
+    find(page, "red")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save COCO JSON").click()
+    download.value.save_as(tmp_path / "coco.json")
+    coco = json.loads((tmp_path / "coco.json").read_text())
+    assert len(coco["images"]) == len(coco["annotations"]) == 9
+    assert coco["images"][1] == {"id": 2, "file_name": "clip.mp4", "width": 64, "height": 48, "frame": 2, "time": 0.2}
+    assert [annotation["image_id"] for annotation in coco["annotations"]] == list(range(1, 10))
+    assert masks.area(coco["annotations"][3]["segmentation"]) == pytest.approx(12 * 32, abs=60)
+
+
 def test_errors_and_notes_are_words(page: Any) -> None:
     page.get_by_role("button", name="Find").click()
     assert page.get_by_role("alert").inner_text() == "There is no photo yet; choose one first."
@@ -240,18 +304,21 @@ def test_all_of_it_works_with_the_keyboard(page: Any) -> None:
     assert page.evaluate("document.activeElement.textContent") == "Show"
 
 
-def test_a_phone_needs_no_sideways_scrolling(browser: Any, address: str) -> None:
+def test_a_phone_needs_no_sideways_scrolling(browser: Any, address: str, clip: bytes) -> None:
     page = browser.new_page(viewport={"width": 320, "height": 640})
     page.goto(address)
     upload(page, width=900, height=300)
     find(page, "red " + "x" * 60)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    upload_clip(page, clip)
+    find(page, "red")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     keep(page, "phone")
     page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(browser: Any, address: str, scheme: str) -> None:
+def test_axe_finds_no_violation(browser: Any, address: str, scheme: str, clip: bytes) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     # The policy of the page does not allow foreign scripts; axe is one.
@@ -259,7 +326,10 @@ def test_axe_finds_no_violation(browser: Any, address: str, scheme: str) -> None
     page.goto(address)
     upload(page)
     find(page, "the cups")
-    found = Axe().run(page)
-    keep(page, f"page-{scheme}")
-    assert found.violations_count == 0, found.generate_report()
+    for kind in ("photo", "clip"):
+        found = Axe().run(page)
+        keep(page, f"{kind}-{scheme}")
+        assert found.violations_count == 0, found.generate_report()
+        upload_clip(page, clip)
+        find(page, "red")
     page.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deixis.server.failures import Unavailable
+from deixis.server.failures import TooManyAtOnce, Unavailable
 from deixis.server.worker import Job, Worker
 
 
@@ -74,6 +74,17 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(worker: Worker[Any, An
     with pytest.raises(Unavailable, match="2 requests are waiting") as refused:
         worker.submit("d")
     assert refused.value.retry_after == 3  # three services of one second, the first guess
+
+
+def test_one_owner_has_a_share_of_the_queue(worker: Worker[Any, Any], gate: Gate) -> None:
+    worker.length, worker.most_of_one = 4, 1
+    busy(worker, gate)
+    worker.submit("b", "one")
+    with pytest.raises(TooManyAtOnce, match="1 of your requests") as refused:
+        worker.submit("c", "one")
+    assert (refused.value.status, refused.value.retry_after) == (429, 2)
+    worker.submit("d", "another").abandon()
+    worker.submit("e", "another")
 
 
 def test_an_abandoned_job_frees_its_place_and_never_runs(worker: Worker[Any, Any], gate: Gate) -> None:

@@ -4,4 +4,5 @@ import sys
 
 from . import main
 
-sys.exit(main())
+if __name__ == "__main__":  # not where a process that was started by this one imports it
+    sys.exit(main())

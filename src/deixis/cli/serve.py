@@ -45,10 +45,15 @@ class ServeOptions(ModelOptions):
     """Where lines of JSON are appended, one for each request; by default stderr."""
     queue: int = 16
     """Questions that wait for the model; more are refused with status 503."""
+    per_client: int | None = None
+    """Questions of one address that wait, 0 for any number; more are refused with status 429. By default half of the
+    queue where others can reach --host, otherwise any number."""
     megabytes: float = 20.0
     """The largest body of a request."""
     megapixels: float = 40.0
     """The largest image."""
+    frames: int = 48
+    """Frames of a clip that are answered; they are spread over its length."""
     seconds: float = 60.0
     """The longest time from a question to its answer."""
     cache_megabytes: float = 512.0
@@ -76,6 +81,11 @@ class ServeOptions(ModelOptions):
             raise InputError(f"The queue has {self.queue} places; expected 1 or more.")
 
     @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the server."""
+        return self.host in {"127.0.0.1", "::1", "localhost"}
+
+    @property
     def token(self) -> str | None:
         """Raises `InputError` where an address that others reach has none."""
         if self.token_file is not None:
@@ -86,7 +96,7 @@ class ServeOptions(ModelOptions):
             raise InputError(
                 f"The token has {len(token)} characters; expected 16 or more, as `openssl rand -hex 16` has."
             )
-        if not token and self.host not in {"127.0.0.1", "::1", "localhost"}:
+        if not token and not self.is_local:
             raise InputError(
                 f"The address {self.host} can be reached by others, and there is no token; set the variable {TOKEN}, "
                 "for example to what `openssl rand -hex 16` prints, or omit --host."
@@ -101,10 +111,13 @@ def main(arguments: list[str]) -> int:
     from ..server.guard import Access
     from ..server.label_studio.backend import Backend, Settings, routes
     from ..server.limits import Limits
+    from ..server.model_process import ModelProcess
     from ..server.running import listen, run
     from ..server.service import Service
 
     chosen = {one.name: getattr(options, one.name) for one in fields(Limits) if hasattr(options, one.name)}
+    if options.per_client is None:
+        chosen["per_client"] = 0 if options.is_local else (options.queue + 1) // 2
     limits = Limits(**chosen)
     access = Access(token=token, hosts=frozenset(name.lower() for name in options.host_name))
     images = _images(options, limits.bytes)
@@ -117,7 +130,7 @@ def main(arguments: list[str]) -> int:
     log = partial(
         print, file=sys.stderr if options.log is None else options.log.open("a", encoding="utf-8"), flush=True
     )
-    service = Service(partial(options.load, options.model), limits, log=log)
+    service = Service(ModelProcess(partial(options.load, options.model), limits), limits, log=log)
     host, port = listening.getsockname()[:2]
     print(f"deixis: http://{f'[{host}]' if ':' in host else host}:{port}/", file=sys.stderr, flush=True)
     run(build(service, access, routes(Backend(service, images, settings))), service, listening)

@@ -46,6 +46,12 @@ class VideoFile:
         return height, width
 
     @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width by the header, before they are turned; nothing is decoded."""
+        with _opened(self.path) as (_, stream):
+            return stream.codec_context.height, stream.codec_context.width
+
+    @property
     def num_frames(self) -> int:
         return _count(*_identity(self.path))
 

@@ -3,6 +3,7 @@
 - most systems are one graph: each expression comes with an image of its own, `b` of them, any number
 - a system that implements `EncodesImages` is two: `Encode` reads images, `Answer` any number of expressions about one
   encoded image
+- `Domain` is what the statistics of a model's training images are compared with
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from ..batch import Batch, Output
 from ..data.transforms import Preprocess
+from ..predict.domain import domain_moments
 from ..system import EncodesImages
 
 EXAMPLES = 2  # images and expressions that a graph is traced with; with one, the number would be a constant
@@ -58,6 +60,25 @@ def graphs(system: nn.Module, preprocess: Preprocess, num_tokens: int) -> list[G
             (True, True, *[False] * len(features)),
         ),
     ]
+
+
+def domain_graph(system: nn.Module, preprocess: Preprocess) -> Graph:
+    """The features of one image that show whether it is of the model's domain."""
+    image = torch.randn(1, 3, preprocess.image_size, preprocess.image_size, generator=torch.Generator().manual_seed(0))
+    return Graph(Domain(system), (image,), ("images",), ("moments",), (False,))
+
+
+class Domain(nn.Module):
+    """An image to the moments of the system's `domain_map`."""
+
+    def __init__(self, system: nn.Module) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(self, images: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 d"]:
+        moments = domain_moments(self.system, images)
+        assert moments is not None  # a model with statistics has them
+        return moments
 
 
 class Whole(nn.Module):

@@ -16,7 +16,7 @@ from ..errors import InputError, ModelError, did_you_mean
 from ..files import complete_or_absent
 from ..predict.exported import ENDINGS, EXPORT, ExportFacts, Session, onnx_session, openvino_session
 from ..predict.segmenter import Segmenter
-from .graphs import Graph, graphs
+from .graphs import Graph, domain_graph, graphs
 
 NOISY = "torch.onnx._internal.exporter._registration"  # warns of a missing torchvision
 OPSET = 20  # the first with 5-D grid sampling and GELU
@@ -36,15 +36,19 @@ def export_model(segmenter: Segmenter, out: Path, kind: str = "onnx") -> float:
     traced = graphs(system, segmenter.preprocess, len(segmenter.tokenizer))
     stems = ("model",) if len(traced) == 1 else ("encode", "answer")
     files = [f"{stem}{ENDINGS[kind]}" for stem in stems]
+    domain = ""
+    if segmenter.card.domain_statistics is not None:
+        traced.append(domain_graph(system, segmenter.preprocess))
+        domain = f"domain{ENDINGS[kind]}"
     with complete_or_absent(out) as folder:
-        sessions = [_write(graph, folder / file, kind) for graph, file in zip(traced, files, strict=True)]
+        sessions = [_write(graph, folder / file, kind) for graph, file in zip(traced, [*files, domain], strict=False)]
         equal = min(_equal(graph, session) for graph, session in zip(traced, sessions, strict=True))
         if equal < LEAST_EQUAL:
             raise ModelError(
                 f"The export of {segmenter.name!r} gives other masks than PyTorch on {1 - equal:.2%} of the pixels; "
                 "nothing was written."
             )
-        _write_facts(segmenter, folder, kind, files)
+        _write_facts(segmenter, folder, kind, files, domain)
     return equal
 
 
@@ -90,7 +94,8 @@ def _write_onnx(graph: Graph, file: Path) -> None:
 def _equal(graph: Graph, session: Session) -> float:
     """The fraction of the values of the first output with PyTorch's sign; of features, all where they are close."""
     with torch.no_grad():
-        expected = [tensor.numpy() for tensor in graph.network(*graph.arguments)]
+        outputs = graph.network(*graph.arguments)
+        expected = [each.numpy() for each in ([outputs] if isinstance(outputs, torch.Tensor) else outputs)]
     found = session({name: each.numpy() for name, each in zip(graph.inputs, graph.arguments, strict=True)})
     if graph.outputs[0] == "logits":
         return float(((found[0] > 0) == (expected[0] > 0)).mean())
@@ -98,11 +103,12 @@ def _equal(graph: Graph, session: Session) -> float:
     return float(all(np.allclose(one, right, rtol=1e-2, atol=1e-3 * np.abs(right).max()) for one, right in pairs))
 
 
-def _write_facts(segmenter: Segmenter, folder: Path, kind: str, files: list[str]) -> None:
+def _write_facts(segmenter: Segmenter, folder: Path, kind: str, files: list[str], domain: str) -> None:
     config: Any = segmenter.system.config
     facts = ExportFacts(
         kind=kind,  # type: ignore[arg-type]
         files=files,
+        domain=domain,
         tokenizer=config.tokenizer,
         template=getattr(config, "template", ""),
         checkpoint="" if segmenter.weights is None else sha256_of(segmenter.weights),

@@ -38,13 +38,19 @@ def domain_map(system: nn.Module, images: Float[Tensor, "i 3 h w"]) -> Float[Ten
     return None
 
 
-@torch.inference_mode()
-def domain_features(system: nn.Module, images: Float[Tensor, "i 3 h w"]) -> Float[np.ndarray, "i d"] | None:
+def domain_moments(system: nn.Module, images: Float[Tensor, "i 3 h w"]) -> Float[Tensor, "i d"] | None:
     """Each image's mean and standard deviation of every channel of its `domain_map`."""
     if (found := domain_map(system, images)) is None:
         return None
     cells = rearrange(found.float(), "i y x d -> i (y x) d")
-    return torch.cat([cells.mean(1), cells.std(1, correction=0)], dim=1).cpu().numpy()
+    return torch.cat([cells.mean(1), cells.std(1, correction=0)], dim=1)
+
+
+@torch.inference_mode()
+def domain_features(system: nn.Module, images: Float[Tensor, "i 3 h w"]) -> Float[np.ndarray, "i d"] | None:
+    """The same as an array."""
+    found = domain_moments(system, images)
+    return None if found is None else found.cpu().numpy()
 
 
 def statistics_of(

@@ -34,7 +34,8 @@ class ExportFacts:
     """What a runtime must know of an export beside its card and its vocabulary.
 
     `files` are the whole network, which reads an image of its own for each expression; or two files, the part that
-    encodes an image and the part that answers expressions about one encoded image.
+    encodes an image and the part that answers expressions about one encoded image. `domain` is the file that computes
+    what the card's domain statistics are compared with; without one no image is.
     """
 
     kind: Kind
@@ -43,6 +44,7 @@ class ExportFacts:
     template: str = ""  # of CLIP's tokenizer
     checkpoint: str = ""  # SHA-256 of the weights that were exported
     name: str = ""  # of the model that was exported
+    domain: str = ""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -51,7 +53,7 @@ class ExportFacts:
                 f"The export has format {self.format}; expected {FORMAT}: export the model again with this deixis."
             )
         ending = ENDINGS[self.kind]
-        if len(self.files) not in (1, 2) or any(Path(file).name != file for file in self.files):
+        if len(self.files) not in (1, 2) or any(Path(file).name != file for file in (*self.files, self.domain)):
             raise InputError(f"The export names the files {list(self.files)}; expected one or two {ending} beside it.")
 
 
@@ -87,7 +89,8 @@ def load_export(
         raise InputError(
             f"{place} cannot be run in {precision} by {chosen}; expected float32, or bfloat16 with OpenVINO."
         )
-    card = replace(card, domain_statistics=None)  # which need features that the files do not return
+    if not facts.domain:
+        card = replace(card, domain_statistics=None)
     vocabulary = read_text(place / VOCABULARY).splitlines()
     return Segmenter(
         ExportedNetwork(place, facts, card, chosen, precision),
@@ -107,7 +110,7 @@ def read_export(place: Path) -> tuple[ExportFacts, Card]:
             raise InputError(f"The export {place} lacks {file}; export the model again.")
     where = f"The file {place / EXPORT}"
     facts = from_dict(ExportFacts, parse_json(read_text(place / EXPORT), where), where)
-    for file in facts.files:
+    for file in (*facts.files, *([facts.domain] if facts.domain else [])):
         if not (place / file).is_file():
             raise InputError(f"The export {place} lacks {file}; export the model again.")
     return facts, parse_card(read_text(place / CARD), f"The card of {place}")
@@ -135,6 +138,7 @@ class ExportedNetwork:
         sessions = [open_session(file, dtype) for file in files]
         self._encode = sessions[0] if len(sessions) == 2 else None
         self._answer = sessions[-1]
+        self._domain = open_session(place / facts.domain, dtype) if facts.domain else None
         self._loaded_in = os.getpid()
 
     @property
@@ -157,8 +161,11 @@ class ExportedNetwork:
             return None
         return {f"feature{number}": each for number, each in enumerate(self._encode({"images": images}))}
 
-    def distance(self, statistics: DomainStatistics, images: Float32[np.ndarray, "1 t 3 y x"]) -> None:
-        """Not known: the files return no features of the image."""
+    def distance(self, statistics: DomainStatistics, images: Float32[np.ndarray, "1 t 3 y x"]) -> float | None:
+        if self._domain is None:
+            return None
+        (moments,) = self._domain({"images": images[:, images.shape[1] // 2]})
+        return float(statistics.distance(moments)[0])
 
     def answer(
         self,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from ..data.images import open_image, opened, reading
 from ..errors import DeixisError, InputError
@@ -14,7 +14,6 @@ from ..records import MaskRule
 from .cache import ByteCache, num_bytes
 from .failures import TooLarge, WrongType
 from .limits import Limits
-from .worker import Job
 
 NAME = "The image"
 
@@ -41,18 +40,24 @@ class Model(Protocol):
 
     def encode(self, image: Any) -> Encoded: ...
     def mask_rule(self, threshold: float | None = None) -> MaskRule: ...
+    def video(self, source: Any, expressions: list[str], **options: Any) -> Iterator[Prediction]: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
     """One image and the sentences about it; `render` turns each Prediction into something small that is kept."""
 
-    image: bytes
+    content: bytes  # of the image's file
     sentences: tuple[str, ...]
     render: Callable[[Prediction], Any]
     threshold: float | None = None
     presence_threshold: float | None = None
     explain: bool = False
+
+    can_share_a_pass: ClassVar[bool] = True  # with other tasks, on a GPU
+
+    def predictions(self, answerer: "Answerer") -> Iterator[Prediction]:
+        return answerer.encoded(self.content).stream(list(self.sentences), **self.options)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -64,11 +69,21 @@ class Task:
         }
 
 
+@runtime_checkable
+class Asked(Protocol):
+    """A task that somebody waits for."""
+
+    task: Task
+
+    @property
+    def is_abandoned(self) -> bool: ...
+
+
 class Answerer:
-    """Loads the model in the worker's thread, and answers tasks there."""
+    """Loads the model, and answers tasks in the same thread."""
 
     def __init__(self, load: Callable[[], Model], limits: Limits) -> None:
-        self._load = load
+        self._load, self.limits = load, limits
         self.cache: ByteCache[bytes, Encoded] = ByteCache(limits.cache_megabytes * 1e6)
         self.facts: dict[str, Any] = {}  # about the model, for callers; empty until it is loaded
         self.hits = 0  # images that were found in the cache
@@ -78,33 +93,37 @@ class Answerer:
         self.model.name = Path(self.model.name).name  # a path on this machine is nobody's business
         self.facts = facts_of(self.model)
 
+    def stop(self) -> None:
+        """Nothing is left to be ended."""
+
+    @property
+    def cached_bytes(self) -> int:
+        return self.cache.num_bytes
+
     @property
     def on_accelerator(self) -> bool:
-        device = getattr(self.model, "device", None)
+        device = getattr(getattr(self, "model", None), "device", None)
         return device is not None and not str(device).startswith("cpu")
 
-    def run(self, jobs: Sequence[Job[Task, list[Any]]]) -> list[list[Any] | BaseException]:
+    def run(self, jobs: Sequence[Asked]) -> list[list[Any] | BaseException]:
         """For each job what its task made of each Prediction, or the exception that it failed with."""
         streams: list[Iterator[Prediction] | None] = [None] * len(jobs)
-        if len(jobs) > 1 and self.on_accelerator:
+        if len(jobs) > 1 and self.on_accelerator and all(job.task.can_share_a_pass for job in jobs):
             streams = self._together(jobs)
         answers: list[list[Any] | BaseException] = []
         for job, stream in zip(jobs, streams, strict=True):
             try:
-                answers.append(_rendered(job, self._stream(job.task) if stream is None else stream))
+                answers.append(_rendered(job, job.task.predictions(self) if stream is None else stream))
             except Exception as error:
                 answers.append(error)
         return answers
 
-    def _stream(self, task: Task) -> Iterator[Prediction]:
-        return self._encoded(task.image).stream(list(task.sentences), **task.options)
-
-    def _together(self, jobs: Sequence[Job[Task, list[Any]]]) -> list[Iterator[Prediction] | None]:
+    def _together(self, jobs: Sequence[Asked]) -> list[Iterator[Prediction] | None]:
         """The Predictions of jobs that one pass of the model answers; None where each must be asked alone."""
         from ..predict.together import ask_together, can_share_a_pass
 
         try:
-            encoded: list[Any] = [self._encoded(job.task.image) for job in jobs]
+            encoded: list[Any] = [self.encoded(job.task.content) for job in jobs]
             asked = [
                 (one, one.question(list(job.task.sentences), **job.task.options))
                 for one, job in zip(encoded, jobs, strict=True)
@@ -113,7 +132,7 @@ class Answerer:
         except (DeixisError, RuntimeError):  # the fault of one of them, which is found when each is asked alone
             return [None] * len(jobs)
 
-    def _encoded(self, content: bytes) -> Encoded:
+    def encoded(self, content: bytes) -> Encoded:
         key = hashlib.sha256(content).digest()
         if (known := self.cache.get(key)) is not None:
             self.hits += 1
@@ -129,7 +148,7 @@ class Answerer:
         return encoded
 
 
-def _rendered(job: Job[Task, list[Any]], predictions: Iterator[Prediction]) -> list[Any]:
+def _rendered(job: Asked, predictions: Iterator[Prediction]) -> list[Any]:
     """What is kept of each Prediction; a job that nobody waits for ends early."""
     answers: list[Any] = []
     for prediction in predictions:

@@ -20,7 +20,7 @@ BILLION = 1e9
 TOLERANCE = 1.0  # pixels that an outline may leave its polygon by
 
 
-def to_json(prediction: Prediction, asked: Asked) -> dict[str, Any]:
+def to_json(prediction: Prediction, asked: Asked, largest_map: int = LARGEST_MAP) -> dict[str, Any]:
     """What a caller asked for; probability maps and masks in PNG are in base64."""
     answer = prediction.to_json()
     if asked.mask != "rle":
@@ -30,7 +30,7 @@ def to_json(prediction: Prediction, asked: Asked) -> dict[str, Any]:
     if asked.mask == "polygon":
         answer["polygons"] = polygons(prediction.mask)
     if asked.probability:
-        answer["probability"] = in_base64(probability_png(prediction))
+        answer["probability"] = in_base64(probability_png(prediction, largest_map))
     if asked.evidence:
         answer["tokens"] = list(prediction.tokens)
         answer["evidence"] = {name: listed(maps) for name, maps in prediction.evidence.items()}
@@ -42,10 +42,10 @@ def mask_png(prediction: Prediction) -> bytes:
     return png(prediction.mask.astype(np.uint8) * 255)
 
 
-def probability_png(prediction: Prediction) -> bytes:
+def probability_png(prediction: Prediction, largest: int = LARGEST_MAP) -> bytes:
     """Probabilities times 255; of a large image at a smaller size."""
     levels = Image.fromarray((prediction.probability * 255).round().astype(np.uint8))
-    levels.thumbnail((LARGEST_MAP, LARGEST_MAP), Image.Resampling.BILINEAR)
+    levels.thumbnail((largest, largest), Image.Resampling.BILINEAR)
     return png(np.asarray(levels))
 
 

@@ -15,12 +15,13 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from ..errors import DeixisError, InputError
-from . import answers
+from ..predict.video import FrameChoice
+from . import answers, clips
 from .answering import Task, check_image
-from .documentation import SEGMENT
+from .documentation import CLIP, SEGMENT
 from .failures import Unavailable
 from .guard import Access, Guard, response_to
-from .requests import read
+from .requests import read, read_clip
 from .service import Service
 
 STATIC = Path(__file__).parent / "static"
@@ -33,8 +34,7 @@ def build(service: Service, access: Access, *more: APIRouter) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        service.worker.stop()
-        service.worker.join(service.limits.seconds)
+        service.stop()
 
     app = FastAPI(title="deixis", version=version("deixis"), docs_url=None, redoc_url=None, lifespan=lifespan)
     for kind in (DeixisError, HTTPException, Exception):
@@ -57,13 +57,14 @@ def _segmenting(service: Service) -> APIRouter:
             image, asked = await read(request.headers, body, service.limits)
             width, height = check_image(image, service.limits)
             facts |= {"bytes": len(body), "pixels": width * height, "sentences": len(asked.sentences)}
+            body.clear()  # while the request waits it holds the image only
             as_png = "image/png" in request.headers.get("accept", "")
             if as_png and len(asked.sentences) > 1:
                 raise InputError("A PNG holds the mask of one sentence; ask for application/json, or one sentence.")
             task = Task(
-                image=image,
+                content=image,
                 sentences=tuple(asked.sentences),
-                render=answers.mask_png if as_png else partial(_with_size, asked=asked),
+                render=answers.mask_png if as_png else partial(answers.to_json, asked=asked),
                 threshold=asked.threshold,
                 presence_threshold=asked.presence_threshold,
                 explain=asked.evidence,
@@ -72,9 +73,34 @@ def _segmenting(service: Service) -> APIRouter:
         if as_png:
             return Response(found[0], media_type="image/png")
         height, width = found[0]["size"]  # upright, whatever the header says
-        model = {name: service.answerer.facts[name] for name in ("name", "version")}
         size = {"height": height, "width": width}
-        return JSONResponse({"model": model, "image": size, "answers": found, "seconds": seconds})
+        return JSONResponse({"model": service.model, "image": size, "answers": found, "seconds": seconds})
+
+    @router.post("/v1/clip", openapi_extra=CLIP, response_model=None)
+    async def clip(request: Request) -> Response:
+        """Segment what sentences refer to in the frames of a short clip."""
+        service.worker.check()
+        facts = request.state.facts
+        async with service.bodies.of(request) as body:
+            content, asked = await read_clip(request.headers, body, service.limits)
+            FrameChoice(fps=asked.fps, start=asked.start, end=asked.end)
+            facts |= {"bytes": len(body), "sentences": len(asked.sentences)}
+            body.clear()
+            task = clips.ClipTask(
+                content=content,
+                sentences=tuple(asked.sentences),
+                render=partial(clips.render, asked=asked),
+                threshold=asked.threshold,
+                presence_threshold=asked.presence_threshold,
+                fps=asked.fps,
+                start=asked.start,
+                end=asked.end,
+            )
+            found, seconds = await service.ask(task, request)
+        height, width = found[0]["size"]
+        frames = clips.by_frame(found, len(asked.sentences))
+        size = {"height": height, "width": width}
+        return JSONResponse({"model": service.model, "clip": size, "frames": frames, "seconds": seconds})
 
     @router.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -82,14 +108,10 @@ def _segmenting(service: Service) -> APIRouter:
         if not service.answerer.facts:
             raise Unavailable("The model is being loaded; try again in a few seconds.", retry_after=5)
         limits = service.limits
-        most = {"megabytes": limits.megabytes, "megapixels": limits.megapixels, "sentences": limits.sentences}
+        most = {name: getattr(limits, name) for name in ("megabytes", "megapixels", "sentences", "frames")}
         return {"models": [service.answerer.facts], "limits": most}
 
     return router
-
-
-def _with_size(prediction: Any, asked: Any) -> dict[str, Any]:
-    return answers.to_json(prediction, asked)
 
 
 def _observing(service: Service) -> APIRouter:

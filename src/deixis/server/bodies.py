@@ -17,17 +17,18 @@ class Bodies:
         self.limits, self.held = limits, 0
 
     @asynccontextmanager
-    async def of(self, request: Request) -> AsyncIterator[bytes]:
-        """The request's body, which counts as held until the block is left."""
-        body = bytearray()
+    async def of(self, request: Request) -> AsyncIterator[bytearray]:
+        """The request's body, which counts as held until the block is left; what is not needed is to be cleared."""
+        body, received = bytearray(), 0
         try:
             self._check_length(request.headers.get("content-length"))
             async with asyncio.timeout(self.limits.seconds_to_send) as reading:
                 async for part in request.stream():
                     body += part
+                    received += len(part)
                     self.held += len(part)
-                    self._check(len(body))
-            yield bytes(body)
+                    self._check(received)
+            yield body
         except TimeoutError:
             if not reading.expired():
                 raise
@@ -37,7 +38,7 @@ class Bodies:
         except ClientDisconnect:
             raise ClientGone("The client has gone before its request was complete.") from None
         finally:
-            self.held -= len(body)
+            self.held -= received
 
     def _check_length(self, declared: str | None) -> None:
         if declared is not None and declared.isdecimal():

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from .requests import Asked, AskedAsJson
+from .requests import Asked, AskedAsJson, AskedOfClip
 
-_FORM = Asked.model_json_schema()
-_FIELDS = {name: field for name, field in _FORM["properties"].items() if name != "sentences"}
 _NUMBERS = {name: {"type": "number"} for name in ("queue", "model")}
 _ERROR = {name: {"type": "string"} for name in ("code", "message", "request_id")}
 
@@ -14,6 +12,28 @@ def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties}
 
 
+def _form(file: str, asked: type[Asked]) -> dict[str, Any]:
+    """The form with a file and these fields."""
+    fields = {name: field for name, field in asked.model_json_schema()["properties"].items() if name != "sentences"}
+    sentences = {"type": "array", "items": {"type": "string"}}
+    return {"schema": _object(**{file: {"type": "string", "format": "binary"}}, sentence=sentences, **fields)}
+
+
+def _responses(**content: Any) -> dict[str, Any]:
+    """An answer of these properties; an error otherwise."""
+    model = _object(name={"type": "string"}, version={"type": "string"})
+    schema = _object(model=model, **content, seconds=_object(**_NUMBERS))
+    error = {"application/json": {"schema": _object(error=_object(**_ERROR))}}
+    return {
+        "200": {
+            "description": "An answer for each sentence, in their order",
+            "content": {"application/json": {"schema": schema}},
+        },
+        "default": {"description": "A refusal or a failure", "content": error},
+    }
+
+
+_SIZE = _object(height={"type": "integer"}, width={"type": "integer"})
 ANSWER = _object(
     expression={"type": "string"},
     found={"type": "boolean"},
@@ -28,38 +48,24 @@ ANSWER = _object(
     probability={"type": "string", "description": "the probabilities times 255 as PNG in base64"},
     notes={"type": "array", "items": {"type": "string"}},
 )
+_FRAME = _object(
+    frame={"type": "integer", "description": "position in the clip, from 0"},
+    time={"type": ["number", "null"], "description": "seconds after the first frame"},
+    image={"type": "string", "description": "the frame as JPEG in base64"},
+    answers={"type": "array", "items": ANSWER},
+)
 SEGMENT: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "multipart/form-data": {
-                "schema": _object(
-                    image={"type": "string", "format": "binary"},
-                    sentence={"type": "array", "items": {"type": "string"}},
-                    **_FIELDS,
-                )
-            },
+            "multipart/form-data": _form("image", Asked),
             "application/json": {"schema": AskedAsJson.model_json_schema()},
         },
     },
-    "responses": {
-        "200": {
-            "description": "An answer for each sentence, in their order",
-            "content": {
-                "application/json": {
-                    "schema": _object(
-                        model=_object(name={"type": "string"}, version={"type": "string"}),
-                        image=_object(height={"type": "integer"}, width={"type": "integer"}),
-                        answers={"type": "array", "items": ANSWER},
-                        seconds=_object(**_NUMBERS),
-                    )
-                },
-                "image/png": {"schema": {"type": "string", "format": "binary"}},
-            },
-        },
-        "default": {
-            "description": "A refusal or a failure",
-            "content": {"application/json": {"schema": _object(error=_object(**_ERROR))}},
-        },
-    },
+    "responses": _responses(image=_SIZE, answers={"type": "array", "items": ANSWER}),
+}
+SEGMENT["responses"]["200"]["content"]["image/png"] = {"schema": {"type": "string", "format": "binary"}}
+CLIP: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"multipart/form-data": _form("clip", AskedOfClip)}},
+    "responses": _responses(clip=_SIZE, frames={"type": "array", "items": _FRAME}),
 }

@@ -50,10 +50,20 @@ class WrongType(Refusal):
     status, code = 415, "wrong_type"
 
 
+class WorkerLost(ModelError):  # noqa: N818
+    """What runs the model has ended; it can be started again."""
+
+
 class Unavailable(Refusal):
     """The queue is full, or the model is not ready, or no longer."""
 
     status, code = 503, "unavailable"
+
+
+class TooManyAtOnce(Unavailable):
+    """One client holds as many places in the queue as it may."""
+
+    status, code = 429, "too_many_at_once"
 
 
 class TimeLimit(Refusal):

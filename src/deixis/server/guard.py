@@ -25,7 +25,10 @@ from .traffic import Traffic
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 LOCAL = {"localhost", "127.0.0.1", "[::1]"}
-POLICY = "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; media-src blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 # For a page whose scripts, styles and pictures are files of the same server.
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -36,7 +39,7 @@ HEADERS = {
 }
 DISCARD_SECONDS = 2.0
 # Without a token: the page, which asks for it, and probes, which have none.
-OPEN = {"/", "/page.js", "/page.css", "/health/live", "/health/ready"}
+OPEN = {"/", "/page.js", "/clip.js", "/page.css", "/health/live", "/health/ready"}
 BASIC_BELOW = "/label-studio"  # Label Studio sends its password there as HTTP Basic
 
 

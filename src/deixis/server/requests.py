@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.datastructures import FormData, Headers, UploadFile
@@ -20,6 +20,7 @@ EXPECTED = {
     "greater_than": "a number between 0 and 1",
     "less_than": "a number between 0 and 1",
     "finite_number": "a number between 0 and 1",
+    "greater_than_equal": "seconds from 0",
     "float_parsing": "a number",
     "float_type": "a number",
     "bool_parsing": "0 or 1",
@@ -44,23 +45,45 @@ class Asked(BaseModel):
     probability: bool = False
 
 
+class AskedOfClip(Asked):
+    """The fields of `POST /v1/clip` beside the clip."""
+
+    fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    start: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    end: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    images: bool = False
+
+
 class AskedAsJson(Asked):
     """The body of `POST /v1/segment` as JSON; `image` is in base64, or a data URL."""
 
     image: str
 
 
-async def read(headers: Headers, body: bytes, limits: Limits) -> tuple[bytes, Asked]:
+Fields = TypeVar("Fields", bound=Asked)
+
+
+async def read(headers: Headers, body: bytearray, limits: Limits) -> tuple[bytes, Asked]:
     """The image's bytes and the fields. Raises `Refusal`, or `InputError` for fields without a meaning."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         image, asked = _from_json(body)
     elif kind == "multipart/form-data":
-        image, asked = await _from_form(headers, body, limits)
+        image, asked = await _from_form(headers, body, limits, "image", Asked)
     else:
         raise WrongType(f"The body is of type {kind[:60]!r}; send multipart/form-data or application/json.")
     check_sentences(asked.sentences, limits)
     return image, asked
+
+
+async def read_clip(headers: Headers, body: bytearray, limits: Limits) -> tuple[bytes, AskedOfClip]:
+    """The clip's bytes and the fields, as `read`."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise WrongType(f"The body is of type {kind[:60]!r}; send multipart/form-data.")
+    clip, asked = await _from_form(headers, body, limits, "clip", AskedOfClip)
+    check_sentences(asked.sentences, limits)
+    return clip, asked
 
 
 def check_sentences(sentences: list[str], limits: Limits) -> None:
@@ -92,18 +115,20 @@ def decode_base64(text: str) -> bytes:
         ) from None
 
 
-def _from_json(body: bytes) -> tuple[bytes, Asked]:
+def _from_json(body: bytearray) -> tuple[bytes, Asked]:
     try:
         asked = AskedAsJson.model_validate_json(body)
     except ValidationError as error:
-        raise _as_sentence(error) from None
+        raise _as_sentence(error, AskedAsJson) from None
     return decode_base64(asked.image), asked
 
 
-async def _from_form(headers: Headers, body: bytes, limits: Limits) -> tuple[bytes, Asked]:
-    """From a form that is in memory already; nothing is written to disk."""
+async def _from_form(
+    headers: Headers, body: bytearray, limits: Limits, name: Literal["image", "clip"], kind: type[Fields]
+) -> tuple[bytes, Fields]:
+    """From a form that is in memory already, with a file of that name; nothing is written to disk."""
 
-    async def chunks() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncIterator[bytes | bytearray]:
         yield body
         yield b""
 
@@ -115,36 +140,36 @@ async def _from_form(headers: Headers, body: bytes, limits: Limits) -> tuple[byt
     except MultiPartException as error:
         raise Refusal(f"The form cannot be read: {error.message.rstrip('.')}.") from None
     try:
-        image, fields = await _of_form(form)
+        content, fields = await _of_form(form, name)
     finally:
         await form.close()
-    if image is None:
-        raise InputError("The form has no image; send one file in a field named 'image'.")
+    if content is None:
+        raise InputError(f"The form has no {name}; send one file in a field named {name!r}.")
     try:
-        return image, Asked.model_validate(fields)
+        return content, kind.model_validate(fields)
     except ValidationError as error:
-        raise _as_sentence(error) from None
+        raise _as_sentence(error, kind) from None
 
 
-async def _of_form(form: FormData) -> tuple[bytes | None, dict[str, Any]]:
+async def _of_form(form: FormData, expected: str) -> tuple[bytes | None, dict[str, Any]]:
     fields: dict[str, Any] = {"sentences": []}
-    image: bytes | None = None
+    content: bytes | None = None
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            if name != "image":
-                raise InputError(f"The form has a file named {name[:60]!r}; send one file named 'image'.")
-            image = await value.read()
+            if name != expected:
+                raise InputError(f"The form has a file named {name[:60]!r}; send one file named {expected!r}.")
+            content = await value.read()
         elif name == "sentence":
             fields["sentences"].append(value)
-        elif name in fields or name == "image":
-            what = "is text; send it as a file" if name == "image" else "is there twice; send it once"
+        elif name in fields or name == expected:
+            what = "is text; send it as a file" if name == expected else "is there twice; send it once"
             raise InputError(f"The form's field {name[:60]!r} {what}.")
         else:
             fields[name] = value
-    return image, fields
+    return content, fields
 
 
-def _as_sentence(error: ValidationError) -> InputError:
+def _as_sentence(error: ValidationError, kind: type[Asked]) -> InputError:
     """The first thing that is wrong, as a sentence; a body that is not JSON is a `Refusal`."""
     first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
@@ -152,7 +177,7 @@ def _as_sentence(error: ValidationError) -> InputError:
     name = ".".join(map(str, first["loc"])) or "The body"
     name = {"sentences": "sentence"}.get(name, name) if first["type"] == "too_short" else name
     if first["type"] == "extra_forbidden":
-        return InputError(f"There is no field {name[:60]!r}. {did_you_mean(name, AskedAsJson.model_fields)}")
+        return InputError(f"There is no field {name[:60]!r}. {did_you_mean(name, kind.model_fields)}")
     if first["type"] == "missing":
         return InputError(f"The field {name!r} is missing.")
     expected = EXPECTED.get(first["type"], first["msg"])

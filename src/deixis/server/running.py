@@ -1,6 +1,7 @@
 """The listening process: uvicorn with a limit on slow heads, and an orderly end on SIGTERM."""
 
 import asyncio
+import ctypes
 import resource
 import signal
 import socket
@@ -15,6 +16,7 @@ from .service import Service
 
 HEAD_SECONDS = 10.0  # until the head of a connection's first request must have arrived
 BACKLOG = 2048
+M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 64 * 1024  # of glibc's malloc.h, and bytes
 
 
 class Protocol(H11Protocol):
@@ -70,6 +72,7 @@ def listen(host: str, port: int) -> socket.socket:
 def run(app: ASGIApp, service: Service, listening: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises what the model failed to load with."""
     _allow_many_connections()
+    _return_large_blocks()
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -94,3 +97,12 @@ def _allow_many_connections() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard > 0 else 65_536, hard))
+
+
+def _return_large_blocks() -> None:
+    """Let the memory of bodies go back to the system when they are freed.
+
+    glibc raises the size from which it does so after the first one, and keeps the rest in pieces.
+    """
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)

@@ -1,12 +1,12 @@
 """Everything that one server process holds, and the way of a question through the queue."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from starlette.requests import Request
 
-from .answering import Answerer, Model, Task
+from .answering import Task
 from .bodies import Bodies
 from .failures import ClientGone, TimeLimit
 from .limits import Limits
@@ -17,14 +17,31 @@ WINDOW = 0.01  # seconds that a batch waits for more questions
 LARGEST_BATCH = 8  # questions
 
 
+@runtime_checkable
+class Answers(Protocol):
+    """What runs the model: an `Answerer` in this process, or a `ModelProcess`."""
+
+    facts: dict[str, Any]  # about the model, for callers; empty until it is loaded
+
+    @property
+    def on_accelerator(self) -> bool: ...
+    @property
+    def cached_bytes(self) -> int: ...
+
+    def start(self) -> None: ...
+    def run(self, jobs: Sequence[Job[Task, list[Any]]]) -> Sequence[list[Any] | BaseException]: ...
+    def stop(self) -> None: ...
+
+
 class Service:
     """The model behind its queue, and the counters; it starts to load the model at once."""
 
-    def __init__(self, load: Callable[[], Model], limits: Limits, *, log: Log = print) -> None:
-        self.limits, self.bodies = limits, Bodies(limits)
-        self.answerer = Answerer(load, limits)
-        self.worker: Worker[Task, list[Any]] = Worker(self._start, self.answerer.run, length=limits.queue)
-        self.traffic = Traffic(lambda: len(self.worker), lambda: self.answerer.cache.num_bytes, log)
+    def __init__(self, answerer: Answers, limits: Limits, *, log: Log = print) -> None:
+        self.limits, self.bodies, self.answerer = limits, Bodies(limits), answerer
+        self.worker: Worker[Task, list[Any]] = Worker(
+            self._start, answerer.run, length=limits.queue, most_of_one=limits.per_client
+        )
+        self.traffic = Traffic(lambda: len(self.worker), lambda: answerer.cached_bytes, log)
         self.worker.begin()
 
     def _start(self) -> None:
@@ -32,13 +49,26 @@ class Service:
         if self.answerer.on_accelerator:  # a CPU takes as long for a batch as for its parts
             self.worker.window, self.worker.most = WINDOW, LARGEST_BATCH
 
+    @property
+    def model(self) -> dict[str, str]:
+        """Name and version, once the model is loaded."""
+        return {name: self.answerer.facts[name] for name in ("name", "version")}
+
+    def stop(self) -> None:
+        """Finish what runs, refuse the rest; a model that is still being loaded is not waited for."""
+        self.worker.stop()
+        if self.answerer.facts:
+            self.worker.join(self.limits.seconds)
+        self.answerer.stop()
+
     async def ask(self, task: Task, request: Request | None = None) -> tuple[list[Any], dict[str, float]]:
         """What `task.render` made of each sentence's Prediction, and the seconds in the queue and in the model.
 
         A job is dropped when the client of `request`, whose body must have been read, is gone, and after the limit of
         seconds. Raises `Unavailable`, `TimeLimit`, or what the model raised.
         """
-        job = self.worker.submit(task)
+        client = None if request is None else request.client
+        job = self.worker.submit(task, None if client is None else client.host)
         answer = asyncio.wrap_future(job.future)
         leaving = None if request is None else asyncio.ensure_future(_gone(request))
         try:

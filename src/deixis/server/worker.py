@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, Literal, TypeVar
 
-from .failures import Unavailable
+from .failures import TooManyAtOnce, Unavailable, WorkerLost
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -26,8 +26,8 @@ REFUSED: dict[State, str] = {
 class Job(Generic[Task, Answer]):
     """A task in the queue, and the future of its answer."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, owner: str | None = None) -> None:
+        self.task, self.owner = task, owner
         self.future: Future[Answer] = Future()
         self.is_abandoned = False
         self.arrived = self.began = self.ended = time.monotonic()
@@ -47,8 +47,9 @@ class Worker(Generic[Task, Answer]):
     """Runs jobs in the order of their arrival, one batch at a time, in one thread.
 
     After `begin`, `start` is called in that thread; until it returns, jobs are refused. `run` gets up to `most` jobs
-    and returns for each its answer, or the exception that it failed with. Jobs that arrive within `window` seconds
-    after the first of a batch join it. At most `length` jobs wait.
+    and returns for each its answer, or the exception that it failed with. Where it raises `WorkerLost`, `start` is
+    called again, and what waits goes on waiting. Jobs that arrive within `window` seconds after the first of a batch
+    join it. At most `length` jobs wait, and at most `most_of_one` of one owner unless that is 0.
     """
 
     def __init__(
@@ -57,11 +58,12 @@ class Worker(Generic[Task, Answer]):
         run: Callable[[Sequence[Job[Task, Answer]]], Sequence[Answer | BaseException]],
         *,
         length: int,
+        most_of_one: int = 0,
         window: float = 0.0,
         most: int = 1,
     ) -> None:
         self._start, self._run = start, run
-        self.length, self.window, self.most = length, window, most
+        self.length, self.most_of_one, self.window, self.most = length, most_of_one, window, most
         self.state: State = "loading"
         self.failure: BaseException | None = None  # of `start`
         self.service_seconds = FIRST_GUESS
@@ -95,12 +97,18 @@ class Worker(Generic[Task, Answer]):
                 retry_after=self.retry_after,
             )
 
-    def submit(self, task: Task) -> Job[Task, Answer]:
-        """Queue the task. Raises `Unavailable` where the queue is full or the worker does not accept jobs."""
+    def submit(self, task: Task, owner: str | None = None) -> Job[Task, Answer]:
+        """Queue the task. Raises `Unavailable` where the queue is full, the owner's share is, or no job is accepted."""
         with self._changed:
             self._waiting = deque(job for job in self._waiting if not job.is_abandoned)
             self.check()
-            job: Job[Task, Answer] = Job(task)
+            of_owner = sum(job.owner == owner for job in self._waiting)
+            if owner is not None and 0 < self.most_of_one <= of_owner:
+                raise TooManyAtOnce(
+                    f"{of_owner} of your requests are waiting already; try again in {self.retry_after} s.",
+                    retry_after=self.retry_after,
+                )
+            job: Job[Task, Answer] = Job(task, owner)
             self._waiting.append(job)
             self._changed.notify()
         return job
@@ -118,22 +126,31 @@ class Worker(Generic[Task, Answer]):
         self._thread.join(seconds)
 
     def _live(self) -> None:
-        try:
-            self._start()
-        except BaseException as error:
-            self.failure, self.state = error, "failed"
-            return
-        with self._changed:
-            if self.state == "loading":
-                self.state = "ready"
-        while self.state == "ready":
+        while self._is_ready():
             try:
                 self._work()
             except BaseException:  # whatever was raised into this thread, the next job is run
                 logging.getLogger(__name__).exception("the worker was interrupted")
 
+    def _is_ready(self) -> bool:
+        """Whether jobs can be run; calls `start` first where that is needed."""
+        if self.state == "loading":
+            try:
+                self._start()
+            except BaseException as error:
+                self.failure, self.state = error, "failed"
+                return False
+            self._change("loading", "ready")
+        return self.state == "ready"
+
+    def _change(self, old: State, new: State) -> None:
+        with self._changed:
+            if self.state == old:
+                self.state = new
+
     def _work(self) -> None:
-        while batch := self._next():
+        """Run jobs until the worker is not ready any more."""
+        while self.state == "ready" and (batch := self._next()):
             running = [job for job in batch if job.future.set_running_or_notify_cancel()]
             if not running:
                 continue
@@ -145,6 +162,8 @@ class Worker(Generic[Task, Answer]):
                 answers = self._run(running)
             except Exception as error:
                 answers = [error] * len(running)
+                if isinstance(error, WorkerLost):
+                    self._change("ready", "loading")
             finally:  # also when this thread is interrupted
                 ended = time.monotonic()
                 self.service_seconds = MEMORY * self.service_seconds + (1 - MEMORY) * (ended - began)

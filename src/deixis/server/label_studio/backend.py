@@ -103,7 +103,7 @@ class Backend:
     ) -> list[tuple[list[dict[str, Any]], float]]:
         """The regions and the score of each sentence. Waits while the queue is full."""
         render = partial(_rendered, control=control)
-        task = Task(image=image, sentences=tuple(sentences), render=render, threshold=self.settings.threshold)
+        task = Task(content=image, sentences=tuple(sentences), render=render, threshold=self.settings.threshold)
         while time.monotonic() < end:
             if self.service.worker.state == "ready" and self.service.worker.is_full:
                 await asyncio.sleep(PAUSE)

@@ -1,9 +1,9 @@
-// The page of deixis: one photo, any number of sentences, everything drawn from probability maps that are sent once.
+// The page of deixis: one photo or clip, any number of sentences, everything drawn from probability maps that are sent once.
 "use strict";
 
 const COLOURS = ["#e6194b", "#4363d8", "#3cb44b", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#9a6324"];
 const at = (id) => document.getElementById(id);
-const state = { photo: null, file: null, answers: [], rule: "probability", word: null, request: null, number: 0, token: "" };
+const state = { photo: null, clip: null, file: null, answers: [], rule: "probability", word: null, request: null, number: 0, token: "" };
 let nextNumber = 1;
 
 // Talking to the server
@@ -20,7 +20,7 @@ async function answerOf(response) {
   throw new Error(message);
 }
 
-async function loadModel() {
+async function loadModel(isRepeated = false) {
   try {
     const { models } = await answerOf(await fetch("v1/models", { headers: headers() }));
     const { kind, threshold } = models[0].rule;
@@ -28,10 +28,11 @@ async function loadModel() {
     at("threshold").value = threshold;
     showThreshold();
     at("threshold-row").hidden = kind === "half-maximum";
+    if (isRepeated) say("The model is ready.");
     at("token-row").hidden = true;
     at("error").textContent = "";
   } catch (error) {
-    if (at("token-row").hidden) setTimeout(loadModel, 2000); // it is still being loaded
+    if (at("token-row").hidden) setTimeout(loadModel, 2000, true); // it is still being loaded
     say(error.message);
   }
 }
@@ -40,21 +41,16 @@ async function ask(sentence) {
   state.request?.abort();
   const request = state.request = new AbortController();
   const file = state.file;
-  const form = new FormData();
-  form.append("image", file);
-  form.append("sentence", sentence);
-  for (const [name, value] of [["mask", "none"], ["probability", "1"], ["evidence", "1"]]) form.append(name, value);
   busy(true);
   say(`Looking for “${sentence}” …`);
   at("error").textContent = "";
   try {
-    const options = { method: "POST", body: form, headers: headers(), signal: request.signal };
-    const { answers } = await answerOf(await fetch("v1/segment", options));
-    const levels = await levelsOf(answers[0].probability);
+    const found = await (state.clip ? askClip : askPhoto)(file, sentence, request.signal);
     if (request !== state.request || file !== state.file) return; // an older answer never replaces a newer one
-    const answer = { ...answers[0], levels, number: nextNumber++, shown: true };
+    const answer = { ...found, number: nextNumber++, shown: true };
     answer.colour = COLOURS[(answer.number - 1) % COLOURS.length];
     state.answers.push(answer);
+    if (state.clip) useFrames(answer);
     say(result(answer));
     at("sentence").value = "";
   } catch (error) {
@@ -66,10 +62,24 @@ async function ask(sentence) {
   }
 }
 
-async function levelsOf(base64) {
+async function post(path, fields, signal) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries({ ...fields, mask: "none", probability: "1" })) form.append(name, value);
+  return answerOf(await fetch(path, { method: "POST", body: form, headers: headers(), signal }));
+}
+
+async function askPhoto(image, sentence, signal) {
+  const { answers } = await post("v1/segment", { image, sentence, evidence: "1" }, signal);
+  return { ...answers[0], levels: await levelsOf(answers[0].probability, state.photo) };
+}
+
+function imageOf(base64, type) {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-  const image = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
-  const { width, height } = state.photo;
+  return createImageBitmap(new Blob([bytes], { type }));
+}
+
+async function levelsOf(base64, { width, height }) {
+  const image = await imageOf(base64, "image/png");
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0, width, height);
@@ -169,6 +179,7 @@ function wordsOf(answer) {
 // The list of answers
 
 function result(answer) {
+  if (answer.moments) return resultOfClip(answer);
   const percent = `${Math.round(100 * answer.score)} %`;
   if (answer.present === false) return `${answer.number}: “${answer.expression}” is not in the photo; the chance that it is: ${percent}.`;
   const found = maskOf(answer).includes(1);
@@ -221,7 +232,7 @@ function itemOf(answer) {
 }
 
 function render(focused) {
-  draw();
+  if (state.clip?.frames.length) showFrame(state.clip.position); else draw();
   at("answers").replaceChildren(...state.answers.map(itemOf));
   at("stage").hidden = !state.photo;
   at("downloads").hidden = !state.answers.length;
@@ -230,7 +241,7 @@ function render(focused) {
   at("notes").replaceChildren(...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
   const found = state.answers.filter((answer) => answer.shown).map((answer) => answer.expression);
   const name = state.file?.name || "pasted photo";
-  at("picture").setAttribute("aria-label", state.word ? `What the word “${state.word.text}” chose` : `Photo ${name}${found.length ? `, marked: ${found.join("; ")}` : ""}`);
+  at("picture").setAttribute("aria-label", state.word ? `What the word “${state.word.text}” chose` : `${state.clip ? "Clip" : "Photo"} ${name}${found.length ? `, marked: ${found.join("; ")}` : ""}`);
   at("caption").textContent = state.photo ? `${name}, ${state.photo.width} × ${state.photo.height}` : "";
   if (focused) at(focused)?.focus();
 }
@@ -245,9 +256,11 @@ async function open(file) {
   if (!file) return;
   state.request?.abort();
   try {
-    const photo = await createImageBitmap(file); // turned upright, as the server sees it
+    const isClip = file.type.startsWith("video/");
+    const photo = await (isClip ? firstFrameOf(file) : createImageBitmap(file)); // upright, as the server sees it
+    forgetClip();
     state.photo?.close();
-    Object.assign(state, { photo, file, answers: [], word: null });
+    Object.assign(state, { photo, file, answers: [], word: null, clip: isClip ? { frames: [], position: 0 } : null });
     nextNumber = 1;
     at("error").textContent = "";
     say(`${file.name || "The photo"} is open. Type what to look for.`);
@@ -277,7 +290,8 @@ function saveMask(answer) {
   const image = new ImageData(width, height);
   maskOf(answer).forEach((is, i) => image.data.set([255 * is, 255 * is, 255 * is, 255], 4 * i));
   canvas.getContext("2d").putImageData(image, 0, 0);
-  canvas.toBlob((blob) => save(`mask-${answer.number}.png`, blob));
+  const frame = state.clip ? `-frame-${state.clip.frames[state.clip.position].frame}` : "";
+  canvas.toBlob((blob) => save(`mask-${answer.number}${frame}.png`, blob));
 }
 
 // COCO's compressed run lengths: column by column, background first, each run from the third as a difference.
@@ -305,8 +319,9 @@ function compressed(mask, width, height) {
 function saveCoco() {
   const { width, height } = state.photo;
   const names = [...new Set(state.answers.map((answer) => answer.expression))];
-  const annotations = state.answers.map((answer, index) => {
-    const mask = maskOf(answer);
+  const annotations = [];
+  const add = (answer, { score, ...moment }, image_id) => {
+    const mask = maskOf(moment);
     let area = 0, left = width, top = height, right = -1, bottom = -1;
     mask.forEach((is, i) => {
       if (!is) return;
@@ -316,9 +331,12 @@ function saveCoco() {
     });
     const bbox = area ? [left, top, right - left + 1, bottom - top + 1] : [0, 0, 0, 0];
     const segmentation = { size: [height, width], counts: compressed(mask, width, height) };
-    return { id: index + 1, image_id: 1, category_id: names.indexOf(answer.expression) + 1, iscrowd: 0, area, bbox, segmentation, score: answer.score, caption: answer.expression };
-  });
-  const coco = { images: [{ id: 1, file_name: state.file.name || "photo.png", width, height }], categories: names.map((name, index) => ({ id: index + 1, name })), annotations };
+    annotations.push({ id: annotations.length + 1, image_id, category_id: names.indexOf(answer.expression) + 1, iscrowd: 0, area, bbox, segmentation, score, caption: answer.expression });
+  };
+  for (const answer of state.answers) (answer.moments || [answer]).forEach((moment, index) => add(answer, moment, index + 1));
+  const name = state.file.name || "photo.png";
+  const images = (state.clip?.frames || [{}]).map(({ frame, time }, index) => ({ id: index + 1, file_name: name, width, height, ...(frame === undefined ? {} : { frame, time }) }));
+  const coco = { images, categories: names.map((name, index) => ({ id: index + 1, name })), annotations };
   save("deixis-coco.json", new Blob([JSON.stringify(coco)], { type: "application/json" }));
 }
 
@@ -333,7 +351,7 @@ for (const example of document.querySelectorAll(".example")) example.onclick = (
 at("ask").onsubmit = (event) => {
   event.preventDefault();
   const sentence = at("sentence").value.trim();
-  if (!state.photo) at("error").textContent = "There is no photo yet; choose one first.";
+  if (!state.file) at("error").textContent = "There is no photo yet; choose one first.";
   else if (!sentence) at("error").textContent = "Type what to look for, such as “the red cup”.";
   else ask(sentence);
 };
