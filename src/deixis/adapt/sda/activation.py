@@ -113,19 +113,27 @@ def _among_cells(
     options: ActivationOptions,
 ) -> Int64[np.ndarray, "y x"]:
     chosen = maps[torch.as_tensor(labels, device=maps.device)]  # the maps of other categories are 0
-    shared = {"radius": options.radius, "doublings": options.doublings}
     background: float | Float[np.ndarray, "y x"] = options.background
     if options.refinement == "boundary-walk":
-        found = boundary_walk(affinity, described, chosen, inside, exponent=options.exponent, **shared)
+        found = boundary_walk(
+            affinity,
+            described,
+            chosen,
+            inside,
+            radius=options.radius,
+            exponent=options.exponent,
+            doublings=options.doublings,
+        )
     else:
         found, back = feature_walk(
             affinity,
             described,
             chosen,
             inside,
+            radius=options.radius,
             exponent=options.feature_exponent,
             background=options.feature_background,
-            **shared,
+            doublings=options.doublings,
         )
         background = back.cpu().numpy()
     scores = np.zeros(maps.shape)
