@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from deixis.cli import main
-from deixis.runs.adaptation import write_gain
+from deixis.evaluation.comparison import Difference
+from deixis.runs.adaptation import Gain, write_gain
 from deixis.runs.execute import read_job
 from deixis.runs.run import Chain
 
@@ -136,6 +137,32 @@ def test_a_source_without_masks_is_one_sentence_and_leaves_nothing(
     assert main(command) == 2
     assert "of source has no mask, and needs one here" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_target_of_other_splits_names_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = blocks(tmp_path / "source", 0, masks=True)
+    target = blocks(tmp_path / "target", 1, masks=False, splits=("val", "test"))
+    command = ["adapt", "--source", str(source), "--target", str(target), "--out", str(tmp_path / "out"), *TINY]
+    assert main(command) == 2
+    found = "no split 'train'; the splits there are: test, val. Name another one with --target.train-split."
+    assert found in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sentence"),
+    [
+        (0.4, 1.6, "The adaptation improves the scores on the target: mIoU +1.0 points, 95% interval +0.4 … +1.6."),
+        (-1.6, -0.4, "The adaptation harms the scores on the target: mIoU"),
+        (-0.2, 1.6, "No change of the scores on the target is certain: mIoU"),
+        (0.01, 0.04, "No change of the scores on the target is certain: mIoU"),
+    ],
+)
+def test_a_gain_is_certain_where_its_printed_interval_is_apart_from_zero(
+    low: float, high: float, sentence: str
+) -> None:
+    found = Difference(first=10.0, second=11.0, difference=1.0, low=low, high=high, p=0.0, draws=10)
+    assert Gain(measures={"mIoU": found}, num_expressions=9, reports={}).sentence().startswith(sentence)
 
 
 def test_too_few_sentences_for_a_batch_leave_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,6 +150,14 @@ def test_a_paired_difference_is_surer_than_two_results_apart() -> None:
     assert (one.high or 0.0) - (one.low or 0.0) < ((alone.high or 0.0) - (alone.low or 0.0)) / 2
 
 
+def test_a_single_image_has_a_difference_without_an_interval() -> None:
+    first, rules = [one for one in made(80) if one.ids.image == made(1)[0].ids.image], PROTOCOLS["full"]
+    differences = compare_totals(Totals(rules).add_all(nearer(first, 0.1)), Totals(rules).add_all(first), draws=50)
+    one = differences["mIoU"]
+    assert (one.difference or 0.0) > 0
+    assert (one.low, one.high, one.p) == (None, None, None)
+
+
 def test_other_images_or_protocols_are_not_compared() -> None:
     with pytest.raises(DeixisError, match="differ in protocol or images"):
         compare_totals(totals("full"), Totals(PROTOCOLS["full"]).add_all(made(20)))

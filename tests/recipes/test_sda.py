@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from deixis.adapt.sda.activation import ActivationOptions
+from deixis.adapt.sda.activation import ActivationOptions, Refinement
+from deixis.adapt.sda.affinity_labels import AffinityLoss
 from deixis.adapt.sda.categories import Clusters
 from deixis.adapt.sda.classifier import CategoryClassifierConfig
 from deixis.adapt.sda.construction import CategoryOptions
@@ -115,6 +117,45 @@ def test_stage_3_that_is_killed_goes_on_to_the_same_bits(
     assert first.objective["banks.0.entered"].sum() > 0
 
 
+@pytest.mark.parametrize("kind", ["boundary-walk", pytest.param("feature-walk", marks=pytest.mark.slow)])
+def test_a_refinement_that_is_trained_adds_a_run_that_resumes_to_the_same_bits(
+    kind: Refinement, chain: tuple[Chain, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refined = replace(STAGES.dual, activation=ActivationOptions(scales=(1.0,), refinement=kind, doublings=2))
+    runs = dict(sda_runs(SOURCE, replace(STAGES, dual=refined)))
+    assert [*runs] == ["predictor", "semantic", "classifier", "affinity", "sda"]
+    runs["affinity"] = replace(runs["affinity"], schedule=replace(runs["affinity"].schedule, steps=3))
+    job = Chain(runs={"source": SOURCE, **runs})
+    _, trained = chain
+    for folder in (tmp_path / "whole", tmp_path / "killed"):
+        for name in ("source", "predictor", "semantic", "classifier"):
+            shutil.copytree(trained / name, folder / name)
+    assert execute(job, tmp_path / "whole", quiet=True).finished
+    done: Any = AffinityLoss.after_step
+
+    def die(self: AffinityLoss, step: int) -> None:
+        if step == 1:
+            raise KeyboardInterrupt
+        done(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AffinityLoss, "after_step", die)
+        with pytest.raises(KeyboardInterrupt):
+            execute(job, tmp_path / "killed", quiet=True)
+    assert State.load(tmp_path / "killed/affinity" / STATE).step == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(AffinityLoss, "prepare", lambda *_: pytest.fail("prepared again"))
+        assert execute(job, tmp_path / "killed", resume=True, quiet=True).finished
+    for name in ("affinity/last", "sda/last"):
+        first, second = (load_file(tmp_path / each / name / "model.safetensors") for each in ("whole", "killed"))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(tensor, second[weight]) for weight, tensor in first.items())
+        assert all(weight.startswith("head.") for weight in first) or name == "sda/last"
+    masks = [sorted((tmp_path / each / "sda/semantic_masks").rglob("*.png")) for each in ("whole", "killed")]
+    assert masks[0]
+    assert [each.read_bytes() for each in masks[0]] == [each.read_bytes() for each in masks[1]]
+
+
 def test_the_last_stage_starts_from_stage_2_and_continues_its_rates(chain: tuple[Chain, Path]) -> None:
     job, _ = chain
     semantic, last = job.runs["semantic"], job.runs["sda"]
@@ -126,7 +167,8 @@ def test_the_last_stage_starts_from_stage_2_and_continues_its_rates(chain: tuple
 
 def test_the_published_chain_has_the_published_settings() -> None:
     runs = sda_refcoco_to_refcoco_plus().runs
-    assert [run.schedule.epochs for run in runs.values()] == [20, 5, 20, 5, 10]
+    assert [*runs] == ["source", "predictor", "semantic", "classifier", "affinity", "sda"]
+    assert [run.schedule.epochs for run in runs.values()] == [20, 5, 20, 5, 5, 10]
     assert {run.schedule.batch_size for run in runs.values()} == {8}
     last: Any = runs["sda"]
     assert last.schedule.after == 20
@@ -137,6 +179,11 @@ def test_the_published_chain_has_the_published_settings() -> None:
         0.1,
         0.99,
     )
+    walk = last.objective.activation
+    assert (walk.refinement, walk.radius, walk.exponent, walk.doublings) == ("boundary-walk", 5, 10, 8)
+    affinity: Any = runs["affinity"]
+    assert (affinity.objective.foreground, affinity.objective.background) == (0.30, 0.05)
+    assert affinity.system.kind == "boundary-walk"
     semantic: Any = runs["semantic"].objective
     assert (semantic.content.temperature, semantic.categories.boundary) == (0.2, 0.5)
     assert semantic.categories.clusters.threshold == 0.5

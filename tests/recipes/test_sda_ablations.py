@@ -74,6 +74,8 @@ def test_a_row_is_a_chain_that_is_stored_and_read_again(name: str) -> None:
     chain = ablation(name, SOURCE)
     assert chain.runs.keys() - {"source"} == PARTS.get(name, chain.runs.keys() - {"source"})
     assert from_dict(Chain, to_dict(chain), known=known_configs()) == chain
+    published = ablation(name, SOURCE, "boundary-walk").runs
+    assert ("affinity" in published) == ("classifier" in published)
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -71,14 +71,15 @@ def tiny(recipe: str) -> Run:
 @pytest.mark.parametrize("transfer", TRANSFERS)
 def test_the_chain_has_the_settings_of_the_paper(transfer: str) -> None:
     job: Any = RECIPES[f"sda_{transfer.replace('-', '_')}"]()
-    assert [*job.runs] == ["source", "predictor", "semantic", "classifier", "sda"]
+    assert [*job.runs] == ["source", "predictor", "semantic", "classifier", "affinity", "sda"]
     run = job.runs["source"]
     assert run.system == SDAConfig(vision=I3DConfig(), text=GRUConfig(glove=True))
     assert (run.preprocess.image_size, run.preprocess.fit, run.preprocess.num_frames) == (320, "pad", 8)
     assert run.mask_rule.kind == "half-maximum"
     assert run.optimiser.frozen == job.runs["sda"].optimiser.frozen == ("vision.Conv3d_*",)
-    assert [each.schedule.epochs for each in job.runs.values()] == [20, 5, 20, 5, 10]
+    assert [each.schedule.epochs for each in job.runs.values()] == [20, 5, 20, 5, 5, 10]
     assert job.runs["classifier"].system.vision == ResNetConfig()
+    assert job.runs["sda"].objective.activation.refinement == "boundary-walk"
     for name in ("cmpc", "cmdyconv"):
         other = RECIPES[f"{name}_{transfer.replace('-', '_')}"]()
         changed = {field: getattr(other, field) for field in ("system", "mask_rule", "description")}

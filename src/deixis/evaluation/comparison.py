@@ -1,6 +1,6 @@
 """Two results over the same expressions: the difference of every total with a paired bootstrap."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -31,7 +31,10 @@ class Difference:
 
 
 def compare_totals(first: Totals, second: Totals, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Difference]:
-    """The difference of each measure of the protocol; both use the same draws of images."""
+    """The difference of each measure of the protocol; both use the same draws of images.
+
+    One image has no interval: each draw is that image.
+    """
     if first.rules != second.rules or first.overall.rows.keys() != second.overall.rows.keys():
         raise InputError("The results differ in protocol or images; compare two with the same of both.")
     images = sorted(first.overall.rows)
@@ -50,6 +53,8 @@ def compare_totals(first: Totals, second: Totals, *, draws: int = DRAWS, seed: i
         for place, name in enumerate(NAMES):
             known = [None if np.isnan(side[place]) else float(side[place]) for side in (before, after)]
             differences[name] = _difference(known[0], known[1], drawn[:, place] - redrawn[:, place])
+    if len(images) == 1:
+        return {name: replace(each, low=None, high=None, p=None) for name, each in differences.items()}
     return differences
 
 

@@ -1,6 +1,6 @@
 """DenseCRF (Krähenbühl & Koltun, NIPS 2011): move a mask's outline to the edges of the photo, for every system.
 
-- two labels, background and referent; unary terms from the probability map, pairwise terms from positions and colours
+- unary terms from probabilities, of masks those of background and referent; pairwise terms from positions and colours
 - mean field by the reference implementation, `pydensecrf2`, which only this file imports
 - no paper of the compared systems gives parameters: the defaults are those of referring segmentation in CMPC-Refseg
 """
@@ -62,14 +62,19 @@ class DenseCRF:
         self, photo: UInt8[np.ndarray, "h w 3"], soft: Float[np.ndarray, "h w"]
     ) -> Float32[np.ndarray, "h w"]:
         """The referent's probability after the mean field, from one whose threshold is 0.5."""
+        return self.probabilities(photo, np.stack([1 - soft, soft]))[1]
+
+    def probabilities(
+        self, photo: UInt8[np.ndarray, "h w 3"], soft: Float[np.ndarray, "k h w"]
+    ) -> Float32[np.ndarray, "k h w"]:
+        """Each label's probability after the mean field, from those before it."""
         check_installed()
         from pydensecrf.densecrf import DenseCRF2D
 
-        height, width = soft.shape
-        referent = np.clip(soft, CLIP, 1 - CLIP)
-        unary = -np.log(np.stack([1 - referent, referent]).reshape(2, -1))
+        count, height, width = soft.shape
+        unary = -np.log(np.clip(soft, CLIP, 1 - CLIP).reshape(count, -1))
         widen = max(height, width) / REFERENCE_SIDE if self.scaled else 1.0
-        field = DenseCRF2D(width, height, 2)
+        field = DenseCRF2D(width, height, count)
         field.setUnaryEnergy(np.ascontiguousarray(unary, np.float32))
         if self.gaussian_compat:
             field.addPairwiseGaussian(sxy=self.gaussian_sxy * widen, compat=self.gaussian_compat)
@@ -80,7 +85,7 @@ class DenseCRF:
                 rgbim=np.ascontiguousarray(photo),
                 compat=self.bilateral_compat,
             )
-        return np.array(field.inference(self.iterations), np.float32)[1].reshape(height, width)
+        return np.array(field.inference(self.iterations), np.float32).reshape(count, height, width)
 
 
 def refinement(text: str | DenseCRF | None) -> DenseCRF | None:

@@ -1,12 +1,16 @@
 """SDA's recipes: the base network on photographs, the Chain of the three stages, and the rows of the paper's ablations.
 
 The Runs after the source's are `predictor` (Appendix B.1), `semantic` (stage 2), `classifier` (Appendix B.2) and `sda`
-(stage 3). Whatever a row does not need is left out of its Chain.
+(stage 3), and before the last one `affinity` where a trained network refines the activation maps. Whatever a row does
+not need is left out of its Chain.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from ..adapt.sda.activation import ActivationOptions
+from ..adapt.sda.affinity import AffinityConfig
+from ..adapt.sda.affinity_labels import AffinityLossConfig
 from ..adapt.sda.classifier import CategoryClassifierConfig, CategoryLabelsConfig
 from ..adapt.sda.dual import DualAdaptationConfig
 from ..adapt.sda.predictor import WordDistillationConfig, WordWeighingConfig
@@ -23,7 +27,8 @@ from ..training.schedule import Schedule
 from ..vision.i3d import I3DConfig
 from ..vision.resnet import ResNetConfig
 
-SOURCE, PREDICTOR, SEMANTIC, CLASSIFIER, SDA = "source", "predictor", "semantic", "classifier", "sda"
+SOURCE, PREDICTOR, SEMANTIC, CLASSIFIER = "source", "predictor", "semantic", "classifier"
+AFFINITY, SDA = "affinity", "sda"
 STAGE_3, SHORT = 10 / 20, 5 / 20  # epochs of stage 3, and of the predictor and the classifier, to stage 1's twenty
 # The first half of the published classifier is not trained (IRN's code).
 FIXED = ("vision.conv1.*", "vision.bn1.*", "vision.layer1.*", "vision.layer2.*")
@@ -40,8 +45,13 @@ class SDAStages:
 
     semantic: SemanticInitialisationConfig = field(default_factory=SemanticInitialisationConfig)
     dual: DualAdaptationConfig = field(default_factory=DualAdaptationConfig)
+    affinity: AffinityLossConfig = field(default_factory=AffinityLossConfig)
     has_stage_3: bool = True
     classifier_start: StartFrom | None = None
+
+
+# The paper refines its activation maps as IRN does; elsewhere the walk is one that needs no further training.
+PUBLISHED = SDAStages(dual=DualAdaptationConfig(activation=ActivationOptions(refinement="boundary-walk")))
 
 
 def sda_runs(source: Run, stages: SDAStages | None = None) -> Mapping[str, Run]:
@@ -63,6 +73,8 @@ def sda_runs(source: Run, stages: SDAStages | None = None) -> Mapping[str, Run]:
     dual = replace(stages.dual, classifier=_classifier_config(source, stages))
     if dual.needs_classifier:
         runs[CLASSIFIER] = _classifier(source, stages, dual.classifier)
+    if dual.affinity is not None:
+        runs[AFFINITY] = _affinity(source, stages, runs[CLASSIFIER], dual.affinity)
     runs[SDA] = replace(
         source,
         objective=dual,
@@ -121,6 +133,18 @@ def _classifier(source: Run, stages: SDAStages, config: CategoryClassifierConfig
     )
 
 
+def _affinity(source: Run, stages: SDAStages, classifier: Run, config: AffinityConfig) -> Run:
+    """The head on the classifier, on the target's images; its length and rates are ours."""
+    return replace(
+        classifier,
+        system=config,
+        objective=stages.affinity,
+        optimiser=Optimiser(lr=source.optimiser.lr, weight_decay=1e-4),
+        start_from=StartFrom(checkpoint=CLASSIFIER, prefixes={"": "classifier."}),
+        description="Which cells of the target's images belong together, for the walk that refines activation maps.",
+    )
+
+
 def _longer(schedule: Schedule, times: float, *, continues: bool = False) -> Schedule:
     steps = None if schedule.steps is None else max(1, round(times * schedule.steps))
     length = schedule.epochs if schedule.steps is None else schedule.steps
@@ -151,7 +175,7 @@ def sda_refcoco_to_gref() -> Chain:
 
 def _from_refcoco(target: StoredData) -> Chain:
     source = replace(sda_base_refcoco(), target=target)
-    return Chain(runs={SOURCE: source, **sda_runs(source)})
+    return Chain(runs={SOURCE: source, **sda_runs(source, PUBLISHED)})
 
 
 def sda_base_refcoco() -> Run:

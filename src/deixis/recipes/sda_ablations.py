@@ -5,9 +5,10 @@ no numbers; the sweeps' values are the tables', and for Figures 5 and 6 ours.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..adapt.sda.activation import Refinement
 from ..adapt.sda.categories import Clusters
 from ..adapt.sda.construction import CategoryOptions, ContentOptions
 from ..adapt.sda.dual import DualAdaptationConfig
@@ -26,11 +27,17 @@ class Ablation:
     published: str
 
 
-def ablation(name: str, source: Run) -> Chain:
-    """The Chain of a row, from the source's Run. Raises `InputError` for an unknown name, with the nearest."""
+def ablation(name: str, source: Run, refinement: Refinement = "superpixel-walk") -> Chain:
+    """The Chain of a row, from the source's Run. Raises `InputError` for an unknown name, with the nearest.
+
+    The published rows refine their activation maps by `boundary-walk`, which trains one Run more.
+    """
     if name not in ABLATIONS:
         raise InputError(f"There is no ablation {name!r}. {did_you_mean(name, ABLATIONS)}")
-    return Chain(runs={SOURCE: source, **sda_runs(source, ABLATIONS[name].stages)})
+    stages = ABLATIONS[name].stages
+    activation = replace(stages.dual.activation, refinement=refinement)
+    stages = replace(stages, dual=replace(stages.dual, activation=activation))
+    return Chain(runs={SOURCE: source, **sda_runs(source, stages)})
 
 
 def _stages(

@@ -28,6 +28,8 @@ from ..training.optim import Optimiser
 from ..training.schedule import Schedule
 from ..vision.i3d import I3DConfig
 from .adapt import adaptation
+from .sda import PUBLISHED as PUBLISHED_STAGES
+from .sda import SDA, SOURCE, sda_runs
 
 RVOS = StoredData(dataset="refer-youtube-vos")
 A2D = StoredData(dataset="a2d", validation_split="test", draw="sentence")
@@ -60,7 +62,10 @@ def video_adaptation(method: str, transfer: str) -> Chain:
     """
     system = SDAConfig(vision=I3DConfig(), text=GRUConfig(glove=True))
     rule = MaskRule(kind="half-maximum")
-    return adaptation(method, _source(transfer, system, rule, "SDA's base network for clips, I3D and GloVe."))
+    source = _source(transfer, system, rule, "SDA's base network for clips, I3D and GloVe.")
+    if method == SDA:
+        return Chain(runs={SOURCE: source, **sda_runs(source, PUBLISHED_STAGES)})
+    return adaptation(method, source)
 
 
 def sda_rvos_to_a2d() -> Chain:

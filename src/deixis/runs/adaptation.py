@@ -50,9 +50,9 @@ class Gain:
         if found.difference is None or found.low is None or found.high is None:
             return "The target's validation split is too small to say whether the adaptation changed the scores."
         change = f"mIoU {found.difference:+.1f} points, 95% interval {found.low:+.1f} … {found.high:+.1f}"
-        if found.low > 0:
+        if round(found.low, 1) > 0:  # a change that the sentence shows as 0.0 is none
             return f"The adaptation improves the scores on the target: {change}."
-        if found.high < 0:
+        if round(found.high, 1) < 0:
             return f"The adaptation harms the scores on the target: {change}."
         return f"No change of the scores on the target is certain: {change}."
 

@@ -67,20 +67,27 @@ def open_domains(source: Data, target: Data) -> DomainReaders:
         raise InputError(
             f"The source domain is read with labels={source.labels!r}; adaptation needs its masks, labels='masks'."
         )
-    (training,) = _opened(source, (source.train_split,) if isinstance(source, StoredData) else ("train",))
+    (training,) = _opened(source, (source.train_split,) if isinstance(source, StoredData) else ("train",), "data")
     target = replace(target, labels="none")
     names = (target.train_split, target.validation_split) if isinstance(target, StoredData) else ("train", "val")
-    first, *rest = _opened(target, names)
+    first, *rest = _opened(target, names, "target")
     return DomainReaders(source=training, target=first, validation=rest[0] if rest else None)
 
 
-def _opened(data: Data, names: Sequence[str]) -> list[Reader]:
+def _opened(data: Data, names: Sequence[str], option: str) -> list[Reader]:
     """The splits of these names; where there is only one, of another name, that one."""
     if isinstance(data, ToylandData):
         return [_toyland(data, "train" if name == "train" else "val") for name in names]
     issues = Issues(skip=data.skip_broken)
     splits = _splits(data, issues)
-    return _checked(data, splits, (*splits,) if len(splits) == 1 and {*names} - {*splits} else names, issues)
+    if len(splits) == 1 and {*names} - {*splits}:
+        names = (*splits,)
+    for name, field in zip(names, ("train-split", "validation-split"), strict=False):
+        try:
+            choose(splits, name, data.root)
+        except InputError as error:
+            raise InputError(f"{error} Name another one with --{option}.{field}.") from None
+    return _checked(data, splits, names, issues)
 
 
 def _splits(data: StoredData, issues: Issues) -> Mapping[str, Reader]:

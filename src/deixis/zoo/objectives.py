@@ -5,6 +5,7 @@ from ..adapt.dann import DANNConfig
 from ..adapt.man import MANConfig
 from ..adapt.mmd import MMDConfig
 from ..adapt.plca import PLCAConfig
+from ..adapt.sda.affinity_labels import AffinityLossConfig
 from ..adapt.sda.classifier import CategoryLabelsConfig
 from ..adapt.sda.dual import DualAdaptationConfig
 from ..adapt.sda.predictor import WordDistillationConfig
@@ -35,6 +36,7 @@ OBJECTIVES: dict[str, type[Config]] = {
     "plca": PLCAConfig,
     "presence": PresenceConfig,
     "sda": DualAdaptationConfig,
+    "sda_affinity": AffinityLossConfig,
     "sda_categories": CategoryLabelsConfig,
     "sda_semantic": SemanticInitialisationConfig,
     "sda_words": WordDistillationConfig,

@@ -1,5 +1,6 @@
 """The systems by name, each with the config that builds it; other packages add theirs as entry points."""
 
+from ..adapt.sda.affinity import AffinityConfig
 from ..adapt.sda.classifier import CategoryClassifierConfig
 from ..adapt.sda.predictor import WordWeighingConfig
 from ..checkpoints.configs import type_name
@@ -42,6 +43,7 @@ SYSTEMS: dict[str, type[Config]] = {
 ENCODERS: dict[str, type[Config]] = {
     "masked_autoencoder": MaskedAutoencoderConfig,
     "scene_parsing": SceneParsingConfig,
+    "sda_affinity": AffinityConfig,
     "sda_classifier": CategoryClassifierConfig,
     "sda_words": WordWeighingConfig,
 }

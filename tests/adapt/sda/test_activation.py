@@ -11,12 +11,10 @@ from deixis.adapt.sda.activation import (
     ActivationOptions,
     activation_maps,
     category_maps,
-    refined,
     strongest,
-    touching,
-    transition,
 )
 from deixis.adapt.sda.classifier import CategoryClassifier, CategoryClassifierConfig, log_odds, multilabel
+from deixis.adapt.sda.superpixel_walk import refined, touching, transition
 from deixis.errors import InputError
 from deixis.vision.resnet import ResNetConfig
 
@@ -48,12 +46,11 @@ def test_a_rare_category_has_a_map_where_its_image_shows_it() -> None:
     cells = torch.eye(20) + 0.5  # features that are positive everywhere, and largest where the category is
     maps = {}
     for start, bias in (("zero", torch.zeros(20)), ("log-odds", log_odds(labels))):
-        weight, bias = torch.zeros(20, 20, requires_grad=True), bias.clone().requires_grad_()
-        optimiser = torch.optim.SGD([weight, bias], lr=0.1)
+        weight, bias = torch.zeros(20, 20), bias.clone()
         for _ in range(20):
-            multilabel(cells @ weight.T + bias, labels).backward()
-            optimiser.step()
-            optimiser.zero_grad()
+            weight, bias = weight.requires_grad_(), bias.requires_grad_()
+            steps = torch.autograd.grad(multilabel(cells @ weight.T + bias, labels), [weight, bias])
+            weight, bias = (each.detach() - 0.1 * step for each, step in zip((weight, bias), steps, strict=True))
         maps[start] = (cells @ weight.T).diagonal()
     assert (maps["zero"] < 0).all()  # ReLU leaves nothing
     assert (maps["log-odds"] > 0).all()
@@ -85,7 +82,7 @@ def test_a_flipped_image_has_flipped_maps() -> None:
 
 def test_the_strongest_own_category_competes_with_the_background() -> None:
     scores = np.array([[[0.2, 0.3, 0.9]], [[0.9, 0.1, 0.8]], [[0.1, 0.4, 0.1]]])
-    found = strongest(scores, np.array([True, False, True]), OPTIONS)
+    found = strongest(scores, np.array([True, False, True]), OPTIONS.background)
     assert found.tolist() == [[0, 3, 1]]
 
 
@@ -116,7 +113,7 @@ def test_the_walk_fills_regions_of_one_colour_and_stops_at_another() -> None:
     colours[:, 16:] = 80.0
     maps = np.zeros((1, 8, 8))
     maps[0, :2, :2] = 1.0  # a seed in the first region
-    walked = refined(maps, regions, colours, torch.ones(2, 4, 4), OPTIONS)[0]
+    walked = refined(maps, regions, colours, torch.ones(2, 4, 4))[0]
     # A seed that spreads equally over the eight regions at the left is everywhere the largest there.
     assert walked[:, :4].min() > 0.9
     assert walked[:, 4:].max() < 0.1

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from deixis.adapt.sda.activation import ActivationOptions
+from deixis.adapt.sda.affinity import AffinityConfig, AffinityKind
+from deixis.adapt.sda.affinity_labels import AffinityLossConfig
 from deixis.adapt.sda.categories import Clusters
 from deixis.adapt.sda.classifier import CategoryClassifierConfig, CategoryLabelsConfig, log_odds
 from deixis.adapt.sda.construction import CategoryOptions, ContentOptions
@@ -106,7 +108,7 @@ def structure() -> SemanticStructure:
 def built(config: Any, system: Any, folder: Path) -> Any:
     objective = config.build(system, VOCABULARY)
     if hasattr(objective, "use_folders"):
-        names = ("predictor", "semantic", "classifier")
+        names = ("predictor", "semantic", "classifier", "affinity")
         objective.use_folders(folder / "own", {name: folder / name for name in names})
     return objective.train()
 
@@ -199,6 +201,33 @@ def test_the_classifier_learns_all_categories_of_an_image(tmp_path: Path) -> Non
     few = replace(CLASSIFIER, most=2).build()
     with pytest.raises(InputError, match="3 categories, but the classifier 2 outputs"):
         built(CategoryLabelsConfig(), few, tmp_path).prepare(DOMAINS)
+
+
+@pytest.mark.parametrize("kind", ["boundary-walk", "feature-walk"])
+def test_affinities_are_learned_from_the_labels_of_each_image(kind: AffinityKind, tmp_path: Path) -> None:
+    structure().save(tmp_path / "semantic")
+    torch.manual_seed(0)
+    network = AffinityConfig(classifier=CLASSIFIER, kind=kind).build()
+    objective = built(AffinityLossConfig(scales=(1.0,)), network, tmp_path)
+    objective.prepare(DOMAINS)
+    assert len(list((tmp_path / "own/affinity_labels").rglob("*.png"))) == 5
+    assert objective.training
+    assert not network.classifier.training
+    terms = objective(PAIR, 0)
+    assert terms["affinity"].isfinite()
+    assert terms["affinity"] > 0
+    assert still(objective, terms) == []
+    assert {name.split(".")[1] for name, each in objective.named_parameters() if each.requires_grad} == {"head"}
+
+
+@pytest.mark.parametrize("kind", ["boundary-walk", "feature-walk"])
+def test_stage_3_refines_its_masks_with_the_affinities_of_an_earlier_run(kind: AffinityKind, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    store(AffinityConfig(classifier=CLASSIFIER, kind=kind).build().head, tmp_path / "affinity", "head.")
+    refined = replace(DUAL, activation=replace(DUAL.activation, refinement=kind, doublings=2))
+    objective = dual(TINY["sda"].build(), tmp_path, refined)
+    assert len(list((tmp_path / "own/semantic_masks").rglob("*.png"))) == 5
+    assert all(term.isfinite() for term in objective(PAIR, 0).values())
 
 
 def keys(batch: Batch) -> torch.Tensor:

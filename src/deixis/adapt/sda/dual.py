@@ -29,6 +29,7 @@ from ...layers.moving_average import MovingAverage
 from ...records import Config
 from ...system import Adaptable, chosen_features
 from .activation import ActivationOptions
+from .affinity import AffinityConfig, trained_affinity
 from .classifier import CategoryClassifierConfig, trained_classifier
 from .contrast import MemoryBank, Several, feature_agreement, feature_contrast, reliable
 from .predictor import around, real_words
@@ -50,7 +51,8 @@ class DualAdaptationConfig(Config):
     - `high`, `low`: γ_max and γ_min; `decay`: the teacher's
     - `is_reciprocal=False`: "w/o reciprocal", Ā^t is A^t's foreground and no classifier is needed
     - `several` and `form`: readings of Eqs. 4 and 6
-    - `semantic` and `trained_classifier` are earlier Runs, or their folders; `classifier` is the latter's config
+    - `semantic`, `trained_classifier` and `trained_affinity` are earlier Runs, or their folders; `classifier` is the
+      config of the second, and the refinement of `activation` says whether there is a third
     """
 
     contrast_weight: float = 1.0
@@ -71,6 +73,7 @@ class DualAdaptationConfig(Config):
     classifier: CategoryClassifierConfig = field(default_factory=CategoryClassifierConfig)
     semantic: str = "semantic"
     trained_classifier: str = "classifier"
+    trained_affinity: str = "affinity"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -93,6 +96,14 @@ class DualAdaptationConfig(Config):
     @property
     def needs_classifier(self) -> bool:
         return self.is_reciprocal and (self.is_collaborative or self.relation_weight > 0)
+
+    @property
+    def affinity(self) -> AffinityConfig | None:
+        """The network of affinities that the refinement of the activation maps needs."""
+        kind = self.activation.refinement
+        if not self.needs_classifier or (kind != "boundary-walk" and kind != "feature-walk"):
+            return None
+        return AffinityConfig(classifier=self.classifier, kind=kind)
 
     def build(self, system: nn.Module, vocabulary: tuple[str, ...]) -> "DualAdaptation":
         return DualAdaptation(system, self, vocabulary)
@@ -188,8 +199,7 @@ class DualAdaptation(nn.Module):
 
     def prepare(self, batches: Domains) -> None:
         """Read the categories, make room in the memory, and write the semantic masks of the target's images."""
-        name = self.config.semantic
-        structure = SemanticStructure.load(self.earlier.get(name, Path(name)))
+        structure = SemanticStructure.load(self._run(self.config.semantic))
         device = self.common.device
         keys = (structure.source_keys, structure.target_keys)
         for lookup, each, labels in zip(
@@ -203,9 +213,15 @@ class DualAdaptation(nn.Module):
             for bank in self.banks:
                 cast(MemoryBank, bank).resize(len(structure.common))
         if self.config.needs_classifier:
-            folder = self.earlier.get(self.config.trained_classifier, Path(self.config.trained_classifier))
-            classifier = trained_classifier(folder, self.config.classifier).to(device)
-            write_masks(classifier, batches.target, structure, self._folder(), self.config.activation)
+            self._write_masks(batches, structure, device)
+
+    def _write_masks(self, batches: Domains, structure: SemanticStructure, device: torch.device) -> None:
+        config = self.config
+        classifier = trained_classifier(self._run(config.trained_classifier), config.classifier).to(device)
+        affinity = None
+        if config.affinity is not None:
+            affinity = trained_affinity(self._run(config.trained_affinity), config.affinity, classifier).to(device)
+        write_masks(classifier, batches.target, structure, self._folder(), config.activation, affinity)
 
     def _level_features(self) -> tuple[str, ...]:
         return tuple(name for name in cast(Any, self.system).loss_features if name == "responses")
@@ -335,6 +351,9 @@ class DualAdaptation(nn.Module):
         words = real_words(batch, self.around)
         query = output.features["query"][:, : words.shape[1]]
         return (query * words[..., None]).sum(1) / words.sum(1, keepdim=True)
+
+    def _run(self, name: str) -> Path:
+        return self.earlier.get(name, Path(name))
 
     def _folder(self) -> Path:
         if self.folder is None:

@@ -199,7 +199,10 @@ def detect_format(path: str | Path, dataset: str | None = None) -> str:
             f"{path} has none of the layouts that are read: {titles}; docs/own-data.md describes your own."
         )
     if len(found) > 1:
-        raise InputError(f"{path} holds {', '.join(found)}; choose one with --dataset.")
+        raise InputError(
+            f"{path} holds {', '.join(found)}; choose one with --dataset, "
+            "to train with --data.dataset or --target.dataset."
+        )
     return found[0]
 
 
