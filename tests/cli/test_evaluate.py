@@ -283,7 +283,8 @@ def test_two_models_are_drawn_where_one_is_right_and_the_other_wrong(
         assert main(["evaluate", str(model), *DATA, "--limit", "6", "--threshold", threshold, "--out", out]) == 0
     pair = [str(tmp_path / "all.json"), str(tmp_path / "none.json"), "--draws", "50"]
     drawn = [*pair, "--pictures", str(tmp_path / "pictures"), "--data", "toyland:val", "--scenes", "2", "--count", "2"]
-    monkeypatch.setattr("deixis.evaluation.disagreements.RIGHT", 0.001)
+    for module in ("evaluation.disagreements", "cli.compare_pictures"):
+        monkeypatch.setattr(f"deixis.{module}.RIGHT", 0.001)
     capsys.readouterr()
     assert main(["compare", *drawn]) == 0
     printed = capsys.readouterr().out
