@@ -8,7 +8,6 @@ import pytest
 
 from deixis.checkpoints.configs import from_dict, to_dict
 from deixis.errors import InputError
-from deixis.metrics import domain
 from deixis.metrics.domain import DomainStatistics, fit
 
 
@@ -39,9 +38,9 @@ def test_the_limit_is_above_nearly_all_images_of_the_domain() -> None:
     assert (found.distance(features(100) + 50) > 1).all()
 
 
-def test_few_axes_keep_the_largest_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(domain, "AXES", 2)
-    found = fitted()
+def test_few_axes_keep_the_largest_ones() -> None:
+    found = fit(features(400), "squares", axes=2)
+    assert found is not None
     assert found.axes == 2
     assert (found.distance(features(4000)[400:]) > 1).mean() < 0.03
     assert (found.distance(features(100) + 50) > 1).all()

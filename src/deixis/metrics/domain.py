@@ -84,14 +84,20 @@ class DomainStatistics:
 
 
 def fit(
-    features: Float[np.ndarray, "i d"], data: str, known_outside: float = DomainStatistics.known_outside
+    features: Float[np.ndarray, "i d"],
+    data: str,
+    known_outside: float = DomainStatistics.known_outside,
+    axes: int = AXES,
 ) -> DomainStatistics | None:
-    """The statistics of images in any order, every fourth of which sets the limit; None for fewer than 40."""
+    """The statistics of images in any order, every fourth of which sets the limit; None for fewer than 40.
+
+    `axes` are the largest number of them that is kept.
+    """
     if len(features) < FEWEST or not np.isfinite(features).all():
         return None
     is_held = np.arange(len(features)) % EVERY == EVERY - 1
     fitted = features[~is_held].astype(np.float64)
-    width, axes = features.shape[1], min(AXES, features.shape[1], len(fitted) // 8)
+    width, axes = features.shape[1], min(axes, features.shape[1], len(fitted) // 8)
     deviation = np.maximum(fitted.std(0), 1e-3)
     variances, vectors = np.linalg.eigh(np.cov(((fitted - fitted.mean(0)) / deviation).T))
     variances, vectors = np.maximum(variances[::-1], 1e-3), vectors[:, ::-1]

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..data.transforms import Preprocess
-from ..metrics.domain import DomainStatistics, fit
+from ..metrics.domain import AXES, DomainStatistics, fit
 from ..vision.resnet import ResNet
 from ..vision.swin import Swin
 from ..vision.vit import ViT
@@ -59,6 +59,7 @@ def statistics_of(
     photos: Iterable[UInt8[np.ndarray, "h w 3"]],
     data: str,
     known_outside: float = DomainStatistics.known_outside,
+    axes: int = AXES,
 ) -> DomainStatistics | None:
     """The statistics of a model's training images; None where there are too few, or the system has no such map."""
     parameter = next(system.parameters())
@@ -67,7 +68,7 @@ def statistics_of(
         rows.append(domain_features(system, batch.to(parameter.device, parameter.dtype)))
         if rows[0] is None:
             return None
-    return fit(np.concatenate([row for row in rows if row is not None]), data, known_outside) if rows else None
+    return fit(np.concatenate([row for row in rows if row is not None]), data, known_outside, axes) if rows else None
 
 
 def distance(system: nn.Module, statistics: DomainStatistics | None, frame: Float[Tensor, "i 3 y x"]) -> float | None:
