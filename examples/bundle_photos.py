@@ -33,10 +33,22 @@ ORIGIN = {
 }
 
 
+def annotated(folder: Path) -> list[dict[str, Any]]:
+    """COCO's entries of the photos, each once."""
+    files = (json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in TRAINED_ON)
+    return [*{photo["id"]: photo for file in files for photo in file["images"]}.values()]
+
+
+def scores_of(name: str) -> dict[str, Any]:
+    """The model's scores on template sentences and on those that people wrote about RefCOCO's photos."""
+    found = json.loads(SCORES.read_text(encoding="utf-8"))["models"][name]
+    kept = ("expressions", "mIoU", "oIoU", "P@0.5")
+    return {"full": {data: {key: found[data][key] for key in kept} for data in ("template", "real") if data in found}}
+
+
 def licences(folder: Path) -> dict[str, int]:
     """How many photos have each licence; COCO's numbers, `unknown` where its source gives none."""
-    photos = {photo["id"]: photo for name in TRAINED_ON for photo in _read(folder / f"{name}.json")["images"]}
-    counted = Counter(str(photo.get("license") or "unknown") for photo in photos.values())
+    counted = Counter(str(photo.get("license") or "unknown") for photo in annotated(folder))
     return dict(sorted(counted.items()))
 
 
@@ -45,10 +57,6 @@ def without_folders(plain: Any) -> Any:
     if isinstance(plain, dict):
         return {key: without_folders(value) for key, value in plain.items()}
     return Path(plain).name if isinstance(plain, str) and plain.startswith(("/", "runs/")) else plain
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def main() -> None:
@@ -61,9 +69,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=PACKAGE / "photos")
     options = parser.parse_args()
     checkpoint, segmenter = native.read(find(options.model)), load(options.model, device="cpu")
-    names = {
-        photo["file_name"] for each in TRAINED_ON for photo in _read(options.annotations / f"{each}.json")["images"]
-    }
+    names = {photo["file_name"] for photo in annotated(options.annotations)}
     photos = (open_image(options.annotations / "images" / name) for name in sorted(names))
     own, others = (
         statistics_of(segmenter.system, segmenter.preprocess, pictures, data, options.known_outside, AXES)
@@ -72,13 +78,13 @@ def main() -> None:
             (drawings(options.scenes), f"{options.scenes} scenes of Toyland in {len(STYLES)} styles"),
         )
     )
-    assert own is not None and others is not None
+    assert own is not None
     card = replace(
         checkpoint.card,
         domain="photographs",
         domain_statistics=replace(own, others=others),
         origin={**ORIGIN, "photos by licence": licences(options.annotations)},
-        scores={"full": _read(SCORES)["models"][options.name]},
+        scores=scores_of(options.name),
         run=without_folders(checkpoint.card.run),
     )
     native.save(options.out, checkpoint.weights, card, checkpoint.vocabulary, half=True)
