@@ -91,6 +91,21 @@ def test_a_finished_adaptation_is_resumed_without_its_options(
     assert (adapted / "mmd/last/model.safetensors").read_bytes() == weights
 
 
+def test_a_run_that_has_not_begun_is_resumed_with_other_fields(
+    adapted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(adapted, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out/mmd")
+    resumed = ["adapt", "--resume", "--out", str(tmp_path / "out"), "--quiet"]
+    assert main([*resumed, "--mmd.objective.weight", "0.5"]) == 0
+    for stored in (tmp_path / "out", tmp_path / "out/mmd"):
+        job = read_job(stored)
+        run = job.runs["mmd"] if isinstance(job, Chain) else job
+        assert run.objective.weight == 0.5  # type: ignore[union-attr]
+    assert main([*resumed, "--mmd.objective.weight", "0.7"]) == 2
+    assert "holds another run (runs.mmd.objective.weight is 0.5 there, 0.7 here)" in capsys.readouterr().err
+
+
 def test_without_masks_the_page_says_that_nothing_was_measured(adapted: Path, tmp_path: Path) -> None:
     shutil.copytree(adapted, tmp_path / "out")
     target = adapted.parent / "target"

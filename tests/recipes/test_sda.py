@@ -1,5 +1,6 @@
 """The Chain of SDA's stages, at toy size."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from deixis.recipes.catalogue import recipe_named
 from deixis.recipes.sda import SDAStages, sda_refcoco_to_refcoco_plus, sda_runs
 from deixis.records import MaskRule
 from deixis.runs.data import ToylandData
-from deixis.runs.execute import execute
+from deixis.runs.execute import execute, read_job
 from deixis.runs.open_data import open_domains
 from deixis.runs.run import LEARNED, Chain, Run
 from deixis.text.gru import GRUConfig
@@ -224,15 +225,29 @@ def test_the_published_chains_run_on_the_published_layouts(recipe: str, tmp_path
 
 
 @pytest.mark.parametrize(("boundary", "found"), [(9.0, "100 %"), (1e-9, "0 %")])
-def test_a_chain_stops_where_no_target_or_every_target_is_common(
+def test_a_chain_that_stops_without_a_spread_of_targets_is_resumed_with_another_boundary(
     chain: tuple[Chain, Path], tmp_path: Path, boundary: float, found: str
 ) -> None:
     _, whole = chain
     for name in ("source", "predictor"):
         shutil.copytree(whole / name, tmp_path / name)
-    categories = replace(STAGES.semantic.categories, boundary=boundary)
-    stages = replace(STAGES, semantic=replace(STAGES.semantic, categories=categories))
-    job = Chain(runs={"source": SOURCE, **sda_runs(SOURCE, stages)})
-    with pytest.raises(InputError, match=f"^{found} of the target's samples are common"):
-        execute(job, tmp_path, quiet=True)
-    assert not (tmp_path / "semantic").exists() or not (tmp_path / "semantic/run.json").exists()
+
+    def job(boundary: float) -> Chain:
+        categories = replace(STAGES.semantic.categories, boundary=boundary)
+        stages = SDAStages(semantic=replace(STAGES.semantic, categories=categories), has_stage_3=False)
+        return Chain(runs={"source": SOURCE, **sda_runs(SOURCE, stages)})
+
+    with pytest.raises(InputError, match=f"^{found} of the target's samples are common") as stop:
+        execute(job(boundary), tmp_path, quiet=True)
+    assert not (tmp_path / "semantic/run.json").exists()
+    low, high = map(float, re.findall(r"entropies are (\S+) to (\S+) of", str(stop.value))[0])
+    assert low < high
+    between = job((low + high) / 2)
+    with pytest.raises(InputError, match="already holds this run; add --resume"):
+        execute(between, tmp_path, quiet=True)
+    trained = (tmp_path / "predictor/last/model.safetensors").stat().st_mtime_ns
+    assert execute(between, tmp_path, resume=True, quiet=True).finished
+    assert read_job(tmp_path) == between
+    assert (tmp_path / "predictor/last/model.safetensors").stat().st_mtime_ns == trained
+    with pytest.raises(InputError, match=r"holds another run \(runs.semantic.objective.categories.boundary is"):
+        execute(job(boundary), tmp_path, resume=True, quiet=True)  # it has begun

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PROGRAM = "deixis adapt"
 USAGE = f"""\
 usage: {PROGRAM} --source LABELLED --target UNLABELLED [--method NAME] [--model NAME] [--out DIR] [--FIELD VALUE ...]
-       {PROGRAM} --resume [--out DIR]
+       {PROGRAM} --resume [--out DIR] [--RUN.FIELD VALUE ...]
 
 Train a model on a source domain with masks and adapt it to a target domain with sentences alone. At the end DIR holds
 the adapted model and report.html: its scores and pictures on the target beside those of the source's model.
@@ -25,7 +25,7 @@ the adapted model and report.html: its scores and pictures on the target beside 
   --method NAME    {{methods}} ({{method}})
   --model NAME     {{models}} ({{model}}); small networks that need no download
   --out DIR        the folder of the runs (runs/adapt)
-  --resume         resume what DIR holds
+  --resume         resume what DIR holds; of Runs that have not begun, fields may change
   --data-changed   resume although the data changed since the run began
   --quiet          no progress display
 
@@ -54,7 +54,8 @@ def main(arguments: list[str]) -> int:
     out = Path(take_value(options, "--out") or "runs/adapt")
     resume, quiet = take_flag(options, "--resume"), take_flag(options, "--quiet")
     data_changed = take_flag(options, "--data-changed")
-    chain = _stored(out) if resume and not options else _configured(options)
+    is_stored = resume and not {"--source", "--target"} & {option.partition("=")[0] for option in options}
+    chain = _stored(out, options) if is_stored else _configured(options)
     result = execute(chain, out, resume=resume, data_changed=data_changed, quiet=quiet)
     if processes().is_main_process:
         print(summary([result], out), file=sys.stderr)
@@ -69,16 +70,17 @@ def _usage() -> str:
     return USAGE.format(methods=", ".join(METHODS), method=METHOD, models=", ".join(MODELS), model=MODEL)
 
 
-def _stored(out: Path) -> "Chain":
+def _stored(out: Path, options: list[str]) -> "Chain":
     from ..runs.execute import read_job
     from ..runs.run import Chain
-    from .train_options import check_imports
+    from .train_options import configured
 
     job = read_job(out)
     if not isinstance(job, Chain):
         raise InputError(f"{out} holds no adaptation to resume; give --source and --target, or its folder as --out.")
-    check_imports(job, {})
-    return job
+    changed = configured(job, options, out, PROGRAM)
+    assert isinstance(changed, Chain)
+    return changed
 
 
 def _configured(options: list[str]) -> "Chain":

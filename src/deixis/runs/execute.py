@@ -45,9 +45,9 @@ def execute(
 ) -> Result:
     """Train the job in its folder, or resume it there; the Result of a Chain is its last Run's.
 
-    A Run that is resumed with more steps than it had goes on to these, at the rates of the longer schedule. Raises
-    `InputError` where the folder holds another job, or this one and `resume` is not given, or where the data changed
-    since and `data_changed` is not given.
+    A Run that is resumed with more steps than it had goes on to these, at the rates of the longer schedule. Of a Chain,
+    Runs that have not begun may have changed. Raises `InputError` where the folder holds another job, or this one and
+    `resume` is not given, or where the data changed since and `data_changed` is not given.
     """
     is_new = _is_new(job, out, resume)
     if isinstance(job, Chain):
@@ -103,8 +103,7 @@ def read_job(folder: Path, *given: type[Config]) -> Run | Chain | None:
 def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool, data_changed: bool) -> Result:
     for run in chain.runs.values():
         _check(run)
-    if is_new:
-        _write(out / CHAIN_FILE, to_dict(chain))
+    _write(out / CHAIN_FILE, to_dict(chain))  # of a resumed chain, Runs that have not begun may have changed
     earlier: dict[str, Path] = {}
     for number, (name, run) in enumerate(chain.runs.items(), start=1):
         folder = out / name
@@ -281,7 +280,7 @@ def _is_new(job: Run | Chain, out: Path, resume: bool) -> bool:
         raise InputError(f"{out} holds {STATE} but no {RUN_FILE} that describes the run; choose another --out.")
     if before is not None:
         longer = isinstance(before, Run) and isinstance(job, Run) and _is_longer(before.schedule, job.schedule)
-        differences = _differences(to_dict(before), to_dict(job))
+        differences = _differences(to_dict(_begun(before, before, out)), to_dict(_begun(job, before, out)))
         if longer:
             differences = [each for each in differences if not each.startswith(("schedule.steps ", "schedule.epochs "))]
         if differences:
@@ -292,6 +291,14 @@ def _is_new(job: Run | Chain, out: Path, resume: bool) -> bool:
             raise InputError(f"{out} already holds this run; add --resume to resume it, or choose another --out.")
     processes().wait_for_everyone()  # no process writes before all have looked
     return before is None
+
+
+def _begun(job: Run | Chain, before: Run | Chain, out: Path) -> Run | Chain:
+    """Of a Chain the Runs up to the last one that has begun in the folder; the Runs after it may still change."""
+    if isinstance(job, Run) or isinstance(before, Run):
+        return job
+    count = max((number for number, name in enumerate(before.runs, 1) if (out / name / RUN_FILE).exists()), default=1)
+    return Chain(runs=dict(list(job.runs.items())[:count]))
 
 
 def _way_to_longer(job: Run | Chain) -> str:

@@ -108,13 +108,16 @@ def assign(
             "of the clustering, or use a source with more kinds of objects."
         )
     probabilities = similarities(contents, source.prototypes, temperature)
-    is_common = entropy(probabilities) < boundary * np.log(k)
+    spread = entropy(probabilities)
+    is_common = spread < boundary * np.log(k)
     if np.isfinite(boundary) and is_common.all() == is_common.any():
         found = "100 %" if is_common.all() else "0 %"
+        low, high = spread.min() / np.log(k), spread.max() / np.log(k)
         raise InputError(
             f"{found} of the target's samples are common with the source's {k} categories, so that the boundary "
-            f"separates nothing; {'lower' if is_common.all() else 'raise'} it (now {boundary}), or change the "
-            "temperature of the similarities."
+            f"{boundary} separates nothing: their entropies are {low:.3g} to {high:.3g} of the largest one. "
+            "Resume with a boundary between, --semantic.objective.categories.boundary, or with another "
+            "similarity-temperature; the Runs before are kept."
         )
     labels = probabilities.argmax(1).astype(np.int64)
     num_new = 0
