@@ -85,12 +85,13 @@ def main() -> None:
 def _rows(segmenter: Any, options: argparse.Namespace) -> dict[str, Any]:
     from deixis import masks
     from deixis.data.readers.jsonl import JsonlDataset
+    from deixis.data.readers.options import ReadOptions
     from deixis.data.readers.refcoco import RefCOCO
     from deixis.data.subsets import Concat, Subset
 
     rows: dict[str, Any] = {}
     if options.template is not None:
-        read = ReadOptions(images=(str(options.images),), allow_outside=True)
+        read = ReadOptions(images=options.images, allow_outside=True)
         whole = JsonlDataset(options.template, split="val", options=read)
         present = [at for at in range(len(whole)) if masks.area(whole[at].mask)]
         rows |= {"template": scored(segmenter, Subset(whole, present)), "presence": presence(segmenter, whole)}
