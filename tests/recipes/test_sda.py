@@ -21,7 +21,7 @@ from deixis.data.transforms import Preprocess
 from deixis.errors import InputError
 from deixis.models.sda import SDAConfig
 from deixis.recipes.catalogue import recipe_named
-from deixis.recipes.sda import SDAStages, sda_refcoco_to_refcoco_plus, sda_runs
+from deixis.recipes.sda import SDAStages, sda_refcoco_to_refcoco_plus, sda_runs, with_refinement
 from deixis.records import MaskRule
 from deixis.runs.data import ToylandData
 from deixis.runs.execute import execute, holds_job, read_job
@@ -70,6 +70,9 @@ STAGES = SDAStages(
         high=0.5, low=0.4, memory=3, cells=2, relation_width=8, activation=ActivationOptions(scales=(1.0,), regions=20)
     ),
 )
+
+
+WALK = ActivationOptions(scales=(1.0,), refinement="boundary-walk", doublings=2)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +151,22 @@ def test_a_refinement_that_is_trained_adds_a_run_that_resumes_to_the_same_bits(
     masks = [sorted((tmp_path / each / "sda/semantic_masks").rglob("*.png")) for each in ("whole", "killed")]
     assert masks[0]
     assert [each.read_bytes() for each in masks[0]] == [each.read_bytes() for each in masks[1]]
+
+
+def test_a_refinement_without_its_run_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    runs = dict(sda_runs(SOURCE, replace(STAGES, dual=replace(STAGES.dual, activation=WALK))))
+    assert [*with_refinement(Chain(runs={"source": SOURCE, **sda_runs(SOURCE, STAGES)}), "feature-walk").runs] == [
+        "source",
+        *runs,
+    ]
+    plain = with_refinement(Chain(runs={"source": SOURCE, **runs}), "none").runs
+    assert "affinity" not in plain
+    del runs["affinity"]
+    with pytest.raises(
+        InputError, match="The run 'sda' needs the run 'affinity' before it in the chain, or its folder"
+    ):
+        execute(Chain(runs={"source": SOURCE, **runs}), tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_last_stage_starts_from_stage_2_and_continues_its_rates(chain: tuple[Chain, Path]) -> None:
