@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,29 @@ def test_a_run_that_has_not_begun_is_resumed_with_other_fields(
         assert run.objective.weight == 0.5  # type: ignore[union-attr]
     assert main([*resumed, "--mmd.objective.weight", "0.7"]) == 2
     assert "holds another run (runs.mmd.objective.weight is 0.5 there, 0.7 here)" in capsys.readouterr().err
+
+
+def test_a_refinement_of_sdas_maps_that_is_trained_adds_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = blocks(tmp_path / "source", 0, masks=True), blocks(tmp_path / "target", 1, masks=False)
+    jobs: list[Chain] = []
+    monkeypatch.setattr("deixis.runs.execute.execute", lambda job, *_, **__: jobs.append(job) or sys.exit(0))
+    command = [
+        "adapt",
+        "--source",
+        str(source),
+        "--target",
+        str(target),
+        *TINY,
+        "--affinity.objective.foreground",
+        "0.4",
+    ]
+    with pytest.raises(SystemExit):
+        main([*command, "--sda.objective.activation.refinement", "boundary-walk"])
+    assert [*jobs[0].runs] == ["source", "predictor", "semantic", "classifier", "affinity", "sda"]
+    assert jobs[0].runs["affinity"].objective.foreground == 0.4  # type: ignore[attr-defined]
+    assert main(command) == 2  # without the refinement there is no such Run
 
 
 def test_without_masks_the_page_says_that_nothing_was_measured(adapted: Path, tmp_path: Path) -> None:

@@ -16,15 +16,15 @@ from deixis.adapt.sda.categories import Clusters
 from deixis.adapt.sda.classifier import CategoryClassifierConfig
 from deixis.adapt.sda.construction import CategoryOptions
 from deixis.adapt.sda.dual import DualAdaptation, DualAdaptationConfig
-from deixis.adapt.sda.semantic import SemanticInitialisationConfig
+from deixis.adapt.sda.semantic import SemanticInitialisation, SemanticInitialisationConfig
 from deixis.data.transforms import Preprocess
 from deixis.errors import InputError
 from deixis.models.sda import SDAConfig
 from deixis.recipes.catalogue import recipe_named
-from deixis.recipes.sda import SDAStages, sda_refcoco_to_refcoco_plus, sda_runs
+from deixis.recipes.sda import SDAStages, sda_refcoco_to_refcoco_plus, sda_runs, with_refinement
 from deixis.records import MaskRule
 from deixis.runs.data import ToylandData
-from deixis.runs.execute import execute, read_job
+from deixis.runs.execute import execute, holds_job, read_job
 from deixis.runs.open_data import open_domains
 from deixis.runs.run import LEARNED, Chain, Run
 from deixis.text.gru import GRUConfig
@@ -72,6 +72,9 @@ STAGES = SDAStages(
 )
 
 
+WALK = ActivationOptions(scales=(1.0,), refinement="boundary-walk", doublings=2)
+
+
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Chain, Path]:
     job = Chain(runs={"source": SOURCE, **sda_runs(SOURCE, STAGES)})
@@ -88,30 +91,35 @@ def test_the_chain_runs_from_end_to_end(chain: tuple[Chain, Path]) -> None:
     assert list((out / "sda/semantic_masks").rglob("*.png"))
 
 
-def test_stage_3_that_is_killed_goes_on_to_the_same_bits(
-    chain: tuple[Chain, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def kill(job: Chain, folder: Path, objective: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train until the second step of the objective's Run, of which nothing is saved; from then on, preparing fails."""
+    done: Any = objective.after_step  # type: ignore[attr-defined]
+
+    def die(self: Any, step: int) -> None:
+        if step == 1:
+            raise KeyboardInterrupt
+        done(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(objective, "after_step", die)
+        with pytest.raises(KeyboardInterrupt):
+            execute(job, folder, resume=holds_job(folder), quiet=True)
+    monkeypatch.setattr(objective, "prepare", lambda *_: pytest.fail("prepared again"))
+
+
+@pytest.mark.parametrize(
+    ("name", "objective"), [("semantic", SemanticInitialisation), ("sda", DualAdaptation)], ids=["stage-2", "stage-3"]
+)
+def test_a_stage_that_is_killed_goes_on_to_the_same_bits(
+    name: str, objective: type, chain: tuple[Chain, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, whole = chain
     shutil.copytree(whole, tmp_path / "chain")
-    shutil.rmtree(tmp_path / "chain/sda")
-    killed: Any = DualAdaptation.after_step
-
-    def die(self: DualAdaptation, step: int) -> None:
-        if step == 1:
-            raise KeyboardInterrupt
-        killed(self, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(DualAdaptation, "after_step", die)
-        with pytest.raises(KeyboardInterrupt):
-            execute(job, tmp_path / "chain", resume=True, quiet=True)
-    state = State.load(tmp_path / "chain/sda" / STATE)
-    assert state.step == 1
-    prepared = DualAdaptation.prepare
-    with monkeypatch.context() as patch:
-        patch.setattr(DualAdaptation, "prepare", lambda *_: pytest.fail("prepared again"))
-        assert execute(job, tmp_path / "chain", resume=True, quiet=True).finished
-    assert prepared is DualAdaptation.prepare
+    for later in list(job.runs)[list(job.runs).index(name) :]:
+        shutil.rmtree(tmp_path / "chain" / later)
+    kill(job, tmp_path / "chain", objective, monkeypatch)
+    assert State.load(tmp_path / "chain" / name / STATE).step == 1
+    assert execute(job, tmp_path / "chain", resume=True, quiet=True).finished
     first, second = (State.load(folder / "sda" / STATE) for folder in (whole, tmp_path / "chain"))
     assert first.objective.keys() == second.objective.keys()
     assert [name for name, each in first.objective.items() if not torch.equal(each, second.objective[name])] == []
@@ -132,21 +140,9 @@ def test_a_refinement_that_is_trained_adds_a_run_that_resumes_to_the_same_bits(
         for name in ("source", "predictor", "semantic", "classifier"):
             shutil.copytree(trained / name, folder / name)
     assert execute(job, tmp_path / "whole", quiet=True).finished
-    done: Any = AffinityLoss.after_step
-
-    def die(self: AffinityLoss, step: int) -> None:
-        if step == 1:
-            raise KeyboardInterrupt
-        done(self, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(AffinityLoss, "after_step", die)
-        with pytest.raises(KeyboardInterrupt):
-            execute(job, tmp_path / "killed", quiet=True)
+    kill(job, tmp_path / "killed", AffinityLoss, monkeypatch)
     assert State.load(tmp_path / "killed/affinity" / STATE).step == 1
-    with monkeypatch.context() as patch:
-        patch.setattr(AffinityLoss, "prepare", lambda *_: pytest.fail("prepared again"))
-        assert execute(job, tmp_path / "killed", resume=True, quiet=True).finished
+    assert execute(job, tmp_path / "killed", resume=True, quiet=True).finished
     for name in ("affinity/last", "sda/last"):
         first, second = (load_file(tmp_path / each / name / "model.safetensors") for each in ("whole", "killed"))
         assert first.keys() == second.keys()
@@ -155,6 +151,22 @@ def test_a_refinement_that_is_trained_adds_a_run_that_resumes_to_the_same_bits(
     masks = [sorted((tmp_path / each / "sda/semantic_masks").rglob("*.png")) for each in ("whole", "killed")]
     assert masks[0]
     assert [each.read_bytes() for each in masks[0]] == [each.read_bytes() for each in masks[1]]
+
+
+def test_a_refinement_without_its_run_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    runs = dict(sda_runs(SOURCE, replace(STAGES, dual=replace(STAGES.dual, activation=WALK))))
+    assert [*with_refinement(Chain(runs={"source": SOURCE, **sda_runs(SOURCE, STAGES)}), "feature-walk").runs] == [
+        "source",
+        *runs,
+    ]
+    plain = with_refinement(Chain(runs={"source": SOURCE, **runs}), "none").runs
+    assert "affinity" not in plain
+    del runs["affinity"]
+    with pytest.raises(
+        InputError, match="The run 'sda' needs the run 'affinity' before it in the chain, or its folder"
+    ):
+        execute(Chain(runs={"source": SOURCE, **runs}), tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_last_stage_starts_from_stage_2_and_continues_its_rates(chain: tuple[Chain, Path]) -> None:

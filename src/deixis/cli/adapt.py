@@ -38,6 +38,7 @@ from their abstracts.
 Ctrl-C, SIGTERM and SIGHUP finish the step and save; --resume ends as if it had not been stopped.
 """
 METHOD, MODEL = "sda", "sda"
+REFINEMENT = "--sda.objective.activation.refinement"  # which decides whether there is one Run more
 
 
 def main(arguments: list[str]) -> int:
@@ -97,14 +98,26 @@ def _configured(options: list[str]) -> "Chain":
         StoredData(root=target, draw="sentence", labels="none"),
         is_published=last_value(options, "--start-from.resnet") is not None,
     )
-    names = list(adaptation(method, start).runs)
+    walk = last_value(options, REFINEMENT)
+    names = list(_refined(adaptation(method, start), walk).runs)
     shared, own = options_of_runs(options, names)
     run = configured(start, shared, None, PROGRAM)
     assert isinstance(run, Run)  # --help was answered before
-    chain = adaptation(method, run)
+    chain = _refined(adaptation(method, run), walk)
     job = configured(chain, own, None, PROGRAM)
     assert isinstance(job, Chain)
     return job
+
+
+def _refined(chain: "Chain", refinement: str | None) -> "Chain":
+    """SDA's chain with the Run that this refinement of activation maps needs; any other as it is."""
+    from typing import get_args
+
+    from ..adapt.sda.activation import Refinement
+    from ..recipes.sda import SDA, with_refinement
+
+    known = {name: name for name in get_args(Refinement)}
+    return with_refinement(chain, known[refinement]) if SDA in chain.runs and refinement in known else chain
 
 
 def _folder(given: str | None, option: str) -> str:

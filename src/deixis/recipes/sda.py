@@ -8,7 +8,7 @@ not need is left out of its Chain.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..adapt.sda.activation import ActivationOptions
+from ..adapt.sda.activation import ActivationOptions, Refinement
 from ..adapt.sda.affinity import AffinityConfig
 from ..adapt.sda.affinity_labels import AffinityLossConfig
 from ..adapt.sda.classifier import CategoryClassifierConfig, CategoryLabelsConfig
@@ -83,6 +83,17 @@ def sda_runs(source: Run, stages: SDAStages | None = None) -> Mapping[str, Run]:
         vocabulary=SOURCE,
     )
     return runs
+
+
+def with_refinement(chain: Chain, refinement: Refinement) -> Chain:
+    """A chain of all stages whose activation maps are refined so, with the Run that this needs."""
+    last = chain.runs[SDA]
+    assert isinstance(last.objective, DualAdaptationConfig)
+    dual = replace(last.objective, activation=replace(last.objective.activation, refinement=refinement))
+    before = {name: run for name, run in chain.runs.items() if name not in (AFFINITY, SDA)}
+    if dual.affinity is not None:
+        before[AFFINITY] = _affinity(chain.runs[SOURCE], SDAStages(), before[CLASSIFIER], dual.affinity)
+    return Chain(runs={**before, SDA: replace(last, objective=dual)})
 
 
 def _predictor(source: Run, stages: SDAStages) -> Run:

@@ -1,7 +1,7 @@
 """Execute a Run or a Chain: build the parts, train, and write the folder that it can be resumed from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -101,8 +101,9 @@ def read_job(folder: Path, *given: type[Config]) -> Run | Chain | None:
 
 
 def _chain(chain: Chain, out: Path, is_new: bool, quiet: bool, data_changed: bool) -> Result:
-    for run in chain.runs.values():
+    for number, (name, run) in enumerate(chain.runs.items()):
         _check(run)
+        _check_earlier(name, run, list(chain.runs)[:number])
     _write(out / CHAIN_FILE, to_dict(chain))  # of a resumed chain, Runs that have not begun may have changed
     earlier: dict[str, Path] = {}
     for number, (name, run) in enumerate(chain.runs.items(), start=1):
@@ -250,6 +251,14 @@ def _check(run: Run) -> None:
     check_length(run)
     with without_memory():
         parameter_groups(_objective(run, _build(run.system), SPECIAL, run.schedule.steps or 1), run.optimiser)
+
+
+def _check_earlier(name: str, run: Run, earlier: Sequence[str]) -> None:
+    """Raises `InputError` where the objective reads a Run that is not there."""
+    needed: Sequence[str] = getattr(run.objective, "needs_runs", ())
+    absent = [one for one in needed if one not in earlier and not Path(one).is_dir()]
+    if absent:
+        raise InputError(f"The run {name!r} needs the run {absent[0]!r} before it in the chain, or its folder.")
 
 
 def _finished(out: Path, run: Run) -> Result | None:

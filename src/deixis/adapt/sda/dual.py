@@ -98,6 +98,12 @@ class DualAdaptationConfig(Config):
         return self.is_reciprocal and (self.is_collaborative or self.relation_weight > 0)
 
     @property
+    def needs_runs(self) -> tuple[str, ...]:
+        """The earlier Runs, or folders of Runs, that stage 3 reads."""
+        classifier = (self.trained_classifier,) if self.needs_classifier else ()
+        return self.semantic, *classifier, *(() if self.affinity is None else (self.trained_affinity,))
+
+    @property
     def affinity(self) -> AffinityConfig | None:
         """The network of affinities that the refinement of the activation maps needs."""
         kind = self.activation.refinement
