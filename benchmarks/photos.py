@@ -15,6 +15,7 @@ from typing import Any
 from .measure import RESULTS, called, write
 
 FILE = RESULTS / "photos.json"
+ALWAYS = 1e-6  # the presence threshold of a model that always answers
 SPLITS = ("val", "testA", "testB")
 MEASURES = ("mIoU", "oIoU", "P@0.5")
 AXES = ("target size", "people", "describes by")
@@ -97,7 +98,7 @@ def _rows(segmenter: Any, options: argparse.Namespace) -> dict[str, Any]:
         rows |= {"template": scored(segmenter, Subset(whole, present)), "presence": presence(segmenter, whole)}
     if options.real is not None:
         real = Concat(tuple(RefCOCO(options.real, split=split) for split in SPLITS))
-        rows |= {"real": scored(segmenter, real), "real, answered": scored(segmenter, real, 0.0)}
+        rows |= {"real": scored(segmenter, real), "real, answered": scored(segmenter, real, ALWAYS)}
     return rows
 
 

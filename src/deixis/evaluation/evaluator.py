@@ -67,6 +67,9 @@ def evaluate(
         )
         segmenter = model if isinstance(model, Segmenter) else model()
         checkpoint = None if segmenter.weights is None else hash_of(segmenter.weights)
+        if segmenter.alternatives is not None and segmenter.alternatives.loaders:
+            names = " or ".join([segmenter.name, *segmenter.alternatives.loaders])
+            raise InputError(f"The default is several models, and a score is that of one; choose {names}.")
         decision = presence_decision(segmenter, presence_threshold)
         rule = _stated(segmenter.mask_rule(threshold), threshold, threshold_chosen_on)
         job = _named(replace(job, rules=protocol_of(job.rules, rule)), place, segmenter.name)

@@ -49,6 +49,7 @@ class ProposalMatchingConfig(ReadsText):
     heads: int = 4
     layers: int = 3
     mask_width: int = 64
+    presence: bool = True  # the share of "nothing here" decides whether there is a mask; False: there always is one
     unknown: float = 0.08  # of the words, replaced by the unknown one in training, so that it means little
 
     def __post_init__(self) -> None:
@@ -165,7 +166,7 @@ class ProposalMatching(nn.Module):
         }
         return Output(
             logits=paste_boxes(outlines(best, frames), frames, size, OUTSIDE),
-            presence=choice[:, :-1].logsumexp(1) - choice[:, -1],
+            presence=choice[:, :-1].logsumexp(1) - choice[:, -1] if self.config.presence else None,
             features=chosen_features(features, available, "ProposalMatching"),
             evidence={"proposals": _painted(boxes, choice, size)} if explain else {},
         )
