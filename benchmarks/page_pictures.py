@@ -15,7 +15,8 @@ from deixis.toyland.world import Toyland
 from .server import ROOT, server
 
 DOCS = ROOT / "docs"
-DESKTOP, PHONE = {"width": 1200, "height": 800}, {"width": 360, "height": 780}
+DESKTOP: Any = {"width": 1200, "height": 800}
+PHONE: Any = {"width": 360, "height": 780}
 SENTENCES = ("the yellow turtle", "the person in green", "the person in yellow")
 CLIP, CLIP_SENTENCES = 1, ("the person in green", "the pink dog")
 QUALITY = 80
