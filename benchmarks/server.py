@@ -63,7 +63,27 @@ def main() -> int:
     }
     write("server", result)
     print(json.dumps(result, indent=1))
+    print("\n".join(table(rows)))
     return 1 if faults else 0
+
+
+def table(rows: dict[str, Any]) -> Iterator[str]:
+    """The table of `docs/server.md`."""
+    service = rows["service"]["seconds"]
+    yield f"A request alone takes {service:.3f} s."
+    yield "| run | answered | lost | memory, second quarter to last | p50 | p99 of accepted | longest |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, row in rows.items():
+        if name == "service":
+            continue
+        answered = ", ".join(f"{count:,} with {status}" for status, count in sorted(row["statuses"].items()))
+        if "memory MB" in row:
+            memory = "{} to {} MB".format(*row["memory MB"])
+            yield f"| {name} | {answered} | {row['lost']} | {memory} | | {row['p99 of accepted']:.1f} s | |"
+        else:
+            times = (row[each] for each in ("p50", "p99", "longest"))
+            shown = " | ".join(f"{one:.2f} s, {one / service:.1f} service times" for one in times)
+            yield f"| {name}, {row['rate']:.1f} a second | {answered} | {row['lost']} | | {shown} |"
 
 
 def faults_in(rows: dict[str, Any]) -> list[str]:

@@ -5,12 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import deixis
+from benchmarks.server import family
 from deixis.cli import main
 from deixis.data.subsets import Subset
 from deixis.errors import InputError, ModelError
@@ -134,6 +138,33 @@ def test_segmenting_with_an_export_imports_neither_pytorch_nor_transformers(fold
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "[]"
         assert len(list((tmp_path / runtime).iterdir())) == 3  # overlay, mask and record
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_serving_an_export_loads_no_pytorch_in_any_process(folder: Path) -> None:
+    command = [sys.executable, "-m", "deixis.cli", "serve", "--port", "0", "--model", str(folder / "dot-onnx")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        address = process.stderr.readline().split()[-1]
+        try:
+            end = time.monotonic() + 60
+            while not is_ready(address):
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            loaded = [Path(f"/proc/{one}/maps").read_text() for one in family(process.pid)]
+        finally:
+            process.terminate()
+            process.wait(30)
+    assert len(loaded) >= 2
+    assert any("onnxruntime" in each for each in loaded)
+    assert not any("libtorch" in each for each in loaded)
+
+
+def is_ready(address: str) -> bool:
+    try:
+        return bool(urllib.request.urlopen(f"{address}health/ready").status == 200)
+    except urllib.error.URLError:
+        return False
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def by_frame(found: list[dict[str, Any]], num_sentences: int) -> list[dict[str, 
         several = found[first : first + num_sentences]
         own: dict[str, Any] = {name: several[0][name] for name in ("frame", "time", "image") if name in several[0]}
         rest = [{name: value for name, value in one.items() if name not in own} for one in several]
-        frames.append({**own, "answers": rest})
+        frames.append(own | {"answers": rest})
     return frames
 
 
