@@ -63,7 +63,8 @@ def main() -> None:
         "photos": {name: row(found) for name, found in photos.items()},
     }
     print(json.dumps(result, indent=1))
-    print(write("domain", result))
+    name = Path(options.model).name
+    print(write("domain" if name == "bundled" else f"domain_{name}", result))
 
 
 if __name__ == "__main__":

@@ -151,3 +151,9 @@ def test_half_precision_keeps_the_proposals_scores_whatever_their_order(dtype: t
     before, after = (each.features["choice"].float().sort(1).values for each in (exact, found))
     assert ((after - before).abs().mean() / before.std()).item() < 0.1
     assert found.features["boxes"].dtype == torch.float32  # beyond the 256th pixel half precision skips some
+
+
+def test_without_presence_no_output_says_that_nothing_is_there() -> None:
+    config = replace(TINY, presence=False)
+    assert ProposalMatching(config)(scene()).presence is None
+    assert ProposalMatching(TINY)(scene()).presence is not None
