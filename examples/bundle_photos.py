@@ -1,9 +1,10 @@
 """Put a trained model for photographs into the package: `python examples/bundle_photos.py RUN --annotations FOLDER`.
 
 FOLDER holds the COCO files that `deixis data describe` read, and the photos below `images`. Weights are stored as
-float16. The card names where photos, annotations and weights are from and under which licences. It also gets
-statistics of the photos and of drawn scenes, by which the model recognises images that are not photographs, and the
-scores that `python -m benchmarks.photos` measured. `--known-outside` caps the scores on these.
+float16. The card names where photos, annotations and weights are from and under which licences. It also gets the scores
+that `python -m benchmarks.photos` measured, of which the fraction of template sentences that are right caps every score,
+and statistics of the photos and of drawn scenes, by which the model recognises images that are not photographs;
+`--known-outside` caps the scores there.
 """
 
 import argparse
@@ -85,6 +86,7 @@ def main() -> None:
         domain_statistics=replace(own, others=others),
         origin={**ORIGIN, "photos by licence": licences(options.annotations)},
         scores=scores_of(options.name),
+        highest_score=round(scores_of(options.name)["full"]["template"]["P@0.5"]["value"] / 100, 2),
         run=without_folders(checkpoint.card.run),
     )
     native.save(options.out, checkpoint.weights, card, checkpoint.vocabulary, half=True)

@@ -1,4 +1,4 @@
-"""The bundled model for photographs: what the default does with a photo, the card, and the size of all bundled files."""
+"""The bundled model for photographs: what the default does with a photo, its card, and the size of all files."""
 
 import re
 from pathlib import Path
@@ -64,3 +64,10 @@ def test_a_sentence_without_a_known_word_gets_no_mask() -> None:
     prediction = load("photos", device="cpu")(noise, "der rote Hund")
     assert not prediction.found
     assert prediction.notes
+
+
+@needs_photos
+def test_no_score_is_above_the_fraction_of_answers_that_are_right() -> None:
+    segmenter = load("photos", device="cpu")
+    scores = [one.score for one in segmenter(photos()[0], ["zebra", "man on the left", "the front zebra"])]
+    assert max(scores) <= segmenter.card.highest_score == 0.43

@@ -271,7 +271,7 @@ def _maps(
         zip(samples, mask_probabilities(output), batch.sizes, strict=True)
     ):
         presence = None if outside[number] else presences[number]
-        highest = min(segmenter.known(sample.expression), segmenter.known_outside if outside[number] else 1.0)
+        highest = segmenter.highest_score(segmenter.known(sample.expression), bool(outside[number]))
         if segmenter.refine is None:
             values = segmenter.preprocess.restore(probability, size, to=to)
             yield PredictedMap(sample, values, rule, presence, highest)

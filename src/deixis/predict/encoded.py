@@ -208,7 +208,7 @@ class EncodedImage:
                 evidence={name: _over_photo(maps[position], preprocess, self.size) for name, maps in evidence.items()},
                 notes=(*read.notes[number], *self.segmenter.notes, *([self.note] if self.note else [])),
                 model=self.segmenter.name,
-                highest=min(read.known[number], self.segmenter.known_outside if self.note else 1.0),
+                highest=self.segmenter.highest_score(read.known[number], bool(self.note)),
             )
 
     def _answers(self, read: TokenizedExpressions, start: int, stop: int, explain: bool) -> Answers:

@@ -9,9 +9,9 @@ PACKAGE = Path(__file__).parents[1]
 AUTO = "auto"  # the name of the default: the model whose domain the image is in
 OLD_NAMES = {"embedded": "bundled"}
 ADVICE = (
-    "No bundled model answers on such images. Try `deixis checkpoint download magnet-refcoco` once (1.2 GB), then choose "
-    "the model magnet-refcoco; --model bundled and --model photos ask the models of drawings and photographs all the "
-    "same."
+    "No bundled model answers on such images. Try `deixis checkpoint download magnet-refcoco` once (1.2 GB), then "
+    "choose the model magnet-refcoco; --model bundled and --model photos ask those of drawings and of photographs all "
+    "the same."
 )
 
 
