@@ -1,10 +1,10 @@
 """Put a trained model for photographs into the package: `python examples/bundle_photos.py RUN --annotations FOLDER`.
 
 FOLDER holds the COCO files that `deixis data describe` read, and the photos below `images`. Weights are stored as
-float16. The card names where photos, annotations and weights are from and under which licences. It also gets the scores
-that `python -m benchmarks.photos` measured, of which the fraction of template sentences that are right caps every score,
-and statistics of the photos and of drawn scenes, by which the model recognises images that are not photographs;
-`--known-outside` caps the scores there.
+float16. The card names where photos, annotations and weights are from and under which licences. Of the scores that
+`python -m benchmarks.photos` measured, the fraction of template sentences that are right caps every score. By
+statistics of the photos and of drawn scenes the model recognises images that are not photographs; `--known-outside`
+caps the scores there.
 """
 
 import argparse
