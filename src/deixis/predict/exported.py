@@ -161,10 +161,11 @@ class ExportedNetwork:
             return None
         return {f"feature{number}": each for number, each in enumerate(self._encode({"images": images}))}
 
-    def distance(self, statistics: DomainStatistics, images: Float32[np.ndarray, "1 t 3 y x"]) -> float | None:
+    def distance(self, statistics: DomainStatistics, images: Any) -> float | None:
+        """`images` `[1 t 3 y x]` are NumPy's or PyTorch's."""
         if self._domain is None:
             return None
-        (moments,) = self._domain({"images": images[:, images.shape[1] // 2]})
+        (moments,) = self._domain({"images": np.asarray(images[:, images.shape[1] // 2], dtype=np.float32)})
         return float(statistics.distance(moments)[0])
 
     def answer(
