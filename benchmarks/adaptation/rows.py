@@ -1,6 +1,7 @@
 """The rows of the tables: which Runs, in order, give the system that a row scores."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from deixis.adapt.dann import DANNConfig
 from deixis.objectives.supervised import SupervisedConfig
@@ -24,7 +25,9 @@ TABLES_3_TO_5 = {
     for table in ("table-3", "table-4", "table-5")
 }
 ROWS = (*TABLE_2, LONGER, *ABLATED)
+STAGE_3 = "sda"  # the name of the last Run
 KEPT = (SCENE_PARSING, SOURCE, ORACLE, PREDICTOR, CLASSIFIER)  # Runs whose length the methods' does not change
+WORDS, OUTPUTS = "table-4/words", 1024  # the mean of words forms more categories than the classifier's 512 outputs
 DISCRIMINATORS = 128  # their width, half of these features'; 1,024 is for features of 2,048 channels
 FIRST, *OTHERS = TRANSFERS
 SEEDS = (0, 1, 2)
@@ -63,12 +66,23 @@ def chain_of(row: str, run: Run, adaptation_steps: int) -> Chain:
     times = adaptation_steps / (MORE * run.schedule.steps)
     if row == "DANN":
         chain = _with_objective(chain, METHODS[row], DANNConfig(width=DISCRIMINATORS))
+    if row == WORDS:
+        chain = _with_outputs(chain, OUTPUTS)
     runs = {name: each if name in KEPT else _scaled(each, times) for name, each in chain.runs.items()}
     return Chain(runs={**runs, SCENE_PARSING: replace(runs[SCENE_PARSING], seed=0)})
 
 
 def _with_objective(chain: Chain, name: str, objective: Config) -> Chain:
     return Chain(runs={**chain.runs, name: replace(chain.runs[name], objective=objective)})
+
+
+def _with_outputs(chain: Chain, most: int) -> Chain:
+    """The chain with a classifier of `most` outputs, also as the last Run's objective describes it."""
+    classifier: Any = replace(chain.runs[CLASSIFIER].system, most=most)  # type: ignore[call-arg]
+    last = chain.runs[STAGE_3]
+    dual = replace(last.objective, classifier=classifier)  # type: ignore[call-arg]
+    changed = {CLASSIFIER: replace(chain.runs[CLASSIFIER], system=classifier), STAGE_3: replace(last, objective=dual)}
+    return Chain(runs={**chain.runs, **changed})
 
 
 def _scaled(run: Run, times: float) -> Run:

@@ -88,13 +88,17 @@ def test_answers_of_an_export_carry_the_note_that_its_checkpoint_keeps_for_other
     assert "The model was trained on drawings; answers on photographs are guesses." in prediction.notes
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
-def test_an_export_measures_the_distance_that_its_checkpoint_does(folder: Path, runtime: str) -> None:
-    exported = deixis.load(folder / "late_fusion-onnx", runtime=runtime)
-    noted, expected = exported(PHOTO, "blue").notes[-1], (folder / "late_fusion.txt").read_text()
-    assert noted.startswith("Not a drawing: the image is unlike")
-    distances = [float(re.findall(r"distance is ([\d.]+) times", note)[0]) for note in (noted, expected)]
-    assert distances[0] == pytest.approx(distances[1], rel=1e-3)
+def test_an_export_measures_the_distance_that_its_checkpoint_does(folder: Path) -> None:
+    exported = deixis.load(folder / "late_fusion-onnx", runtime="onnx")
+    # In a process of its own: where OpenVINO has read ONNX beside PyTorch, a later fork may end the process.
+    program = "import deixis, sys; print(deixis.load(sys.argv[1], runtime='openvino')(sys.argv[2], 'blue').notes[-1])"
+    command = [sys.executable, "-c", program, str(folder / "late_fusion-onnx"), str(PHOTO)]
+    other = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    expected = (folder / "late_fusion.txt").read_text()
+    for noted in (exported(PHOTO, "blue").notes[-1], other):
+        assert noted.startswith("Not a drawing: the image is unlike")
+        distances = [float(re.findall(r"distance is ([\d.]+) times", note)[0]) for note in (noted, expected)]
+        assert distances[0] == pytest.approx(distances[1], rel=1e-3)
     assert exported.outside(np.full((32, 32, 3), 120, np.uint8)) == ""
     assert exported(PHOTO, "blue").score <= exported.known_outside
 
