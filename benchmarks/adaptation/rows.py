@@ -78,9 +78,11 @@ def _with_objective(chain: Chain, name: str, objective: Config) -> Chain:
 
 def _with_outputs(chain: Chain, most: int) -> Chain:
     """The chain with a classifier of `most` outputs, also as the last Run's objective describes it."""
-    classifier: Any = replace(chain.runs[CLASSIFIER].system, most=most)  # type: ignore[call-arg]
+    system: Any = chain.runs[CLASSIFIER].system
     last = chain.runs[STAGE_3]
-    dual = replace(last.objective, classifier=classifier)  # type: ignore[call-arg]
+    objective: Any = last.objective
+    classifier = replace(system, most=most)
+    dual = replace(objective, classifier=classifier)
     changed = {CLASSIFIER: replace(chain.runs[CLASSIFIER], system=classifier), STAGE_3: replace(last, objective=dual)}
     return Chain(runs={**chain.runs, **changed})
 
