@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--annotations", type=Path, required=True)
     parser.add_argument("--name", required=True, help="of the scores")
     parser.add_argument("--scenes", type=int, default=2000)
-    parser.add_argument("--known-outside", type=float, default=0.1)
+    parser.add_argument("--known-outside", type=float, default=0.5)
     parser.add_argument("--out", type=Path, default=PACKAGE / "photos")
     options = parser.parse_args()
     checkpoint, segmenter = native.read(find(options.model)), load(options.model, device="cpu")
