@@ -32,7 +32,8 @@ def scored(segmenter: Any, reader: Any, presence_threshold: float | None = None)
         if axis.startswith(AXES)
         for name, group in rows.items()
     }
-    return {"expressions": found.num_expressions, "images": found.num_images, **_kept(found.measures), "groups": groups}
+    facts = {"command": called("benchmarks.photos"), "expressions": found.num_expressions, "images": found.num_images}
+    return facts | _kept(found.measures) | {"groups": groups}
 
 
 def presence(segmenter: Any, reader: Any) -> dict[str, Any]:
@@ -77,7 +78,6 @@ def main() -> None:
 
         segmenter = load(options.model, device="cpu")
         row = results.setdefault(options.name or Path(options.model).name, {})
-        row["command"] = called("benchmarks.photos")
         row.update(_rows(segmenter, options))
         print(write("photos", {"models": results}))
     print(table(results))

@@ -27,8 +27,8 @@ class DomainStatistics:
     """Statistics of `images` images of `data`; `numbers` are float16 in base64: means, deviations, variances, axes.
 
     An image is outside where its distance is above `limit`, or where it is more probable among `others`, images of
-    another kind. `known_outside` is the fraction of answers that was
-    measured to be right there, and caps the score of an answer; where nothing was measured it is a half.
+    another kind. `known_outside` is the fraction of answers that was measured to be right there, and caps the score of
+    an answer; where nothing was measured it is a half.
     """
 
     width: int  # of the features

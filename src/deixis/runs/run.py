@@ -55,9 +55,9 @@ class Run:
     `vocabulary` is `bert-base-uncased`, `learned` from the training sentences of all domains, a `vocab.txt`, the name
     or folder of a model, or the name of an earlier Run of the chain. With `new_words` the words of the training
     sentences that a vocabulary of whole words lacks are added to it, the most frequent ones first, as far as the
-    system's table has room. `choose_best` names the score of validation that
-    chooses the best weights: the largest, of `loss` the smallest. At the end, statistics of `domain_images` training
-    images go into the card, by which an image that is unlike them is recognised; 0 for none.
+    system's table has room. `choose_best` names the score of validation that chooses the best weights: the largest, of
+    `loss` the smallest. At the end, statistics of `domain_images` training images go into the card, by which an image
+    that is unlike them is recognised; 0 for none.
     """
 
     data: Data
