@@ -558,3 +558,9 @@ def test_a_sweep_that_would_say_something_else_is_refused(
 ) -> None:
     assert main(["evaluate", "bundled", *DATA, *more]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_the_default_of_two_models_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "auto", *DATA, "--out", str(tmp_path / "out.json")]) == 2
+    assert "choose bundled or photos." in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()

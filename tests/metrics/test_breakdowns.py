@@ -73,3 +73,5 @@ def test_people_are_alone_or_several() -> None:
 def test_each_kind_of_a_description_is_a_group() -> None:
     groups = groups_of("red cup on the left", 1, {"description": "extreme+colour"})
     assert groups["describes by extreme"] == groups["describes by colour"] == "with"
+    free_text = groups_of("red cup", 1, {"description": "A cup, seen from above."})
+    assert not [axis for axis in free_text if axis.startswith("describes by")]

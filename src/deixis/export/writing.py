@@ -36,12 +36,13 @@ def export_model(segmenter: Segmenter, out: Path, kind: str = "onnx") -> float:
     traced = graphs(system, segmenter.preprocess, len(segmenter.tokenizer))
     stems = ("model",) if len(traced) == 1 else ("encode", "answer")
     files = [f"{stem}{ENDINGS[kind]}" for stem in stems]
-    domain = ""
-    if segmenter.card.domain_statistics is not None:
+    has_domain = segmenter.card.domain_statistics is not None
+    domain = f"domain{ENDINGS[kind]}" if has_domain else ""
+    if has_domain:
         traced.append(domain_graph(system, segmenter.preprocess))
-        domain = f"domain{ENDINGS[kind]}"
+    names = [*files, domain] if has_domain else files
     with complete_or_absent(out) as folder:
-        sessions = [_write(graph, folder / file, kind) for graph, file in zip(traced, [*files, domain], strict=False)]
+        sessions = [_write(graph, folder / file, kind) for graph, file in zip(traced, names, strict=True)]
         equal = min(_equal(graph, session) for graph, session in zip(traced, sessions, strict=True))
         if equal < LEAST_EQUAL:
             raise ModelError(

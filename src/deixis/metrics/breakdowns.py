@@ -8,6 +8,7 @@ SMALL, MEDIUM = 32 * 32, 96 * 96  # COCO's bounds on a target's area in pixels o
 LENGTHS = ((2, "1-2"), (3, "3"), (5, "4-5"), (10, "6-10"))  # words of an expression, upper bound and name
 SAME_CATEGORY_COUNTS = ((1, "1"), (2, "2"), (4, "3-4"))  # objects of the target's category in the image
 PERSON = "person"  # COCO's category
+KINDS = re.compile(r"[a-z-]+(\+[a-z-]+)*")  # of sentences that `deixis data describe` wrote: noun, extreme+colour …
 SAME_CATEGORY = ("same_category_count", "same_kind")  # traits that count an image's objects of the target's category
 
 LOCATION = re.compile(
@@ -39,8 +40,8 @@ def groups_of(expression: str, target_area: int, traits: Mapping[str, Any] | Non
             is_person = traits["category"] == PERSON
             groups["people"] = "not a person" if not is_person else "one person" if count == 1 else "one of several"
     groups.update((f"asks for {feature}", "with") for feature in traits.get("features", ()))
-    kinds = str(traits.get("description", ""))  # of sentences that `deixis data describe` wrote: noun, extreme+colour …
-    groups.update((f"describes by {kind}", "with") for kind in kinds.split("+") if kind)
+    if KINDS.fullmatch(kinds := str(traits.get("description", ""))):
+        groups.update((f"describes by {kind}", "with") for kind in kinds.split("+"))
     return groups
 
 
