@@ -1,4 +1,4 @@
-"""Images outside a model's domain: notes, no presence, a capped score; and a default that passes them on or refuses."""
+"""Images outside a model's domain: notes, no presence, a lower score; and a default that passes them on or refuses."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_an_image_of_the_domain_is_answered_as_ever(folders: dict[str, Path]) ->
     assert prediction.model == str(folders["night"])
 
 
-def test_an_image_outside_gets_a_note_no_presence_and_a_capped_score(folders: dict[str, Path]) -> None:
+def test_an_image_outside_gets_a_note_no_presence_and_a_lower_score(folders: dict[str, Path]) -> None:
     segmenter = load(folders["night"], device="cpu")
     prediction = segmenter(bright(), "the red cup", threshold=0.01)
     assert prediction.present is None

@@ -134,6 +134,13 @@ def test_a_calibrated_score_is_the_cards_function_of_the_heads_probability() -> 
     assert record["score"] == round(float(expected[1]), 4)
 
 
+def test_a_model_that_errs_often_keeps_the_order_of_its_scores() -> None:
+    values = np.full((2, 2), 0.75, np.float32)
+    scores = [decide(values, MaskRule(), Presence(probability=p), highest=0.4)[1] for p in (0.6, 0.9)]
+    assert scores == pytest.approx([0.24, 0.36])
+    assert decide(values, MaskRule(), highest=0.4)[1] == pytest.approx(0.3)
+
+
 def test_a_probability_at_the_threshold_does_not_exceed_it() -> None:
     values = np.full((2, 2), 0.9, np.float32)
     for probability, present in ((0.5, False), (0.50001, True)):

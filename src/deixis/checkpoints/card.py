@@ -36,7 +36,7 @@ class Card:
     calibration: Calibration | None = None  # of the presence head's probabilities
     presence_rule: PresenceRule = field(default_factory=PresenceRule)  # of the calibrated ones
     domain_statistics: DomainStatistics | None = None  # of the training images; None: any image is as good
-    highest_score: float = 1.0  # of any answer: the fraction that was measured to be right, of a model that errs often
+    highest_score: float = 1.0  # multiplies scores: the measured fraction of right answers, of a model that errs often
     score_means: str = ""  # the meaning of a prediction's score; filled in, whatever an older card says
     format: int = FORMAT
 

@@ -31,11 +31,12 @@ class Prediction:
     probability that the referent is in the image, after the checkpoint's calibration where it has one (`calibrated`);
     where it does not exceed the presence threshold the mask is empty, whatever `probability` holds. Without a head
     `score` is the mean probability of the mask's pixels, 0 for an empty mask: the confidence in the marked pixels, not
-    the probability that the referent is there. `evidence`, present where it was requested, holds the system's maps for
-    this expression on a grid over the whole image; where a map has an axis of tokens, `tokens` names its entries.
-    `notes` are sentences for the caller, such as unknown words, or that the image is outside the domain that `model`
-    was trained on: `present` is None then, and the score is at most what was measured there. `frame` and `time` (in
-    seconds) say which frame of a video the mask belongs to.
+    the probability that the referent is there. It is multiplied by the fraction of right answers where that was
+    measured (of a model that errs often, outside a model's domain), and by that of known words where it is less.
+    `evidence`, present where it was requested, holds the system's maps for this expression on a grid over the whole
+    image; where a map has an axis of tokens, `tokens` names its entries. `notes` are sentences for the caller, such as
+    unknown words, or that the image is outside the domain that `model` was trained on: `present` is None then. `frame`
+    and `time` (in seconds) say which frame of a video the mask belongs to.
     """
 
     expression: str

@@ -28,13 +28,13 @@ def decide(
     """The mask of a probability map by the checkpoint's rule, and its score.
 
     With a presence head the mask is empty where the referent is absent, and the score is the head's probability.
-    Without one the score is the mean probability of the mask's pixels, 0 for an empty mask. It is at most `highest`;
-    where that is 0, nothing is known of what is meant, and the mask is empty.
+    Without one the score is the mean probability of the mask's pixels, 0 for an empty mask. It is multiplied by
+    `highest`; where that is 0, nothing is known of the referent, and the mask is empty.
     """
     mask = rule(probability) & (highest > 0)
     if presence is not None:
-        return mask & presence.is_present, min(presence.probability, highest)
-    return mask, min(float(probability[mask].mean(dtype=np.float64)) if mask.any() else 0.0, highest)
+        return mask & presence.is_present, highest * presence.probability
+    return mask, highest * (float(probability[mask].mean(dtype=np.float64)) if mask.any() else 0.0)
 
 
 def check_threshold(name: str, value: float) -> None:

@@ -275,7 +275,7 @@ class Segmenter:
         return 1.0 if statistics is None else float(statistics.known_outside)
 
     def highest_score(self, known: float, is_outside: bool) -> float:
-        """The cap of an answer's score, of which `known` is the fraction of known words."""
+        """What an answer's score is multiplied by, of which `known` is the fraction of known words."""
         return min(known, self.known_outside if is_outside else getattr(self.card, "highest_score", 1.0))
 
     def outside(self, photo: UInt8[np.ndarray, "h w 3"]) -> str:
