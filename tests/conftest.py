@@ -3,10 +3,14 @@
 import os
 from collections.abc import Iterator
 
+import jaxtyping
 import pytest
 import torch
 
+from tests.checked import checked
+
 os.environ["ACCELERATE_USE_CPU"] = "true"  # weights are compared bit by bit, and two processes share no GPU
+jaxtyping.jaxtyped = checked
 
 
 @pytest.fixture
