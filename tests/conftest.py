@@ -11,6 +11,7 @@ from tests.checked import checked
 
 os.environ["ACCELERATE_USE_CPU"] = "true"  # weights are compared bit by bit, and two processes share no GPU
 jaxtyping.jaxtyped = checked
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that tests start compile the package once, not each
 
 
 @pytest.fixture
