@@ -10,7 +10,7 @@ demo: .venv/ready
 	$(BIN)/deixis segment examples/toyland.png "$(shell cat examples/toyland.txt)" --out out --explain
 
 test: lint
-	$(TEST) --numprocesses 2
+	$(TEST) --numprocesses 2 --dist worksteal
 
 lint: .venv/ready
 	$(BIN)/ruff check .

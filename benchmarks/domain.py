@@ -21,10 +21,11 @@ def distances(segmenter: Any, pictures: Any) -> np.ndarray:
     """Each picture's distance from the training images, as a multiple of the limit."""
     import torch
 
-    from deixis.predict.domain import distance
+    from deixis.predict import domain
 
+    statistics = segmenter.card.domain_statistics
     images = (torch.as_tensor(segmenter.preprocess.image(picture))[None] for picture in pictures)
-    return np.array([distance(segmenter.system, segmenter.card.domain_statistics, image) for image in images])
+    return np.concatenate([domain.distances(segmenter.system, statistics, image) for image in images])
 
 
 def row(found: np.ndarray) -> dict[str, Any]:

@@ -3,10 +3,15 @@
 import os
 from collections.abc import Iterator
 
+import jaxtyping
 import pytest
 import torch
 
+from tests.checked import checked
+
 os.environ["ACCELERATE_USE_CPU"] = "true"  # weights are compared bit by bit, and two processes share no GPU
+jaxtyping.jaxtyped = checked
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that tests start compile the package once, not each
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_rows_of_the_ablations_differ_in_what_they_change_alone() -> None:
     assert words.system.guidance == "words"
     assert (full.start_from.checkpoint, full.vocabulary, full.schedule.steps) == ("bundled", "bundled", 30)
     magnet = ablations.run_of("magnet/full", 2, budget)
-    assert (magnet.schedule.steps, magnet.seed, magnet.data) == (25, 2, full.data)
+    assert (magnet.schedule.steps, magnet.seed, magnet.data) == (100, 2, full.data)
 
 
 def test_a_claim_holds_where_its_interval_excludes_zero() -> None:

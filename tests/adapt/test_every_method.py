@@ -1,7 +1,9 @@
 """Every method of adaptation on every system that it can adapt: finite terms, and a gradient for every weight."""
 
+import copy
 import sys
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -70,6 +72,11 @@ def pair() -> Pair:
 def objective(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     method, system = request.param
     monkeypatch.setattr(sys.modules[__name__], "FRAMES", [2 if system == "sda_on_clips" else 1])
+    return copy.deepcopy(prepared(method, system))
+
+
+@cache
+def prepared(method: str, system: str) -> Any:
     torch.manual_seed(0)
     made = METHODS[method].build(TINY[system].build(), ()).train()
     made.prepare(Domains(source=[pair().source], target=[pair().target]))

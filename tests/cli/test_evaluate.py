@@ -6,8 +6,6 @@ import runpy
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -22,11 +20,13 @@ from deixis.checkpoints import native
 from deixis.checkpoints.configs import to_dict
 from deixis.cli import main
 from deixis.data.transforms import Preprocess
+from deixis.evaluation.record_files import RecordWriter
 from deixis.evaluation.report import Result, hash_of_ids
 from deixis.models.vega import VEGAConfig
 from deixis.text.bert import BertConfig
 from deixis.toyland.world import Toyland
 from deixis.vision.swin import SwinConfig
+from tests.processes import start
 
 Tree = runpy.run_path(str(Path(__file__).parents[1] / "data" / "readers" / "test_refcoco.py"))["SmallTree"]
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "left", "right")
@@ -39,22 +39,6 @@ CONFIG = VEGAConfig(
 )
 WORLD = Toyland(split="val", subset="toyland", num_scenes=2)
 DATA = ["--data", "toyland:val", "--scenes", "2", "--draws", "40", "--quiet"]
-# The command, which dies in the middle of writing a batch of records once it has written so many.
-DYING = """
-import os, signal, sys
-from deixis.cli import main
-from deixis.evaluation.record_files import RecordWriter
-append, left = RecordWriter.append, [int(sys.argv[1])]
-def dying(self, batch):
-    if not left[0]:
-        self._file.write('{"image": "torn')
-        self._file.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
-    left[0] -= 1
-    append(self, batch)
-RecordWriter.append = dying
-sys.exit(main(sys.argv[2:]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +111,22 @@ def told(out: Path) -> tuple[dict[str, Any], list[str]]:
     return fields, records
 
 
+def main_that_dies(batches: int, arguments: list[str]) -> int:
+    """The command, which dies in the middle of writing a batch of records once it has written so many."""
+    append, left = RecordWriter.append, [batches]
+
+    def dying(self: RecordWriter, batch: Any) -> None:
+        if not left[0]:
+            self._file.write('{"image": "torn')
+            self._file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        append(self, batch)
+
+    RecordWriter.append = dying  # type: ignore[method-assign]
+    return main(arguments)
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_and_a_killed_one_give_the_result_of_one(model: Path, tmp_path: Path) -> None:
     whole, two, killed = (tmp_path / f"{name}.json" for name in ("whole", "two", "killed"))
@@ -137,16 +137,12 @@ def test_two_processes_and_a_killed_one_give_the_result_of_one(model: Path, tmp_
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     alone = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     del alone["ACCELERATE_USE_CPU"]  # nobody tells them to use the CPU
-    commands = [[sys.executable, "-m", "deixis.cli", *arguments, str(two)]] * 2
-    commands += [[sys.executable, "-c", DYING, "2", *arguments, str(killed)]]
-    worlds = [{**world, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
-    started = [
-        subprocess.Popen(command, env={**alone, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        for command, more in zip(commands, [*worlds, {}], strict=True)
-    ]
+    worlds = [{**alone, **world, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    started = [start(main, [*arguments, str(two)], environment=world) for world in worlds]
+    started.append(start(main_that_dies, 2, [*arguments, str(killed)], environment=alone))
     assert main([*arguments, str(whole), "--device", "cpu"]) == 0
-    complaints = [process.communicate(timeout=300)[1].decode() for process in started]
-    assert [process.returncode for process in started] == [0, 0, -signal.SIGKILL], complaints
+    ended = [process.wait() for process in started]
+    assert [code for code, _ in ended] == [0, 0, -signal.SIGKILL], ended
     assert told(two) == told(whole)
     left = killed.with_suffix(".records.part0").read_text()
     assert left.count("\n") == 5  # a header and two batches

@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from deixis.recipes.catalogue import RECIPES
 from deixis.runs import execute as executing
 from deixis.runs.run import Chain, Run
 from deixis.training.loop import Result
+from tests.processes import start
 
 
 @pytest.fixture
@@ -262,25 +261,20 @@ def test_two_processes_share_each_run_of_a_chain(tmp_path: Path) -> None:
     }
     options = [part for name, value in fields.items() for part in (f"--all.{name}", str(value))]
     options += ["--late-fusion.system.text.dropout", "0", "--vega.system.text.dropout", "0"]
-    command = [sys.executable, "-m", "deixis.cli", "train", "vega-toyland", *options, "--quiet", "--out"]
-    subprocess.run([*command, str(tmp_path / "one")], check=True, timeout=300, capture_output=True)
+    command = ["train", "vega-toyland", *options, "--quiet", "--out"]
+    code, complaint = start(main, [*command, str(tmp_path / "one")]).wait()
+    assert code == 0, complaint
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    alone = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    alone = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     del alone["ACCELERATE_USE_CPU"]  # without it, too, they must find each other
-    pair = [
-        subprocess.Popen(
-            [*command, str(tmp_path / "two")],
-            env={**alone, **world, "RANK": rank, "LOCAL_RANK": rank},
-            stderr=subprocess.PIPE,
-        )
-        for rank in ("0", "1")
-    ]
-    output = [process.communicate(timeout=300)[1].decode() for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], output
-    assert [text.count("finished at step 2") for text in output] == [1, 0]
+    worlds = [{**alone, **world, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    pair = [start(main, [*command, str(tmp_path / "two")], environment=world) for world in worlds]
+    ended = [process.wait() for process in pair]
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert [text.count("finished at step 2") for _, text in ended] == [1, 0]
     for run in ("scene-parsing", "late-fusion", "vega"):
         one, two = (rows_of(tmp_path / name / run / "metrics.csv") for name in ("one", "two"))
         assert [row["step"] for row in one] == [row["step"] for row in two]

@@ -3,15 +3,15 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from deixis.cli import main
 from deixis.training.state import STATE, State
+from tests.processes import start
 
 NUM_IMAGES = 8
 
@@ -38,22 +38,27 @@ def command(tmp_path: Path) -> list[str]:
         "workers": 2,
     }
     options = [part for name, value in fields.items() for part in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "deixis.cli", "train", "vega-small", *options, "--out", str(tmp_path / "run")]
+    return ["train", "vega-small", *options, "--out", str(tmp_path / "run")]
+
+
+def main_of_a_group(arguments: list[str]) -> int:
+    os.setsid()
+    return main(arguments)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
 def test_a_signal_to_the_whole_group_saves_and_stops_with_exit_code_three(
     command: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as process:
-        table = tmp_path / "run/metrics.csv"
-        end = time.monotonic() + 120
-        while not (table.exists() and table.read_text().count("\n") > 2) and process.poll() is None:
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        os.killpg(process.pid, number)
-        _, complaint = process.communicate(timeout=120)
-    assert process.returncode == 3, complaint
+    process = start(main_of_a_group, command)
+    table = tmp_path / "run/metrics.csv"
+    end = time.monotonic() + 120
+    while not (table.exists() and table.read_text().count("\n") > 2) and process.is_running:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    os.killpg(process.pid, number)
+    code, complaint = process.wait()
+    assert code == 3, complaint
     step = State.load(tmp_path / "run" / STATE).step
     assert step >= 2
     assert f"stopped and saved at step {step}; --resume resumes it" in complaint

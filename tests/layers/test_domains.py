@@ -1,8 +1,5 @@
 """Two domains as one batch, and the rows that adaptation compares."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from torch import Tensor
 
 from deixis.batch import Batch, Output, Pair
 from deixis.layers.domains import all_rows, cells, joined, parted, photo_cells, ramp, some_rows, words
+from tests.processes import in_each_of_two
 
 COUNTS = (3, 1)  # of the rows of two processes
 
@@ -95,12 +93,7 @@ def test_rows_of_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None
     assert all_rows(whole) is whole
     contrast(whole).backward()
     assert whole.grad is not None
-    command = [sys.executable, __file__, str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    processes = [subprocess.Popen([*command, str(rank)], env=environment, stderr=subprocess.PIPE) for rank in range(2)]
-    for process in processes:
-        _, complaint = process.communicate(timeout=300)
-        assert process.returncode == 0, complaint.decode()
+    in_each_of_two(run, tmp_path)
     for rank, part in enumerate(whole.grad.split(COUNTS)):
         rows, gradient = torch.load(tmp_path / f"{rank}.pt")
         assert torch.equal(rows, whole.detach())
@@ -122,7 +115,3 @@ def run(folder: Path, rank: int) -> None:
     contrast(rows).backward()
     torch.save((rows.detach(), own.grad), folder / f"{rank}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    run(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,8 +1,5 @@
 """Rows of several processes: their order, and gradients that add up to those of one process."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -10,6 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from deixis.layers.gather import gather
+from tests.processes import in_each_of_two
 
 RANKS, ROWS = 2, 3
 
@@ -20,14 +18,7 @@ def test_in_one_process_the_rows_are_returned_as_they_are() -> None:
 
 
 def test_rows_of_all_processes_have_the_gradients_of_one_process(tmp_path: Path) -> None:
-    command = [sys.executable, __file__, str(tmp_path)]
-    processes = [
-        subprocess.Popen([*command, str(rank)], env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
-        for rank in range(RANKS)
-    ]
-    for process in processes:
-        _, complaint = process.communicate(timeout=300)
-        assert process.returncode == 0, complaint.decode()
+    in_each_of_two(run, tmp_path)
     whole = rows_of_all().requires_grad_()
     contrast(whole).backward()
     assert whole.grad is not None
@@ -53,7 +44,3 @@ def run(folder: Path, rank: int) -> None:
     contrast(rows).backward()
     torch.save((rows.detach(), own.grad), folder / f"{rank}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    run(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,8 +1,5 @@
 """Training on pairs without masks: CLIP's own loss, equal sentences, and two processes that equal one."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from deixis.models.tseg import TSEGConfig
 from deixis.objectives.image_text import ImageText, ImageTextConfig, sentence_keys
 from deixis.text.bert import BertConfig
 from deixis.vision.swin import SwinConfig
+from tests.processes import in_each_of_two
 
 TEXT = BertConfig(layers=1, width=16, heads=2, feed_forward=32, vocabulary=40, positions=24, dropout=0.0)
 RANKS, ROWS = 2, 2
@@ -92,17 +90,7 @@ def test_it_learns_which_sentences_belong_to_which_image() -> None:
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(tmp_path), str(rank)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(RANKS)
-    ]
-    for process in processes:
-        _, complaint = process.communicate(timeout=300)
-        assert process.returncode == 0, complaint.decode()
+    in_each_of_two(run, tmp_path)
     whole = ImageText(tiny()).train()
     loss = whole(pairs(), 0)["classes"]
     loss.backward()
@@ -122,7 +110,3 @@ def run(folder: Path, rank: int) -> None:
     gradients = {name: weight.grad for name, weight in objective.named_parameters()}
     torch.save((loss.detach(), gradients), folder / f"{rank}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    run(Path(sys.argv[1]), int(sys.argv[2]))

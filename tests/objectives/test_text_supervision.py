@@ -1,8 +1,5 @@
 """Training from sentences alone: no mask is read, each sentence is compared with every image, the loss warms up."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from deixis.models.sag import SaG, SaGConfig
 from deixis.objectives.text_supervision import TextSupervision, TextSupervisionConfig, image_contrast
 from deixis.text.bert import BertConfig
 from deixis.vision.vit import ViTConfig
+from tests.processes import in_each_of_two
 
 TINY = SaGConfig(
     vision=ViTConfig(layers=1, width=16, heads=2, grid=2, drop_path=0.0),
@@ -115,14 +113,7 @@ def test_in_training_each_sentence_has_a_copy_of_its_image_as_published(objectiv
 
 
 def test_two_processes_give_the_losses_and_gradients_of_one(tmp_path: Path, objective: TextSupervision) -> None:
-    command = [sys.executable, __file__, str(tmp_path)]
-    processes = [
-        subprocess.Popen([*command, str(rank)], env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
-        for rank in (0, 1)
-    ]
-    for process in processes:
-        _, complaint = process.communicate(timeout=300)
-        assert process.returncode == 0, complaint.decode()
+    in_each_of_two(_run, tmp_path)
     terms, expected = _terms_and_gradients(objective, _shared_by_some())
     both = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     for own, gradients in both:
@@ -280,7 +271,3 @@ def test_some_patches_have_the_mean_error_of_all(objective: TextSupervision) -> 
 def test_an_option_out_of_range_is_one_sentence(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"{next(iter(change))} is"):
         TextSupervisionConfig(**change)
-
-
-if __name__ == "__main__":
-    _run(Path(sys.argv[1]), int(sys.argv[2]))

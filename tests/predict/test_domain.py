@@ -89,6 +89,15 @@ def test_an_image_outside_gets_a_note_no_presence_and_a_lower_score(folders: dic
     assert segmenter.encode(bright()).note == note
 
 
+def test_the_images_of_a_batch_are_inside_or_outside_as_each_alone(folders: dict[str, Path]) -> None:
+    segmenter = load(folders["night"], device="cpu")
+    pictures = [dark(1), bright(1), bright(2), dark(2)]
+    images = torch.cat([segmenter.placed([PREPROCESS.image(picture)]) for picture in pictures])
+    assert segmenter.is_outside(images) == [False, True, True, False]
+    alone = [segmenter._distances(image[None])[0] for image in images]
+    assert segmenter._distances(images).tolist() == pytest.approx(alone, rel=1e-4)
+
+
 def test_without_statistics_nothing_is_outside(folders: dict[str, Path]) -> None:
     segmenter = load(folders["night"], device="cpu")
     segmenter.card = replace(segmenter.card, domain_statistics=None)

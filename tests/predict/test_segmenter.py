@@ -1,7 +1,6 @@
 """The Segmenter: any photo and any sentences in, Predictions at the photo's own size out."""
 
 import io
-import subprocess
 import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import deixis
 from deixis.batch import Batch, Output
 from deixis.checkpoints.native import read_card
 from deixis.data.transforms import Preprocess
@@ -25,6 +25,7 @@ from deixis.predict.torch_network import LARGEST_BATCH_OF_A_CPU
 from deixis.records import MaskRule
 from deixis.text.tokenizer import Tokenizer
 from deixis.zoo.bundled import BUNDLED_MODELS
+from tests.processes import start
 
 LIMIT = 8
 WORDS = Tokenizer(["[PAD]", "[CLS]", "[SEP]", "red", "green", "blue", "[UNK]", "the", "thing"])  # colours are 3 to 5
@@ -377,21 +378,20 @@ def test_one_sentence_is_not_a_list_of_letters() -> None:
     assert one.batch(photo(), "the red").expressions == ("the red",)
 
 
-MISTAKEN = """
-import io, numpy, deixis
-segmenter, picture = deixis.load(device="cpu"), numpy.zeros((8, 8, 3), numpy.uint8)
-images = [(io.BytesIO(b""), "it"), (bytearray(4), "it")]
-for image, said in images + [(picture, wrong) for wrong in (None, 5, [b"it"], ["it", 3])]:
-    try:
-        segmenter(image, said)
-    except deixis.DeixisError as error:
-        print(error)
-"""
+def print_mistakes() -> None:
+    segmenter, picture = deixis.load("bundled", device="cpu"), np.zeros((8, 8, 3), np.uint8)
+    images: list[Any] = [(io.BytesIO(b""), "it"), (bytearray(4), "it")]
+    for image, said in images + [(picture, wrong) for wrong in (None, 5, [b"it"], ["it", 3])]:
+        try:
+            segmenter(image, said)
+        except deixis.DeixisError as error:
+            print(error, file=sys.stderr)
 
 
 def test_wrong_images_and_sentences_are_named_by_their_types() -> None:
     """Without the type checker that these tests run under."""
-    printed = subprocess.run([sys.executable, "-c", MISTAKEN], check=True, capture_output=True, text=True).stdout
+    code, printed = start(print_mistakes).wait()
+    assert code == 0, printed
     lines = printed.splitlines()
     assert lines[0].startswith("The image given as bytes is not an image")
     assert lines[1].startswith("An image is of type bytearray; ")

@@ -4,15 +4,11 @@ import csv
 import json
 import os
 import random
-import runpy
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -27,9 +23,8 @@ from deixis.objectives.supervised import Supervised
 from deixis.records import Sample
 from deixis.training.engine import sync_batch_norms
 from deixis.training.state import STATE, State
-
-SCRIPT = Path(__file__).with_name("tiny.py")
-tiny = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
+from tests.processes import start
+from tests.training import tiny
 
 
 def equal(first: nn.Module, second: nn.Module) -> bool:
@@ -93,10 +88,9 @@ def test_runs_of_other_seeds_draw_other_dropout(tmp_path: Path) -> None:
 def test_a_run_killed_twice_resumes_to_the_same_bits(tmp_path: Path) -> None:
     """Once in the middle of a step, once in the middle of writing its state."""
     whole, _ = tiny.run(tmp_path / "whole", steps=24, dropout=0.3)
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "killed"), "--steps", "24", "--dropout", "0.3"]
+    arguments = [str(tmp_path / "killed"), "--steps", "24", "--dropout", "0.3"]
     for way in (["--die-at-forward", "15"], ["--die-at-rename", "2"]):
-        killed = subprocess.run([*command, *way], capture_output=True, timeout=300, check=False)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+        killed(*arguments, *way)
     assert 4 <= State.load(tmp_path / "killed" / STATE).step < 24
     resumed, result = tiny.run(tmp_path / "killed", steps=24, dropout=0.3)
     assert result.finished
@@ -106,15 +100,19 @@ def test_a_run_killed_twice_resumes_to_the_same_bits(tmp_path: Path) -> None:
 
 def test_a_killed_run_with_mask_grounding_resumes_to_the_same_bits(tmp_path: Path) -> None:
     whole, _ = tiny.run(tmp_path / "whole", trained=tiny.objective("grounded", 0.3))
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "killed"), "--objective", "grounded", "--dropout", "0.3"]
-    killed = subprocess.run([*command, "--die-at-forward", "9"], capture_output=True, timeout=300, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed(str(tmp_path / "killed"), "--objective", "grounded", "--dropout", "0.3", "--die-at-forward", "9")
     stored = State.load(tmp_path / "killed" / STATE)
     assert 4 <= stored.step < 12
     assert any(name.startswith("predictor.") for name in stored.objective)
     resumed, result = tiny.run(tmp_path / "killed", trained=tiny.objective("grounded", 0.3))
     assert result.finished
     assert equal(whole, resumed)
+
+
+def killed(*arguments: str) -> None:
+    """A run that kills its process."""
+    code, complaint = start(tiny.main, list(arguments)).wait()
+    assert code == -signal.SIGKILL, complaint
 
 
 @pytest.fixture(scope="module")
@@ -166,18 +164,11 @@ def in_two_processes(out: Path, *options: str) -> str:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(out), *options],
-            env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-        )
-        for rank in ("0", "1")
-    ]
-    printed = [process.communicate(timeout=300)[1].decode() for process in processes]
-    for process, text in zip(processes, printed, strict=True):
-        assert process.returncode != 0, text
-    return printed[0]
+    worlds = [{**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    processes = [start(tiny.main_of_several, [str(out), *options], environment=world) for world in worlds]
+    ended = [process.wait() for process in processes]
+    assert all(code for code, _ in ended), ended
+    return ended[0][1]
 
 
 def weights_of(state: State) -> dict[str, Tensor]:
@@ -343,10 +334,8 @@ def killed_adaptation(tmp_path: Path, seeds: Iterable[int], steps: int = 16) -> 
     for seed in seeds:
         draw = random.Random(seed)
         out, save_every, kill = tmp_path / f"killed{seed}", draw.randint(1, 5), draw.randint(1, steps - 1)
-        command = [sys.executable, str(SCRIPT), str(out), "--objective", "adapting", "--dropout", "0.3"]
-        command += ["--steps", str(steps), "--save-every", str(save_every), "--die-at-step", str(kill)]
-        killed = subprocess.run(command, capture_output=True, timeout=300, check=False)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+        arguments = ["--steps", str(steps), "--save-every", str(save_every), "--die-at-step", str(kill)]
+        killed(str(out), "--objective", "adapting", "--dropout", "0.3", *arguments)
         assert (out / STATE).exists() == (kill > save_every)
         resumed = tiny.objective("adapting", 0.3)
         _, result = tiny.run(out, trained=resumed, data=tiny.pairs(), save_every=save_every, **options)

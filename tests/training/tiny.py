@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -392,6 +391,7 @@ def main(arguments: list[str]) -> None:
     )
 
 
-if __name__ == "__main__":
-    for job in " ".join(sys.argv[1:]).split(" + "):  # several runs share the time that starting a process takes
+def main_of_several(arguments: list[str]) -> None:
+    """One run after the other, each as `main`, with + between their arguments."""
+    for job in " ".join(arguments).split(" + "):
         main(job.split(" "))

@@ -271,7 +271,7 @@ def _maps(
         zip(samples, mask_probabilities(output), batch.sizes, strict=True)
     ):
         presence = None if outside[number] else presences[number]
-        highest = segmenter.highest_score(segmenter.known(sample.expression), bool(outside[number]))
+        highest = segmenter.highest_score(segmenter.known(sample.expression), outside[number])
         if segmenter.refine is None:
             values = segmenter.preprocess.restore(probability, size, to=to)
             yield PredictedMap(sample, values, rule, presence, highest)
@@ -283,6 +283,5 @@ def _maps(
 
 def _outside(segmenter: Segmenter, batch: Batch) -> list[bool]:
     """Whether each expression's image is outside the model's domain."""
-    outside = [segmenter.is_outside(batch.images[number : number + 1]) for number in range(len(batch.images))]
-    index = range(len(outside)) if batch.image_index is None else batch.image_index.tolist()
-    return [outside[number] for number in index]
+    outside = segmenter.is_outside(batch.images)
+    return outside if batch.image_index is None else [outside[number] for number in batch.image_index.tolist()]

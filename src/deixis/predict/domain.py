@@ -71,11 +71,12 @@ def statistics_of(
     return fit(np.concatenate([row for row in rows if row is not None]), data, known_outside, axes) if rows else None
 
 
-def distance(system: nn.Module, statistics: DomainStatistics | None, frame: Float[Tensor, "i 3 y x"]) -> float | None:
-    """How far the first image is from the training images, as a multiple of the limit; None where nothing is known."""
-    if statistics is None or (features := domain_features(system, frame[:1])) is None:
-        return None
-    return None if features.shape[1] != statistics.width else float(statistics.distance(features)[0])
+def distances(
+    system: nn.Module, statistics: DomainStatistics, images: Float[Tensor, "i 3 y x"]
+) -> Float[np.ndarray, " i"] | None:
+    """How far each image is from the training images, as a multiple of the limit; None where that is not known."""
+    features = domain_features(system, images)
+    return None if features is None or features.shape[1] != statistics.width else statistics.distance(features)
 
 
 def _batches(images: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -161,12 +161,13 @@ class ExportedNetwork:
             return None
         return {f"feature{number}": each for number, each in enumerate(self._encode({"images": images}))}
 
-    def distance(self, statistics: DomainStatistics, images: Any) -> float | None:
-        """`images` `[1 t 3 y x]` are NumPy's or PyTorch's."""
+    def distances(self, statistics: DomainStatistics, images: Any) -> Float[np.ndarray, " i"] | None:
+        """`images` `[i t 3 y x]` are NumPy's or PyTorch's; the exported network reads one at a time."""
         if self._domain is None:
             return None
-        (moments,) = self._domain({"images": np.asarray(images[:, images.shape[1] // 2], dtype=np.float32)})
-        return float(statistics.distance(moments)[0])
+        frames = np.asarray(images[:, images.shape[1] // 2], dtype=np.float32)
+        moments = [self._domain({"images": frames[at : at + 1]})[0] for at in range(len(frames))]
+        return statistics.distance(np.concatenate(moments))
 
     def answer(
         self,

@@ -51,8 +51,8 @@ class Network(Protocol):
         """What depends on the clip alone, for systems that compute it once for all expressions; None for others."""
         ...
 
-    def distance(self, statistics: DomainStatistics, images: Any) -> float | None:
-        """How far a clip's middle frame is from the training images; None where the network cannot say."""
+    def distances(self, statistics: DomainStatistics, images: Any) -> Float[np.ndarray, " i"] | None:
+        """How far each clip's middle frame is from the training images; None where the network cannot say."""
         ...
 
     def answer(

@@ -282,18 +282,19 @@ class Segmenter:
         """A note where the photo is outside the domain; empty inside, and where the domain is not known."""
         return self._outside(self._read(photo)[1])
 
-    def is_outside(self, images: Any) -> bool:
-        """Whether the middle frame of preprocessed frames is outside the domain; False where that is not known."""
-        return self._distance(images) > 1
+    def is_outside(self, images: Any) -> list[bool]:
+        """Whether the middle frame of each preprocessed clip is outside the domain; False where that is not known."""
+        return (self._distances(images) > 1).tolist()
 
-    def _distance(self, images: Any) -> float:
-        """The middle frame's distance from the domain as a multiple of the limit; 0 where that is not known."""
+    def _distances(self, images: Any) -> Float[np.ndarray, " i"]:
+        """Each middle frame's distance from the domain as a multiple of the limit; 0 where that is not known."""
         statistics = getattr(self.card, "domain_statistics", None)
-        return 0.0 if statistics is None else self.network.distance(statistics, images) or 0.0
+        found = None if statistics is None else self.network.distances(statistics, images)
+        return np.zeros(len(images)) if found is None else found
 
     def _outside(self, images: Any) -> str:
         """As `outside`, of the middle frame."""
-        if (far := self._distance(images)) <= 1:
+        if (far := self._distances(images)[0]) <= 1:
             return ""
         domain = getattr(self.card, "domain", "")
         begin = {"drawings": "Not a drawing: the", "photographs": "Not a photograph: the"}.get(domain, "The")

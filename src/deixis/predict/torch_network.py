@@ -14,7 +14,7 @@ from ..batch import Batch, Output
 from ..metrics.domain import DomainStatistics
 from ..system import EncodesImages
 from .compiled import Compiled
-from .domain import distance
+from .domain import distances
 from .network import Answers
 from .outputs import evidence_arrays, is_finite, mask_probabilities, presence_probabilities
 from .processes import check_process
@@ -63,9 +63,11 @@ class TorchNetwork:
         is_shared = isinstance(self.system, EncodesImages) and self.compiled is None
         return self.system.encode_images(images) if is_shared else None
 
-    def distance(self, statistics: DomainStatistics, images: Float[Tensor, "1 t 3 y x"]) -> float | None:
-        frame = images[:, images.shape[1] // 2].to(device=self.device, dtype=self.dtype)
-        return distance(self.system, statistics, frame)
+    def distances(
+        self, statistics: DomainStatistics, images: Float[Tensor, "i t 3 y x"]
+    ) -> Float[np.ndarray, " i"] | None:
+        frames = images[:, images.shape[1] // 2].to(device=self.device, dtype=self.dtype)
+        return distances(self.system, statistics, frames)
 
     @torch.inference_mode()
     def answer(
