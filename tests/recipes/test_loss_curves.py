@@ -1,12 +1,13 @@
 """Twenty steps of every Toyland recipe at a tiny size, against stored losses: a change of training is seen at once.
 
-The losses are compared exactly on one thread where the processor's capability and the version of PyTorch are those that
-they were stored with; elsewhere to 1e-3 over the first five steps. `python tests/recipes/test_loss_curves.py` stores
+The losses are compared exactly on one thread where the processor and the version of PyTorch are those that they were
+stored with; elsewhere to 1e-3 over the first five steps. `python tests/recipes/test_loss_curves.py` stores
 them anew, which only a deliberate change of training justifies.
 """
 
 import csv
 import json
+import platform
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -119,8 +120,11 @@ def test_a_recipe_trains_as_it_did(name: str, stored: dict[str, Any], packed: Pa
 
 
 def made_with() -> dict[str, str]:
-    """What the last bits depend on."""
-    return {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}
+    """What the last bits depend on: PyTorch, the instructions that it uses, and whose processor MKL finds."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    maker = next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), platform.system())
+    return {"torch": torch.__version__, "cpu": f"{maker} {torch.backends.cpu.get_cpu_capability()}"}
 
 
 def main() -> None:
