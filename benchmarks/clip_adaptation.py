@@ -25,7 +25,7 @@ from deixis.recipes.adapt_toyland_clips import clip_oracle, clip_sda, source_onl
 from deixis.records import Reader
 from deixis.runs.open_data import open_data
 from deixis.runs.run import Chain, Run, with_seed
-from deixis.vision.superpixels import FOLDER_VARIABLE
+from deixis.vision.slic import FOLDER_VARIABLE
 from deixis.zoo.loading import load
 
 from .adaptation.scores import DRAWS, MEASURES, PROTOCOL, score

@@ -19,7 +19,7 @@ from typing import Any
 from deixis.errors import DeixisError
 from deixis.recipes.toyland import SCENE_PARSING
 from deixis.runs.run import Chain, Run, with_seed
-from deixis.vision.superpixels import FOLDER_VARIABLE
+from deixis.vision.slic import FOLDER_VARIABLE
 
 from . import results
 from .rows import FIRST, FULL, LONGER, ROWS, SEEDS, TABLE_2, TRANSFERS, Unit, chain_of, planned

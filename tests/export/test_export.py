@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,17 @@ from benchmarks.server import family
 from deixis.cli import main
 from deixis.data.subsets import Subset
 from deixis.errors import InputError, ModelError
-from deixis.predict.exported import EXPORT, ExportedNetwork, is_export, sigmoid
+from deixis.predict.exported import EXPORT, ExportedNetwork, is_export, read_export, sigmoid
 from deixis.predict.segmenter import Segmenter
 from deixis.toyland.world import Toyland
+from deixis.vision.slic import PADDING, labels_of
+from deixis.zoo.systems import SYSTEMS
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "examples" / "toyland.png"
 SENTENCES = ["the red thing", "blue", "the thing w1 w2", "red", "the blue thing"]
-FULLY_SUPERVISED = ("cmdyconv", "cmpc", "cmsa", "late_fusion", "lavt", "magnet", "vega")
-OTHERS = ("maskclip", "sag", "tseg")  # GroupViT's hard choices flip with rounding where weights are random
+FULLY_SUPERVISED = ("cmdyconv", "cmpc", "cmsa", "late_fusion", "lavt", "magnet", "proposal_matching", "sda", "vega")
+OTHERS = ("groupvit", "maskclip", "sag", "tseg")
 PROGRAM = """
 import sys
 from deixis.cli import main
@@ -48,6 +51,10 @@ def alone(program: str, *arguments: str) -> None:
     command = [sys.executable, str(Path(__file__).with_name(program)), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_every_system_is_compared() -> None:
+    assert sorted(FULLY_SUPERVISED + OTHERS) == sorted(SYSTEMS)
 
 
 @pytest.mark.slow
@@ -111,6 +118,26 @@ def test_a_system_that_encodes_images_is_two_files(folder: Path) -> None:
     assert files(folder / "late_fusion-onnx") == ["encode.onnx", "answer.onnx"]
     assert files(folder / "dot-openvino") == ["model.xml"]
     assert not list((folder / "dot-openvino").glob("*.onnx*"))
+
+
+def test_an_export_that_reads_superpixels_gets_those_of_the_target_frame(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, card = read_export(folder / "late_fusion-onnx")
+    given: dict[str, np.ndarray] = {}
+    monkeypatch.setattr(
+        "deixis.predict.exported.onnx_session", lambda *_: lambda inputs: given.update(inputs) or [inputs["regions"]]
+    )
+    network = ExportedNetwork(
+        tmp_path, replace(facts, domain="", regions=20, compactness=10.0), card, "onnx", "float32"
+    )
+    clip = np.random.default_rng(0).standard_normal((1, 3, 3, 24, 32)).astype(np.float32)
+    clip[..., 28:] = 0.0  # the padding of `Preprocess`
+    encoded = network.encode(clip)
+    assert encoded is not None
+    assert (encoded["feature0"] == labels_of(clip[:, 1], 20, 10.0)).all()
+    assert (given["regions"] == PADDING).sum() == 24 * 4
+    assert given["images"] is clip
 
 
 def test_the_evaluator_scores_an_export_as_its_checkpoint(folder: Path) -> None:

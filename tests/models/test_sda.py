@@ -17,7 +17,7 @@ from deixis.system import Adaptable, EncodesImages
 from deixis.text.gru import GRUConfig
 from deixis.vision.i3d import I3DConfig, over_time
 from deixis.vision.resnet import ResNetConfig
-from deixis.vision.superpixels import PADDING
+from deixis.vision.slic import PADDING
 
 TINY = SDAConfig(
     vision=ResNetConfig(depths=(1, 1, 1, 1), width=4),

@@ -132,6 +132,24 @@ def test_a_duplicate_that_a_killed_run_left_is_read_once(tmp_path: Path) -> None
     assert len(list(read_answers(tmp_path))) == len(finished(tmp_path)) == 1
 
 
+def test_a_parquet_reader_reads_the_whole_folder(tmp_path: Path) -> None:
+    open_folder(tmp_path, {"model": "m"})
+    for number in "12":
+        write_part(tmp_path, [failed(Row(number, "a.png", "red"), "The file is missing.", "m")])
+    table = pq.read_table(tmp_path)
+    assert table.schema.equals(SCHEMA)
+    assert table["id"].to_pylist() == [record["id"] for record in read_answers(tmp_path)]
+
+
+def test_a_folder_with_the_former_name_of_the_manifest_is_continued(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"model": "m"}')
+    with pytest.raises(InputError, match="made with another model"):
+        open_folder(tmp_path, {"model": "n"})
+    assert [file.name for file in tmp_path.iterdir()] == ["manifest.json"]
+    open_folder(tmp_path, {"model": "m"})
+    assert [file.name for file in tmp_path.iterdir()] == ["_manifest.json"]
+
+
 def test_an_id_depends_on_image_expression_and_settings() -> None:
     ids = {
         row_id(*each) for each in (("a", "b", {}), ("a", "c", {}), ("ab", "", {}), ("a", "b", {"t": 1}), ("a", "b", {}))

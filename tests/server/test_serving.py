@@ -1,5 +1,6 @@
 """The listening process: slow connections, wrong lengths, clients that leave, SIGTERM, and `deixis serve`."""
 
+import gc
 import http.client
 import json
 import os
@@ -46,6 +47,12 @@ def running_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Served, in
     server.should_exit = True
     thread.join(5.0)
     assert not thread.is_alive()
+
+
+def connections() -> int:
+    """How many connections are in memory."""
+    gc.collect()
+    return sum(type(each) is Protocol for each in gc.get_objects())
 
 
 def send(port: int, *pieces: bytes) -> socket.socket:
@@ -101,6 +108,18 @@ def test_a_thousand_half_open_connections_keep_nobody_out(running_server: Any) -
     idle = [send(port, b"GET") for _ in range(1000)]
     assert is_answered(port)
     assert all(status(connection) == 0 for connection in idle)
+
+
+def test_nothing_of_a_connection_is_kept_after_it_has_closed(running_server: Any) -> None:
+    _, port, _ = running_server
+    before = connections()
+    for _ in range(20):
+        assert is_answered(port)
+        send(port, b"GET").close()
+    end = time.monotonic() + 2
+    while connections() > before and time.monotonic() < end:
+        time.sleep(0.02)
+    assert connections() <= before
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,9 @@ from torch import Tensor
 
 from deixis.data.transforms import Preprocess
 from deixis.errors import ModelError
-from deixis.vision import superpixels as module
-from deixis.vision.superpixels import (
-    PADDING,
-    Cache,
-    DiskCache,
-    labels_at,
-    most_regions,
-    pool_regions,
-    slic,
-    superpixels,
-    to_cells,
-    without_gaps,
-)
+from deixis.vision import slic as module
+from deixis.vision.slic import PADDING, Cache, DiskCache, most_regions, slic
+from deixis.vision.superpixels import labels_at, pool_regions, superpixels, to_cells, without_gaps
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 - most systems are one graph: each expression comes with an image of its own, `b` of them, any number
 - a system that implements `EncodesImages` is two: `Encode` reads images, `Answer` any number of expressions about one
-  encoded image
+  encoded image; a system whose `regions_of` finds superpixels reads their labels as an input
 - `Domain` is what the statistics of a model's training images are compared with
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..batch import Batch, Output
 from ..data.transforms import Preprocess
 from ..predict.domain import domain_moments
+from ..predict.exported import REGIONS
 from ..system import EncodesImages
 
 EXAMPLES = 2  # images and expressions that a graph is traced with; with one, the number would be a constant
@@ -45,13 +46,16 @@ def graphs(system: nn.Module, preprocess: Preprocess, num_tokens: int) -> list[G
     if not isinstance(system, EncodesImages):
         arguments = (images, token_ids, token_mask)
         return [Graph(Whole(system), arguments, ("images", *texts), outputs, (True, True, True))]
+    sources: tuple[Tensor, ...] = (images,)
+    if (regions_of := getattr(system, "regions_of", None)) is not None:
+        sources = images, regions_of(images[:, frames // 2])
     with torch.no_grad():
-        encoded = system.encode_images(images[:1])
+        encoded = system.encode_images(*(each[:1] for each in sources))
     features = tuple(tensors_in(encoded))
     names = tuple(f"feature{number}" for number in range(len(features)))
     answer = Answer(system, encoded, (frames, side))
     return [
-        Graph(Encode(system), (images,), ("images",), names, (True,)),
+        Graph(Encode(system), sources, ("images", REGIONS)[: len(sources)], names, (True,) * len(sources)),
         Graph(
             answer,
             (token_ids, token_mask, *features),
@@ -101,8 +105,11 @@ class Encode(nn.Module):
         super().__init__()
         self.system = system
 
-    def forward(self, images: Float[Tensor, "i t 3 h w"]) -> tuple[Tensor, ...]:
-        return tuple(tensors_in(self.system.encode_images(images)))
+    def forward(
+        self, images: Float[Tensor, "i t 3 h w"], regions: Int[Tensor, "i h w"] | None = None
+    ) -> tuple[Tensor, ...]:
+        given = () if regions is None else (regions,)
+        return tuple(tensors_in(self.system.encode_images(images, *given)))
 
 
 class Answer(nn.Module):

@@ -106,12 +106,15 @@ def _equal(graph: Graph, session: Session) -> float:
 
 def _write_facts(segmenter: Segmenter, folder: Path, kind: str, files: list[str], domain: str) -> None:
     config: Any = segmenter.system.config
+    has_regions = hasattr(segmenter.system, "regions_of")
     facts = ExportFacts(
         kind=kind,  # type: ignore[arg-type]
         files=files,
         domain=domain,
         tokenizer=config.tokenizer,
         template=getattr(config, "template", ""),
+        regions=config.regions if has_regions else 0,
+        compactness=config.compactness if has_regions else 0.0,
         checkpoint="" if segmenter.weights is None else sha256_of(segmenter.weights),
         name=segmenter.name,
     )

@@ -211,7 +211,7 @@ class ProposalMatching(nn.Module):
         self, tokens: Float[Tensor, "b k d"], bias: Tensor, query: Tensor, token_mask: Tensor
     ) -> tuple[Float[Tensor, "b k+1 d"], Float[Tensor, "b k+1"]]:
         """Each proposal among the words, with "nothing here" at the end, and their scores."""
-        nothing = self.nothing.to(tokens.dtype).expand(len(tokens), 1, -1)
+        nothing = self.nothing.to(tokens.dtype).expand(tokens.shape[0], 1, -1)
         entries, words = torch.cat([tokens, nothing], dim=1), self.words(query)
         pairs = rearrange(bias, "b heads k j -> (b heads) k j")
         hidden = torch.zeros_like(token_mask, dtype=words.dtype).masked_fill(~token_mask, -1e4)
@@ -290,7 +290,7 @@ class _ProposalEncoder(nn.Module):
         cells: Tensor,
     ) -> tuple[Float[Tensor, "i k d"], Float[Tensor, "i heads k+1 k+1"]]:
         count = boxes.shape[1]
-        owners = torch.arange(len(images), device=images.device).repeat_interleave(count)
+        owners = torch.arange(images.shape[0], device=images.device).repeat_interleave(count)
         flat = rearrange(boxes, "i k four -> (i k) four")
         colours = sample_boxes(F.avg_pool2d(images, 4, ceil_mode=True), owners, flat, 4.0, COLOURS)
         shapes = sample_boxes(pixels, owners, flat, 4.0, SHAPE)

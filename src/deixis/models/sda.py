@@ -30,7 +30,8 @@ from ..text.gru import GRUConfig, WordEncoder
 from ..text.reads_text import ReadsText
 from ..vision.i3d import I3D, I3DConfig, OverTime, over_time
 from ..vision.resnet import ResNet, ResNetConfig
-from ..vision.superpixels import labels_at, most_regions, pool_regions, superpixels, to_cells, without_gaps
+from ..vision.slic import most_regions
+from ..vision.superpixels import labels_at, pool_regions, superpixels, to_cells, without_gaps
 
 LEVELS = 3  # the last stages of a ResNet; of I3D all levels of its config
 Flow = Literal["top-down", "independent"]
@@ -133,9 +134,15 @@ class SDA(nn.Module):
     def forward(self, batch: Batch, *, features: Iterable[str] = (), explain: bool = False) -> Output:
         return self.decode(self.fuse(batch), features=features, explain=explain)
 
-    def encode_images(self, images: Float[Tensor, "i t 3 h w"]) -> EncodedImages:
-        """Images, or clips whose target is the frame in the middle."""
-        return self._encode(images, images[:, images.shape[1] // 2])
+    def regions_of(self, frames: Float[Tensor, "i 3 h w"]) -> Int[Tensor, "i h w"]:
+        """The labels of the target frames' superpixels, which an export gets as an input."""
+        return superpixels(frames, self.config.regions, self.config.compactness)
+
+    def encode_images(
+        self, images: Float[Tensor, "i t 3 h w"], labels: Int[Tensor, "i h w"] | None = None
+    ) -> EncodedImages:
+        """Images, or clips whose target is the frame in the middle; `labels` are its superpixels where known."""
+        return self._encode(images, images[:, images.shape[1] // 2], labels)
 
     def decode_expressions(
         self, encoded: EncodedImages, batch: Batch, *, features: Iterable[str] = (), explain: bool = False
@@ -175,8 +182,13 @@ class SDA(nn.Module):
             )
         return {"mask": losses.multilevel_bce(output.features["responses"], masks)}
 
-    def _encode(self, images: Float[Tensor, "i t 3 h w"], frames: Float[Tensor, "i 3 h w"]) -> EncodedImages:
-        labels = superpixels(frames, self.config.regions, self.config.compactness)
+    def _encode(
+        self,
+        images: Float[Tensor, "i t 3 h w"],
+        frames: Float[Tensor, "i 3 h w"],
+        labels: Int[Tensor, "i h w"] | None = None,
+    ) -> EncodedImages:
+        labels = self.regions_of(frames) if labels is None else labels
         if not isinstance(self.vision, I3D):
             return EncodedImages(self.vision(frames)[-LEVELS:], labels)
         maps = self.vision(rearrange(images, "i t c h w -> i c t h w"))

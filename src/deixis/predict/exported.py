@@ -15,11 +15,12 @@ from ..checkpoints.configs import from_dict
 from ..errors import InputError, ModelError, did_you_mean
 from ..metrics.domain import DomainStatistics
 from ..text.tokenizers import tokenizer_for
+from ..vision.slic import labels_of
 from .network import Answers
 from .refine import DenseCRF
 from .segmenter import Segmenter
 
-EXPORT = "export.json"
+EXPORT, REGIONS = "export.json", "regions"
 FORMAT = 1
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 NO_EVIDENCE = "An exported model has no evidence; omit explain, or give the checkpoint."
@@ -35,7 +36,8 @@ class ExportFacts:
 
     `files` are the whole network, which reads an image of its own for each expression; or two files, the part that
     encodes an image and the part that answers expressions about one encoded image. `domain` is the file that computes
-    what the card's domain statistics are compared with; without one no image is.
+    what the card's domain statistics are compared with; without one no image is. `regions` and `compactness` are those
+    of the superpixels that the first part reads beside the image; 0 where it reads none.
     """
 
     kind: Kind
@@ -45,6 +47,8 @@ class ExportFacts:
     checkpoint: str = ""  # SHA-256 of the weights that were exported
     name: str = ""  # of the model that was exported
     domain: str = ""
+    regions: int = 0
+    compactness: float = 0.0
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -139,6 +143,7 @@ class ExportedNetwork:
         self._encode = sessions[0] if len(sessions) == 2 else None
         self._answer = sessions[-1]
         self._domain = open_session(place / facts.domain, dtype) if facts.domain else None
+        self._superpixels = (facts.regions, facts.compactness)
         self._loaded_in = os.getpid()
 
     @property
@@ -159,7 +164,10 @@ class ExportedNetwork:
     def encode(self, images: Float32[np.ndarray, "1 t 3 y x"]) -> Mapping[str, np.ndarray] | None:
         if self._encode is None:
             return None
-        return {f"feature{number}": each for number, each in enumerate(self._encode({"images": images}))}
+        inputs: dict[str, np.ndarray] = {"images": images}
+        if self._superpixels[0]:
+            inputs[REGIONS] = labels_of(images[:, images.shape[1] // 2], *self._superpixels)
+        return {f"feature{number}": each for number, each in enumerate(self._encode(inputs))}
 
     def distances(self, statistics: DomainStatistics, images: Any) -> Float[np.ndarray, " i"] | None:
         """`images` `[i t 3 y x]` are NumPy's or PyTorch's; the exported network reads one at a time."""

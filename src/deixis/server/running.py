@@ -22,21 +22,33 @@ M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 64 * 1024  # of glibc's malloc.h, and bytes
 class Protocol(H11Protocol):
     """Closes a connection that does not begin a request in time; uvicorn waits for ever."""
 
+    _limit: asyncio.TimerHandle | None = None  # of the connection; a timer that is not cancelled keeps its request
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(HEAD_SECONDS, self._close_unless_begun)
+        self._close_unless_begun_after(HEAD_SECONDS)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self.loop.call_later(HEAD_SECONDS + self.timeout_keep_alive, self._close_if_idle, self.cycle)
+        if not self.transport.is_closing():
+            self._close_unless_begun_after(HEAD_SECONDS + self.timeout_keep_alive)
 
-    def _close_unless_begun(self) -> None:
-        if self.cycle is None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._cancel()
+
+    def _close_unless_begun_after(self, seconds: float) -> None:
+        self._cancel()
+        self._limit = self.loop.call_later(seconds, self._close_if_still, self.cycle)
+
+    def _close_if_still(self, cycle: Any) -> None:
+        if self.cycle is cycle:
             self.transport.abort()
 
-    def _close_if_idle(self, finished: Any) -> None:
-        if self.cycle is finished:
-            self.transport.abort()
+    def _cancel(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
 
 
 class Server(uvicorn.Server):

@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ...errors import InputError, ModelError
-from ...vision.superpixels import MEAN, STD, superpixels
+from ...vision.slic import MEAN, STD
+from ...vision.superpixels import superpixels
 from .affinity import AffinityNetwork
 from .classifier import CategoryClassifier
 from .superpixel_walk import refined

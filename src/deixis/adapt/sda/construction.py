@@ -21,7 +21,7 @@ from ...batch import Batch, Domains, Output
 from ...errors import InputError
 from ...layers.domains import photo_cells
 from ...losses import cell_masks
-from ...vision.superpixels import MEAN, STD
+from ...vision.slic import MEAN, STD
 from .categories import Categories, Clusters, TargetCategories, assign, categorise
 from .contents import Average, WordPredictor, contents, guided_attention
 from .contrast import reliable

@@ -7,7 +7,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...vision.superpixels import PADDING
+from ...vision.slic import PADDING
 from .walk import SMALL
 
 

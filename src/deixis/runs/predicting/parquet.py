@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from ...errors import InputError
 from ...files import replaced
 
-MANIFEST = "manifest.json"
+# Readers of whole folders, such as pyarrow, pandas and Spark, skip names with an underscore in front.
+MANIFEST, FORMER_MANIFEST = "_manifest.json", "manifest.json"
 # Written out: a file whose rows all lack an error would otherwise have another type there than the next one.
 SCHEMA = pa.schema(
     [
@@ -60,7 +61,7 @@ def read_answers(folder: Path) -> Iterator[dict[str, Any]]:
 
 def open_folder(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Make the folder, or continue it; raises `InputError` where other settings have made what it holds."""
-    path = folder / MANIFEST
+    path = folder / (FORMER_MANIFEST if (folder / FORMER_MANIFEST).exists() else MANIFEST)
     if path.exists():
         try:
             written = json.loads(path.read_text(encoding="utf-8"))
@@ -70,6 +71,7 @@ def open_folder(folder: Path, manifest: Mapping[str, Any]) -> None:
             raise InputError(
                 f"The answers in {folder} were made with another {' and '.join(differing)}; give another --out."
             )
+        path.rename(folder / MANIFEST)
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} holds something other than answers; give a new or an empty folder as --out.")
