@@ -22,14 +22,14 @@ def photos() -> Run:
         optimiser=Optimiser(
             lr=3e-3,
             weight_decay=0.02,
-            no_decay=("*norm*", "*.bias", "nothing"),
+            no_decay=("*norm*", "*.bias", "*.gain", "nothing"),
             frozen=("detector.*",),
             lr_multipliers={"neck.*": 0.3, "outline.*": 0.3},
             clip=1.0,
             average=0.995,
         ),
         schedule=Schedule(
-            steps=900, batch_size=128, warm_up=40, decay="cosine", log_every=10, validate_every=300, save_every=50
+            steps=700, batch_size=128, warm_up=40, decay="cosine", log_every=10, validate_every=350, save_every=50
         ),
         vocabulary=LEARNED,
         start_from=StartFrom(required=True),
