@@ -37,11 +37,23 @@ def scored(segmenter: Any, reader: Any, presence_threshold: float | None = None)
 
 
 def presence(segmenter: Any, reader: Any) -> dict[str, Any]:
-    """How well present and absent referents are told apart."""
+    """How well present and absent referents are told apart; N-acc also by the word that was exchanged."""
+    from deixis.data.subsets import Subset
     from deixis.evaluation.evaluator import evaluate
 
     found = evaluate(segmenter, reader, protocol="grefcoco", quiet=False).presence
-    return {} if found is None else {name: each for name, each in asdict(found).items() if name != "bins"}
+    if found is None:
+        return {}
+    kinds: dict[str, list[int]] = {}
+    for at in range(len(reader)):
+        if (kind := reader[at].traits["description"]).startswith("absent"):
+            kinds.setdefault(kind, []).append(at)
+    by_kind = {}
+    for kind, positions in sorted(kinds.items()):
+        part = evaluate(segmenter, Subset(reader, positions), protocol="grefcoco", quiet=False).presence
+        assert part is not None
+        by_kind[kind] = {"expressions": part.num_absent, "n_acc": part.n_acc, "interval": part.n_acc_interval}
+    return {name: each for name, each in asdict(found).items() if name != "bins"} | {"by kind": by_kind}
 
 
 def _kept(measures: Any) -> dict[str, Any]:

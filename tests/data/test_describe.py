@@ -1,6 +1,7 @@
 """Descriptions of instances, against a checker that reads the sentence's claims and COCO's boxes anew."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,25 @@ def test_the_same_seed_writes_the_same_file_and_another_seed_another_one(few: Pa
     assert (folder / "other.jsonl").read_bytes() != (folder / "first.jsonl").read_bytes()
 
 
+def test_absent_nouns_are_as_many_as_asked_for_and_as_frequent_as_their_classes(few: Path) -> None:
+    """One photo has a zebra: no more absent zebras are drawn than photos show; words for a person are drawn, too."""
+    content = json.loads(few.read_text())
+    rare = content["categories"][NAMES.index("zebra")]["id"]
+    seen = [each for each in content["annotations"] if each["category_id"] == rare]
+    content["annotations"] = [each for each in content["annotations"] if each not in seen[1:]]
+    path, out = few.with_name("rare.json"), few.parent / "nouns.jsonl"
+    path.write_text(json.dumps(content))
+    options = DescribeOptions(absent=0.5, absent_nouns=0.8, sentences_per_object=40)
+    describe_coco(path, few.parent / "images", out, options, Issues(), quiet=True)
+    absent = [record for record in records(out) if record["mask"] == []]
+    nouns = [record for record in absent if record["traits"]["description"] == "absent-kind"]
+    assert 0.75 < len(nouns) / len(absent) <= 1
+    assert all(candidates(record, content) == [] for record in nouns)
+    named = Counter(record["traits"]["atoms"][0][1] in SYNONYMS["zebra"] for record in nouns)
+    assert 0 < named[True] < 0.15 * len(nouns)
+    assert any(record["traits"]["atoms"][0][1] in PEOPLE for record in nouns)
+
+
 def test_neutral_words_name_no_man_and_no_child(few: Path) -> None:
     out = few.parent / "neutral.jsonl"
     describe_coco(few, few.parent / "images", out, DescribeOptions(people="neutral"), Issues(), quiet=True)
@@ -231,3 +251,5 @@ def test_options_out_of_range_are_refused() -> None:
         DescribeOptions(absent=1.0)
     with pytest.raises(InputError, match="expected all or neutral"):
         DescribeOptions(people="men")
+    with pytest.raises(InputError, match="expected one from 0 to 1"):
+        DescribeOptions(absent_nouns=1.5)

@@ -34,6 +34,17 @@ def test_the_default_asks_the_model_of_photographs_about_a_photograph() -> None:
     assert segmenter(EXAMPLES / "toyland.png", "the person in green").model == "bundled"
 
 
+@needs_photos
+def test_most_things_that_no_photograph_shows_get_no_mask() -> None:
+    segmenter = load("photos", device="cpu")
+    found = [
+        segmenter(photo, noun).found
+        for photo in photos()
+        for noun in ("dog", "giraffe", "the train", "airplane", "toilet", "boat")
+    ]
+    assert np.mean(found) < 0.4
+
+
 def test_drawings_are_outside_of_the_model_of_photographs() -> None:
     segmenter = load("photos", device="cpu")
     outside = [

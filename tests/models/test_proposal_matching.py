@@ -1,5 +1,6 @@
 """ProposalMatching: what its terms teach, and what it answers."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from deixis.batch import Batch
 from deixis.errors import InputError
-from deixis.models.proposal_matching import ProposalMatching, ProposalMatchingConfig
+from deixis.models.proposal_matching import FAINT, ProposalMatching, ProposalMatchingConfig, _named_loss
 from deixis.text.gru import GRUConfig
 from deixis.vision.nanodet import NanoDetConfig
 
@@ -118,12 +119,47 @@ def test_an_absent_referent_teaches_the_choice_of_nothing_alone() -> None:
     assert terms["outline"] == terms["dice"] == 0
 
 
-def test_presence_and_choice_agree() -> None:
+def test_presence_falls_where_nothing_fits_the_named_class() -> None:
+    """All other weights untrained: the head starts from the best fit and the share of "nothing here"."""
     system, batch = tiny().eval(), scene()
-    output = system(batch, features=("choice",))
-    present = 1 - output.features["choice"].softmax(1)[:, -1]
-    assert output.presence is not None
-    torch.testing.assert_close(output.presence.sigmoid(), present)
+    assert system.present is not None
+    with torch.no_grad():
+        for layer in (system.named.classes, system.present.rest[2]):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        system.named.classes.bias[3] = 9.0
+        encoded = system.encode_images(batch.images)
+        seen = system.decode_expressions(encoded, batch, features=("choice",))
+        encoded.classes[..., 3] = 1e-4
+        unseen = system.decode_expressions(encoded, batch, features=("choice",))
+    assert seen.presence is not None
+    assert unseen.presence is not None
+    choice = unseen.features["choice"]
+    some = choice[:, :-1].logsumexp(1) - choice[:, -1]
+    torch.testing.assert_close(unseen.presence, math.log(FAINT) + 2 + 0.5 * some)
+    assert (unseen.presence < seen.presence - 1).all()
+
+
+def test_a_word_for_several_classes_asks_no_more_of_a_proposal_than_a_word_for_one() -> None:
+    system = tiny().eval()
+    classes = torch.tensor([[[0.5, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.9]]])
+    words, ids = torch.zeros(1, 2, 16), torch.tensor([[2, 3]])
+    with torch.no_grad():
+        system.named.classes.weight.zero_()
+        fits = []
+        for bias in ([9.0, 0, 0, 0, 0], [9.0, 9.0, 9.0, 9.0, 0]):
+            system.named.classes.bias.copy_(torch.tensor(bias))
+            fits.append(system.named(classes, words, words, ids, ids > 0)[1])
+    torch.testing.assert_close(fits[0], torch.tensor([[math.log(0.5), math.log(FAINT)]]))
+    torch.testing.assert_close(fits[1], fits[0])
+
+
+def test_the_right_proposals_class_is_the_one_to_name() -> None:
+    classes = torch.tensor([[[0.1, 0.0, 0.8], [0.9, 0.0, 0.0]]] * 2)
+    right, named = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.3, 0.1, -0.5]] * 2)
+    target = torch.tensor([0.01, 0.0, 0.64]) / 0.65  # of the first sentence; the second has no right proposal
+    expected = -(target * named[0].log_softmax(0)).sum()
+    torch.testing.assert_close(_named_loss(named, classes, right), expected)
 
 
 def test_evidence_is_a_probability_over_the_image() -> None:

@@ -26,6 +26,8 @@ class DescribeArguments:
     """The smallest instance that is described, as a fraction of its photo."""
     absent: float = 0.15
     """The fraction of sentences with a word exchanged, so that they refer to nothing in their photo."""
+    absent_nouns: float | None = None
+    """Of these, the fraction whose noun is exchanged, for a class as frequent; by default every word, equally often."""
     people: Literal["all", "neutral"] = "all"
     """Words for people: all (man, girl, kid …, at random: COCO does not say who is which), or neutral."""
     sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
@@ -52,6 +54,7 @@ def write_descriptions(options: DescribeArguments) -> int:
         sentences_per_object=options.sentences_per_object,
         smallest=options.smallest,
         absent=options.absent,
+        absent_nouns=options.absent_nouns,
         people=options.people,
     )
     issues = Issues(skip=options.skip_broken)

@@ -3,7 +3,9 @@
 - NanoDet's best cells, whatever their class, are the proposals: their features, class scores, boxes and colours
 - each proposal's vector and class scores are compared with the sentence directly, which is learned first; then
   proposals attend to each other, with a bias for how each pair of boxes lies, and to the words
-- one more entry stands for "nothing here", and its share is the presence head
+- the detector's classes that the sentence names are learned from the class scores of the right proposals; how well each
+  proposal fits them counts for its choice, and the best fit of all for presence
+- one more entry stands for "nothing here"; the presence head reads its share and what the layers know of it
 - the outline is a map of 28x28 cells in the chosen box, from the pixels' features and what the layers know of it
 - in training some words are replaced by the unknown one, which would otherwise never have been seen
 - an image is encoded once for all of its expressions
@@ -35,6 +37,7 @@ AROUND = 0.08  # of a box's sides, added on each side before it is outlined
 RIGHT, NEAR = 0.5, 0.2  # overlap with the referent's box: of right proposals, and of the best where none is right
 COLOURS, SHAPE = (8, 4), (4, 3)  # rows and columns of a proposal's colours and features
 OUTSIDE = -10.0
+FAINT = 1e-3  # lower class scores all count as this one
 SHARPNESS = 4.0  # of the direct comparison: it multiplies the rate at which its layers learn
 
 
@@ -49,7 +52,7 @@ class ProposalMatchingConfig(ReadsText):
     heads: int = 4
     layers: int = 3
     mask_width: int = 64
-    presence: bool = True  # the share of "nothing here" decides whether there is a mask; False: there always is one
+    presence: bool = True  # a head decides whether there is a mask; False: there always is one
     unknown: float = 0.08  # of the words, replaced by the unknown one in training, so that it means little
 
     def __post_init__(self) -> None:
@@ -83,7 +86,7 @@ class Proposals:
 class ProposalMatching(nn.Module):
     """Images and expressions to the outline of the proposal that the words choose."""
 
-    loss_features: tuple[str, ...] = ("choice", "boxes", "outline")
+    loss_features: tuple[str, ...] = ("choice", "boxes", "classes", "named", "outline")
 
     def __init__(self, config: ProposalMatchingConfig | None = None) -> None:
         super().__init__()
@@ -95,6 +98,7 @@ class ProposalMatching(nn.Module):
         self.nothing = nn.Parameter(0.02 * torch.randn(config.width))
         self.words = nn.Linear(config.text.width, config.width)
         self.direct = _DirectMatch(config)
+        self.named = _NamedClasses(config)
         self.sentence = nn.ModuleList(nn.Linear(config.width, 2 * config.width) for _ in range(config.layers))
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(
@@ -105,6 +109,7 @@ class ProposalMatching(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.score = nn.Linear(config.width, 1, bias=False)  # a bias would shift all scores of the softmax alike
         self.outline = _Outline(config.width, config.mask_width)
+        self.present = _PresenceHead(config.width) if config.presence else None
 
     @property
     def feature_widths(self) -> dict[str, int]:
@@ -137,14 +142,17 @@ class ProposalMatching(nn.Module):
         self, encoded: Proposals, batch: Batch, *, features: Iterable[str] = (), explain: bool = False
     ) -> Output:
         """The output of `batch`, whose images are those that `encoded` was made from."""
-        embeddings, query = self.text(self._some_unknown(batch), batch.token_mask)
+        token_ids = self._some_unknown(batch)
+        embeddings, query = self.text(token_ids, batch.token_mask)
         owners = batch.image_index
         if owners is None:
             owners = torch.arange(len(batch), device=query.device)
         boxes, tokens = encoded.boxes[owners], encoded.tokens[owners]
         entries, choice = self._match(tokens, encoded.bias[owners], query, batch.token_mask)
-        direct = self.direct(encoded.classes[owners], tokens, query, embeddings, batch.token_mask)
-        choice = choice + F.pad(direct, (0, 1))
+        classes = encoded.classes[owners]
+        direct = self.direct(classes, tokens, query, embeddings, batch.token_mask)
+        named, fit = self.named(classes, query, embeddings, token_ids, batch.token_mask)
+        choice = choice + F.pad(direct + self.named.gain * fit, (0, 1))
         size = (batch.images.shape[-2], batch.images.shape[-1])
         best = choice[:, :-1].argmax(1)
         frames = enlarged(_rows(boxes, best[:, None])[:, 0], AROUND)
@@ -162,11 +170,13 @@ class ProposalMatching(nn.Module):
             "embeddings": lambda: embeddings.detach(),
             "choice": lambda: choice,
             "boxes": lambda: boxes,
+            "classes": lambda: classes,
+            "named": lambda: named,
             "outline": referents,
         }
         return Output(
             logits=paste_boxes(outlines(best, frames), frames, size, OUTSIDE),
-            presence=choice[:, :-1].logsumexp(1) - choice[:, -1] if self.config.presence else None,
+            presence=None if self.present is None else self.present(entries, choice, named, fit),
             features=chosen_features(features, available, "ProposalMatching"),
             evidence={"proposals": _painted(boxes, choice, size)} if explain else {},
         )
@@ -179,7 +189,7 @@ class ProposalMatching(nn.Module):
                 f"ProposalMatching's loss reads the features {', '.join(self.loss_features)}, but the output has "
                 f"{', '.join(output.features) or 'none'}; run the system with features=system.loss_features."
             )
-        choice, boxes, outline = (output.features[name] for name in self.loss_features)
+        choice, boxes, classes, named, outline = (output.features[name] for name in self.loss_features)
         is_present = masks.flatten(1).any(1)
         overlap = pairwise_iou(mask_boxes(masks)[:, None], boxes.detach())[:, 0] * is_present[:, None]
         best = overlap.amax(1, keepdim=True)
@@ -188,6 +198,9 @@ class ProposalMatching(nn.Module):
         is_known = target.sum(1) > 0  # where no proposal is near the referent nothing can be chosen
         nll = -(target / target.sum(1, keepdim=True).clamp(min=1e-6) * choice.log_softmax(1)).sum(1)
         terms = {"choice": (nll * is_known).sum() / is_known.sum().clamp(min=1)}
+        terms["named"] = _named_loss(named, classes.detach(), right)
+        if output.presence is not None:
+            terms["presence"] = losses.bce(output.presence, is_present)
         _, frames = _referent_frames(boxes.detach(), masks)
         each_own = torch.arange(len(masks), device=masks.device)
         cover = sample_boxes(masks[:, None].float(), each_own, frames, 1.0, (SIDE, SIDE))[:, 0] > 0.5
@@ -229,7 +242,7 @@ class _DirectMatch(nn.Module):
 
     def __init__(self, config: ProposalMatchingConfig) -> None:
         super().__init__()
-        self.weight = nn.Linear(config.text.width, 1)  # of each word
+        self.weight = nn.Linear(config.text.width, 1, bias=False)  # of each word
         self.wanted = nn.Linear(config.text.width + config.text.embedding, config.detector.classes)
         self.proposal = nn.Linear(config.width, config.width)
         self.sentence = nn.Linear(config.text.width, config.width)
@@ -247,6 +260,61 @@ class _DirectMatch(nn.Module):
         wanted = self.wanted(torch.cat([sentence, (shares @ embeddings)[:, 0]], dim=-1))
         alike = self.proposal(tokens) @ self.sentence(sentence)[..., None] / tokens.shape[-1] ** 0.5
         return SHARPNESS * (2 * classes @ wanted[..., None] + alike)[..., 0]
+
+
+class _NamedClasses(nn.Module):
+    """The detector's classes that the sentence names, as logits, and the log of each proposal's score for them."""
+
+    def __init__(self, config: ProposalMatchingConfig) -> None:
+        super().__init__()
+        self.weight = nn.Linear(config.text.width, 1, bias=False)  # of each word
+        # Of each word alone, which is in few batches, and of the sentence.
+        self.words = nn.Parameter(torch.zeros(config.text.vocabulary, config.detector.classes))
+        self.classes = nn.Linear(config.text.width + config.text.embedding, config.detector.classes)
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(
+        self,
+        classes: Float[Tensor, "b k n"],
+        query: Float[Tensor, "b l q"],
+        embeddings: Float[Tensor, "b l e"],
+        token_ids: Int[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
+    ) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b k"]]:
+        shares = self.weight(query)[..., 0].masked_fill(~token_mask, -1e4).softmax(1)[:, None]
+        words = (
+            self.classes(torch.cat([shares @ query, shares @ embeddings], dim=-1)) + 2 * shares @ self.words[token_ids]
+        )
+        named = SHARPNESS * words[:, 0]
+        # The most probable class counts in full, so that a word for ten classes asks no more of a proposal than one.
+        relative = (named - named.amax(1, keepdim=True)).exp()
+        return named, (classes @ relative[..., None])[..., 0].clamp(min=FAINT).log()
+
+
+class _PresenceHead(nn.Module):
+    """Whether the referent is in the image, from the best fit, the share of "nothing here" and the chosen entries."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor([1.0, 0.5]))
+        self.rest = nn.Sequential(nn.Linear(2 * width + 4, 64), nn.GELU(), nn.Linear(64, 1))
+
+    def forward(
+        self,
+        entries: Float[Tensor, "b entries d"],
+        choice: Float[Tensor, "b entries"],
+        named: Float[Tensor, "b n"],
+        fit: Float[Tensor, "b k"],
+    ) -> Float[Tensor, " b"]:
+        shares = choice.softmax(1)[:, :-1]
+        some, best = choice[:, :-1].logsumexp(1) - choice[:, -1], fit.amax(1)
+        facts = torch.stack([some / 4, best, (shares * fit).sum(1), named.softmax(1).amax(1)], dim=1)
+        chosen = (shares[:, None] @ entries[:, :-1])[:, 0]
+        return (
+            self.gain[0] * (best + 2)
+            + self.gain[1] * some
+            + self.rest(torch.cat([facts, entries[:, -1], chosen], dim=1))[:, 0]
+        )
 
 
 class _Neck(nn.Module):
@@ -340,6 +408,17 @@ def _referent_frames(boxes: Float[Tensor, "b k 4"], masks: Tensor) -> tuple[Int[
     overlap, nearest = pairwise_iou(own[:, None], boxes)[:, 0].max(1)
     chosen = torch.where((overlap >= RIGHT)[:, None], _rows(boxes, nearest[:, None])[:, 0], own)
     return nearest, enlarged(chosen, AROUND)
+
+
+def _named_loss(
+    named: Float[Tensor, "b n"], classes: Float[Tensor, "b k n"], right: Float[Tensor, "b k"]
+) -> Float[Tensor, ""]:
+    """Cross-entropy with the squared class scores of the right proposals, where there are some."""
+    target = (right[:, None] @ classes)[:, 0].square()
+    weights = target.sum(1, keepdim=True)
+    nll = -(target / weights.clamp(min=1e-9) * named.log_softmax(1)).sum(1)
+    is_known = right.sum(1) > 0
+    return (nll * is_known).sum() / is_known.sum().clamp(min=1)
 
 
 def _fills_its_box(masks: Tensor) -> Tensor:

@@ -50,7 +50,8 @@ def describe_coco(
     """
     photos, annotations, names = _read(path)
     report = Report()
-    annotated = frozenset(names[each["category_id"]] for each in annotations if each.get("category_id") in names)
+    pairs = {(each.get("image_id"), each["category_id"]) for each in annotations if each["category_id"] in names}
+    shown = Counter(names[category] for _, category in pairs)
     of_photo: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in annotations:
         of_photo[annotation.get("image_id")].append(annotation)
@@ -59,7 +60,7 @@ def describe_coco(
     with bar, replaced(out) as beside, beside.open("w", encoding="utf-8") as file:
         for number, photo in enumerate(photos):
             try:
-                lines = _describe_photo(photo, of_photo[photo["id"]], names, annotated, images, options, path)
+                lines = _describe_photo(photo, of_photo[photo["id"]], names, shown, images, options, path)
             except DeixisError as error:
                 issues.add(str(error))
                 continue
@@ -100,7 +101,7 @@ def _describe_photo(
     photo: Mapping[str, Any],
     records: list[dict[str, Any]],
     names: Mapping[Any, str],
-    annotated: frozenset[str],
+    shown: Mapping[str, int],
     images: Path,
     options: DescribeOptions,
     path: Path,
@@ -134,7 +135,7 @@ def _describe_photo(
         instances.append(instance)
         corners = [left, top, right, top, right, bottom, left, bottom]
         shapes[instance.name] = rle if rle is not None else [corners]
-    scene = Scene(tuple(instances), annotated, frozenset(crowds), height / width)
+    scene = Scene(tuple(instances), frozenset(shown), frozenset(crowds), height / width, shown)
     draw = np.random.default_rng([options.seed, *str(photo["id"]).encode()])
     stem = Path(str(photo["file_name"])).stem
     return [

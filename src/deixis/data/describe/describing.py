@@ -24,14 +24,17 @@ class DescribeOptions:
     """How many sentences are drawn, and of which instances.
 
     `smallest` is the least area of an instance, as a fraction of its photo. `absent` is the fraction of all sentences
-    that refer to nothing. `people` are the words for a person: `all`, drawn at random, because COCO does not say who is
-    a man or a child, or `neutral`.
+    that refer to nothing. Of these, `absent_nouns` is the fraction whose noun is exchanged, for a class drawn as often
+    as the file's photos show it; None exchanges each word of a sentence equally often, for any class but the person.
+    `people` are the words for a person: `all`, drawn at random, because COCO does not say who is a man or a child, or
+    `neutral`.
     """
 
     seed: int = 0
     sentences_per_object: int = 8
     smallest: float = 0.006
     absent: float = 0.15
+    absent_nouns: float | None = None
     people: str = "all"
 
     def __post_init__(self) -> None:
@@ -39,6 +42,10 @@ class DescribeOptions:
             raise InputError(
                 f"{self.sentences_per_object} sentences for each object, a smallest area of {self.smallest} and "
                 f"{self.absent} absent are asked for; expected at least one sentence, and fractions from 0 to below 1."
+            )
+        if self.absent_nouns is not None and not 0 <= self.absent_nouns <= 1:
+            raise InputError(
+                f"The fraction of absent sentences with another noun is {self.absent_nouns}; expected one from 0 to 1."
             )
         if self.people not in ("all", "neutral"):
             raise InputError(f"The words for people are {self.people!r}; expected all or neutral.")
@@ -69,12 +76,15 @@ def describe(scene: Scene, options: DescribeOptions, draw: np.random.Generator) 
     present = list(found.values())
     wanted = _rounded(len(present) * options.absent / (1 - options.absent), draw)
     absent: dict[str, Description] = {}
-    for atoms, kind in _exchanged(present, scene, draw):
-        if len(absent) >= wanted:
-            break
-        description = _said(_with_a_person(atoms, options, draw), kind, None, draw)
-        if description is not None and description.expression not in found:
-            absent.setdefault(description.expression, description)
+    nouns = None if options.absent_nouns is None else _rounded(wanted * options.absent_nouns, draw)
+    parts = {None: wanted} if nouns is None else {True: nouns, False: wanted}
+    for of_nouns, most in parts.items():
+        for atoms, kind in _exchanged(present, scene, of_nouns, draw):
+            if len(absent) >= most:
+                break
+            description = _said(_with_a_person(atoms, options, draw), kind, None, draw)
+            if description is not None and description.expression not in found:
+                absent.setdefault(description.expression, description)
     return [*present, *absent.values()]
 
 
@@ -150,13 +160,21 @@ def _said(atoms: Sequence[Atom], kind: str, referent: Instance | None, draw: np.
 
 
 def _exchanged(
-    present: Sequence[Description], scene: Scene, draw: np.random.Generator
+    present: Sequence[Description], scene: Scene, of_nouns: bool | None, draw: np.random.Generator
 ) -> Iterator[tuple[tuple[Atom, ...], str]]:
-    """True descriptions with one argument exchanged, of which nothing in the photo is the referent for certain."""
+    """True descriptions with one argument exchanged, of which nothing in the photo is the referent for certain.
+
+    `of_nouns` says whether the noun is exchanged, or a predicate beside it; None is either, each equally often.
+    """
     for number in draw.permutation(np.repeat(np.arange(len(present)), 3)):
         atoms = list(present[number].atoms)
-        place = int(draw.integers(len(atoms)))
-        exchanged, kind = _other(atoms[place], atoms, scene, draw)
+        if of_nouns:
+            place, (exchanged, kind) = 0, (_another_noun(scene, draw), "kind")
+        elif of_nouns is None or len(atoms) > 1:
+            place = int(draw.integers(of_nouns is not None, len(atoms)))
+            exchanged, kind = _other(atoms[place], scene, draw)
+        else:
+            continue
         if exchanged is None:
             continue
         atoms[place] = exchanged
@@ -172,7 +190,20 @@ def _is_certain(atoms: Sequence[Atom], scene: Scene) -> bool:
     return all(any(holds(atom, one, scene) is False for atom in atoms[1:]) for one in named)
 
 
-def _other(atom: Atom, atoms: Sequence[Atom], scene: Scene, draw: np.random.Generator) -> tuple[Atom | None, str]:
+def _another_noun(scene: Scene, draw: np.random.Generator) -> Atom | None:
+    """A noun whose classes are all absent: of a class that is drawn as often as photos show it, or of its group."""
+    absent = sorted(scene.annotated - scene.present)
+    if not absent:
+        return None
+    counts = np.array([scene.shown.get(category, 1) for category in absent], dtype=float)
+    category = str(draw.choice(absent, p=counts / counts.sum()))
+    groups = [name for name, members in GROUPS.items() if category in members]
+    nouns = groups if groups and draw.random() < 0.15 else SYNONYMS.get(category, (category,))
+    noun = nouns[int(draw.integers(len(nouns)))]
+    return None if categories_of(noun) & scene.present else ("is", noun)
+
+
+def _other(atom: Atom, scene: Scene, draw: np.random.Generator) -> tuple[Atom | None, str]:
     kind, *arguments = atom
     if kind == "is":
         absent = sorted(scene.annotated - scene.present)

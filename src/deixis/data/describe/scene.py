@@ -47,13 +47,14 @@ class Scene:
     """A photo's instances, in a square of side 1: coordinates are fractions of its width and height.
 
     `annotated` are the classes of which every instance is annotated; `uncertain` are those with a crowd, of which
-    nothing is said.
+    nothing is said. `shown` are the numbers of the file's photos that have a class.
     """
 
     instances: tuple[Instance, ...]
     annotated: frozenset[str]
     uncertain: frozenset[str] = frozenset()
     aspect: float = 1.0  # height over width of the photo
+    shown: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, categories: frozenset[str]) -> tuple[Instance, ...]:
         return tuple(each for each in self.instances if each.category in categories)
