@@ -8,7 +8,8 @@ import torch
 
 from deixis.batch import Batch
 from deixis.errors import InputError
-from deixis.models.proposal_matching import FAINT, ProposalMatching, ProposalMatchingConfig, _named_loss
+from deixis.layers.proposals import FAINT, named_loss
+from deixis.models.proposal_matching import ProposalMatching, ProposalMatchingConfig
 from deixis.text.gru import GRUConfig
 from deixis.vision.nanodet import NanoDetConfig
 
@@ -159,7 +160,7 @@ def test_the_right_proposals_class_is_the_one_to_name() -> None:
     right, named = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.3, 0.1, -0.5]] * 2)
     target = torch.tensor([0.01, 0.0, 0.64]) / 0.65  # of the first sentence; the second has no right proposal
     expected = -(target * named[0].log_softmax(0)).sum()
-    torch.testing.assert_close(_named_loss(named, classes, right), expected)
+    torch.testing.assert_close(named_loss(named, classes, right), expected)
 
 
 def test_evidence_is_a_probability_over_the_image() -> None:

@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .. import losses
 from ..batch import Batch, Output
 from ..errors import InputError
+from ..layers.proposals import DirectMatch, NamedClasses, ProposalPresence, named_loss
 from ..layers.regions import enlarged, mask_boxes, paste_boxes, sample_boxes
 from ..system import chosen_features
 from ..text.gru import GRUConfig, WordEncoder
@@ -37,8 +38,6 @@ AROUND = 0.08  # of a box's sides, added on each side before it is outlined
 RIGHT, NEAR = 0.5, 0.2  # overlap with the referent's box: of right proposals, and of the best where none is right
 COLOURS, SHAPE = (8, 4), (4, 3)  # rows and columns of a proposal's colours and features
 OUTSIDE = -10.0
-FAINT = 1e-3  # lower class scores all count as this one
-SHARPNESS = 4.0  # of the direct comparison: it multiplies the rate at which its layers learn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +96,9 @@ class ProposalMatching(nn.Module):
         self.proposal = _ProposalEncoder(config)
         self.nothing = nn.Parameter(0.02 * torch.randn(config.width))
         self.words = nn.Linear(config.text.width, config.width)
-        self.direct = _DirectMatch(config)
-        self.named = _NamedClasses(config)
+        text, classes = config.text, config.detector.classes
+        self.direct = DirectMatch(text.width, text.embedding, classes, config.width)
+        self.named = NamedClasses(text.width, text.embedding, text.vocabulary, classes)
         self.sentence = nn.ModuleList(nn.Linear(config.width, 2 * config.width) for _ in range(config.layers))
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(
@@ -109,7 +109,7 @@ class ProposalMatching(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.score = nn.Linear(config.width, 1, bias=False)  # a bias would shift all scores of the softmax alike
         self.outline = _Outline(config.width, config.mask_width)
-        self.present = _PresenceHead(config.width) if config.presence else None
+        self.present = ProposalPresence(config.width) if config.presence else None
 
     @property
     def feature_widths(self) -> dict[str, int]:
@@ -198,7 +198,7 @@ class ProposalMatching(nn.Module):
         is_known = target.sum(1) > 0  # where no proposal is near the referent nothing can be chosen
         nll = -(target / target.sum(1, keepdim=True).clamp(min=1e-6) * choice.log_softmax(1)).sum(1)
         terms = {"choice": (nll * is_known).sum() / is_known.sum().clamp(min=1)}
-        terms["named"] = _named_loss(named, classes.detach(), right)
+        terms["named"] = named_loss(named, classes.detach(), right)
         if output.presence is not None:
             terms["presence"] = losses.bce(output.presence, is_present)
         _, frames = _referent_frames(boxes.detach(), masks)
@@ -235,86 +235,6 @@ class ProposalMatching(nn.Module):
             entries = layer(entries, words, tgt_mask=pairs, memory_key_padding_mask=hidden)
         entries = self.norm(entries)
         return entries, self.score(entries)[..., 0]
-
-
-class _DirectMatch(nn.Module):
-    """Each proposal's class scores and vector against one vector of the sentence, without a look at the others."""
-
-    def __init__(self, config: ProposalMatchingConfig) -> None:
-        super().__init__()
-        self.weight = nn.Linear(config.text.width, 1, bias=False)  # of each word
-        self.wanted = nn.Linear(config.text.width + config.text.embedding, config.detector.classes)
-        self.proposal = nn.Linear(config.width, config.width)
-        self.sentence = nn.Linear(config.text.width, config.width)
-
-    def forward(
-        self,
-        classes: Float[Tensor, "b k n"],
-        tokens: Float[Tensor, "b k d"],
-        query: Float[Tensor, "b l q"],
-        embeddings: Float[Tensor, "b l e"],
-        token_mask: Bool[Tensor, "b l"],
-    ) -> Float[Tensor, "b k"]:
-        shares = self.weight(query)[..., 0].masked_fill(~token_mask, -1e4).softmax(1)[:, None]
-        sentence = (shares @ query)[:, 0]
-        wanted = self.wanted(torch.cat([sentence, (shares @ embeddings)[:, 0]], dim=-1))
-        alike = self.proposal(tokens) @ self.sentence(sentence)[..., None] / tokens.shape[-1] ** 0.5
-        return SHARPNESS * (2 * classes @ wanted[..., None] + alike)[..., 0]
-
-
-class _NamedClasses(nn.Module):
-    """The detector's classes that the sentence names, as logits, and the log of each proposal's score for them."""
-
-    def __init__(self, config: ProposalMatchingConfig) -> None:
-        super().__init__()
-        self.weight = nn.Linear(config.text.width, 1, bias=False)  # of each word
-        # Of each word alone, which is in few batches, and of the sentence.
-        self.words = nn.Parameter(torch.zeros(config.text.vocabulary, config.detector.classes))
-        self.classes = nn.Linear(config.text.width + config.text.embedding, config.detector.classes)
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(
-        self,
-        classes: Float[Tensor, "b k n"],
-        query: Float[Tensor, "b l q"],
-        embeddings: Float[Tensor, "b l e"],
-        token_ids: Int[Tensor, "b l"],
-        token_mask: Bool[Tensor, "b l"],
-    ) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b k"]]:
-        shares = self.weight(query)[..., 0].masked_fill(~token_mask, -1e4).softmax(1)[:, None]
-        words = (
-            self.classes(torch.cat([shares @ query, shares @ embeddings], dim=-1)) + 2 * shares @ self.words[token_ids]
-        )
-        named = SHARPNESS * words[:, 0]
-        # The most probable class counts in full, so that a word for ten classes asks no more of a proposal than one.
-        relative = (named - named.amax(1, keepdim=True)).exp()
-        return named, (classes @ relative[..., None])[..., 0].clamp(min=FAINT).log()
-
-
-class _PresenceHead(nn.Module):
-    """Whether the referent is in the image, from the best fit, the share of "nothing here" and the chosen entries."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor([1.0, 0.5]))
-        self.rest = nn.Sequential(nn.Linear(2 * width + 4, 64), nn.GELU(), nn.Linear(64, 1))
-
-    def forward(
-        self,
-        entries: Float[Tensor, "b entries d"],
-        choice: Float[Tensor, "b entries"],
-        named: Float[Tensor, "b n"],
-        fit: Float[Tensor, "b k"],
-    ) -> Float[Tensor, " b"]:
-        shares = choice.softmax(1)[:, :-1]
-        some, best = choice[:, :-1].logsumexp(1) - choice[:, -1], fit.amax(1)
-        facts = torch.stack([some / 4, best, (shares * fit).sum(1), named.softmax(1).amax(1)], dim=1)
-        chosen = (shares[:, None] @ entries[:, :-1])[:, 0]
-        return (
-            self.gain[0] * (best + 2)
-            + self.gain[1] * some
-            + self.rest(torch.cat([facts, entries[:, -1], chosen], dim=1))[:, 0]
-        )
 
 
 class _Neck(nn.Module):
@@ -408,17 +328,6 @@ def _referent_frames(boxes: Float[Tensor, "b k 4"], masks: Tensor) -> tuple[Int[
     overlap, nearest = pairwise_iou(own[:, None], boxes)[:, 0].max(1)
     chosen = torch.where((overlap >= RIGHT)[:, None], _rows(boxes, nearest[:, None])[:, 0], own)
     return nearest, enlarged(chosen, AROUND)
-
-
-def _named_loss(
-    named: Float[Tensor, "b n"], classes: Float[Tensor, "b k n"], right: Float[Tensor, "b k"]
-) -> Float[Tensor, ""]:
-    """Cross-entropy with the squared class scores of the right proposals, where there are some."""
-    target = (right[:, None] @ classes)[:, 0].square()
-    weights = target.sum(1, keepdim=True)
-    nll = -(target / weights.clamp(min=1e-9) * named.log_softmax(1)).sum(1)
-    is_known = right.sum(1) > 0
-    return (nll * is_known).sum() / is_known.sum().clamp(min=1)
 
 
 def _fills_its_box(masks: Tensor) -> Tensor:
