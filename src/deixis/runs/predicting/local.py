@@ -1,6 +1,8 @@
 """The engine `local`: processes of one machine, each with a model of its own, which write Parquet files."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -71,7 +73,16 @@ def _start(asking: Asking) -> None:
     import warnings
 
     warnings.filterwarnings("ignore")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _segmenter, _asking = asking.segmenter(), asking
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has ended: one that was killed tells nobody."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _answer(chunk: Sequence[Row], out: Path) -> int:
