@@ -13,7 +13,7 @@ def photos() -> Run:
 
     DATA is what `deixis data describe` writes of COCO's annotations (docs/photos.md). The detector is not trained.
 
-    Time: about 40 minutes of one core. Score: mIoU 38 on held-out template sentences, 37 on 71 that people wrote.
+    Time: about 40 minutes of one core. Score: mIoU 38 on held-out template sentences, 39 on 71 that people wrote.
     """
     return Run(
         data=StoredData(draw="sentence", sentences_per_image=8, validation_limit=400),
