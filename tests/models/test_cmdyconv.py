@@ -97,7 +97,7 @@ def test_it_learns_one_scene_by_heart() -> None:
     torch.manual_seed(0)
     wider = I3DConfig(levels=("Mixed_3c",), width=8, norms="trained")
     model = replace(TINY, vision=wider).build().train()
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(90):
         optimiser.zero_grad()
         model.loss(scene(), model(scene(), features=model.loss_features))["mask"].backward()

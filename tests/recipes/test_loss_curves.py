@@ -103,7 +103,13 @@ def test_every_toyland_recipe_has_a_curve(stored: dict[str, Any]) -> None:
 
 
 # Of the other recipes' parts; their curves are slow tests.
-LONG = {"late_fusion_toyland", "late_fusion_vit_toyland", "magnet_toyland", "vega_toyland_presence"}
+LONG = {
+    "late_fusion_toyland",
+    "late_fusion_vit_toyland",
+    "magnet_toyland",
+    "vega_toyland_grounded",
+    "vega_toyland_presence",
+}
 
 
 @pytest.mark.usefixtures("one_thread")
