@@ -26,7 +26,7 @@ class DirectMatch(nn.Module):
         embeddings: Float[Tensor, "b l e"],
         token_mask: Bool[Tensor, "b l"],
     ) -> Float[Tensor, "b k"]:
-        shares = self.weight(query)[..., 0].masked_fill(~token_mask, -1e4).softmax(1)[:, None]
+        shares = _shares(self.weight(query), token_mask)
         sentence = (shares @ query)[:, 0]
         wanted = self.wanted(torch.cat([sentence, (shares @ embeddings)[:, 0]], dim=-1))
         alike = self.proposal(tokens) @ self.sentence(sentence)[..., None] / tokens.shape[-1] ** 0.5
@@ -52,7 +52,7 @@ class NamedClasses(nn.Module):
         token_ids: Int[Tensor, "b l"],
         token_mask: Bool[Tensor, "b l"],
     ) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b k"]]:
-        shares = self.weight(query)[..., 0].masked_fill(~token_mask, -1e4).softmax(1)[:, None]
+        shares = _shares(self.weight(query), token_mask)
         words = (
             self.classes(torch.cat([shares @ query, shares @ embeddings], dim=-1)) + 2 * shares @ self.words[token_ids]
         )
@@ -86,6 +86,11 @@ class ProposalPresence(nn.Module):
             + self.gain[1] * some
             + self.rest(torch.cat([facts, entries[:, -1], chosen], dim=1))[:, 0]
         )
+
+
+def _shares(weights: Float[Tensor, "b l 1"], token_mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b 1 l"]:
+    """The share of each word in its sentence; padding has none."""
+    return weights[..., 0].masked_fill(~token_mask, -1e4).softmax(1)[:, None]
 
 
 def named_loss(
