@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from .measure import called, peak_megabytes, result, write
+from .measure import called, machine, peak_megabytes, result, write
 
 RUNTIMES = ("eager", "compiled", "onnx", "openvino", "openvino-bf16")
 SCENES = 100
@@ -48,7 +48,7 @@ def main() -> None:
         before = os.getloadavg()
         row = compare(model, chosen, arguments.repeats, arguments.scenes if model == "bundled" else 0)
         loads = {"load_before": before, "load_after": os.getloadavg()}
-        rows[model] = {"model": model, "command": called("benchmarks.runtimes"), **loads, **row}
+        rows[model] = {"model": model, "machine": machine(), "command": called("benchmarks.runtimes"), **loads, **row}
         write("runtimes", {"rows": list(rows.values())})
         print(json.dumps(rows[model], indent=1), flush=True)
 
