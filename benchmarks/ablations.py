@@ -199,9 +199,9 @@ def read() -> dict[str, Any]:
 
 
 def record(row: str, seed: int, found: Mapping[str, Any], budget: Budget) -> None:
-    """Add one unit, each on a line of its own."""
-    units = {**read()["units"], f"{row} {seed}": dict(found)}
-    head = json.dumps({"machine": machine(), "budget": budget.facts}, indent=1)
+    """Add one unit, each on a line of its own, with the machine that trained it."""
+    units = {**read()["units"], f"{row} {seed}": {**found, "machine": machine()}}
+    head = json.dumps({"budget": budget.facts}, indent=1)
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(unit)}" for name, unit in units.items())
     with replaced(FILE) as beside:
         beside.write_text(f'{head[:-2]},\n "units": {{\n{lines}\n }}\n}}\n', encoding="utf-8")
