@@ -2,8 +2,10 @@
 
 Weights are stored as float16. The card gets the scores in benchmarks/results/scores/NAME-*.json, which
 `python -m benchmarks.scores MODEL --name NAME` writes, and statistics of drawn scenes in all styles, by which the
-model recognises images that are not drawings. `--known-outside` is the fraction of answers on photographs that was
-measured to be right; it caps the scores there. Of a presence head that was trained beside the bundled model's masks,
+model recognises images that are not drawings; with `--photos`, an image that is more probable among the photographs
+of that folder than among the scenes is none either. Those with the name of a file below `--test` are left out.
+`--known-outside` is the fraction of answers on photographs that was measured to be right; scores there are multiplied
+by it. Of a presence head that was trained beside the bundled model's masks,
 the card keeps the Run that trained these; calibrate it next: `deixis checkpoint calibrate src/deixis/bundled …`.
 """
 
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deixis.checkpoints import native
+from deixis.data.images import open_image
 from deixis.objectives.presence import PresenceConfig
 from deixis.predict.domain import statistics_of
 from deixis.toyland.scene.domains import STYLES
@@ -24,6 +27,7 @@ from deixis.zoo.loading import find, load
 
 SCORES = Path(__file__).parents[1] / "benchmarks" / "results" / "scores"
 FIRST_SEED = 1_700_000_000
+PHOTO_AXES = 16  # of the statistics of photographs (docs/LOG.md)
 
 
 def scores_of(name: str) -> dict[str, dict[str, object]]:
@@ -46,6 +50,12 @@ def drawings(scenes: int) -> Iterator[Any]:
         yield worlds[position % len(worlds)].drawn(position).image().pixels
 
 
+def photographs(folder: Path, tested: Path | None) -> list[Path]:
+    """The photographs of a folder, without those that the check is tested on."""
+    left_out = {path.name for path in tested.rglob("*.jpg")} if tested else set()
+    return sorted(path for path in folder.rglob("*.jpg") if path.name not in left_out)
+
+
 def run_of_masks(card: native.Card) -> dict[str, Any]:
     """The Run that trained the masks."""
     is_head = card.run.get("objective", {}).get("type") == PresenceConfig.__name__
@@ -59,12 +69,19 @@ def main() -> None:
     parser.add_argument("--name", default="vega", help="of the scores")
     parser.add_argument("--scenes", type=int, default=2000)
     parser.add_argument("--known-outside", type=float, default=0.5)
+    parser.add_argument("--photos", type=Path, help="a folder of photographs")
+    parser.add_argument("--test", type=Path, help="a folder of photographs that are not used")
     parser.add_argument("--out", type=Path, default=BUNDLED_MODELS["bundled"].folder)
     options = parser.parse_args()
     checkpoint, segmenter = native.read(find(options.model)), load(options.model, device="cpu")
     data = f"{options.scenes} scenes of Toyland in {len(STYLES)} styles"
     pictures = drawings(options.scenes)
     found = statistics_of(segmenter.system, segmenter.preprocess, pictures, data, options.known_outside)
+    if found is not None and options.photos:
+        files = photographs(options.photos, options.test)
+        photos, name = map(open_image, files), f"{len(files)} photographs"
+        others = statistics_of(segmenter.system, segmenter.preprocess, photos, name, axes=PHOTO_AXES)
+        found = replace(found, others=others)
     scores = scores_of(options.name) or checkpoint.card.scores
     card = replace(checkpoint.card, domain="drawings", domain_statistics=found, scores=scores)
     card = replace(card, description=options.description or card.description, run=run_of_masks(checkpoint.card))
