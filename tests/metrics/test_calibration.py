@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deixis.errors import DeixisError
@@ -55,6 +55,7 @@ def test_bins_equal_a_loop() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 0.99), st.floats(0, 1)), min_size=1, max_size=30), st.floats(0.01, 50))
+@example([(0.99, 1.0), (0.9899999999999999, 0.0)], 1.0)  # neighbouring floats
 def test_the_chosen_threshold_is_the_largest_that_costs_no_more(pairs: list[tuple[float, float]], most: float) -> None:
     probabilities, ious = (np.array(each) for each in zip(*pairs, strict=True))
     chosen = choose_threshold(probabilities, ious, most)

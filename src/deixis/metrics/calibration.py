@@ -114,8 +114,9 @@ def choose_threshold(probabilities: Float[np.ndarray, " b"], ious: Float[np.ndar
     levels, level = np.unique(probabilities, return_inverse=True)
     lost = 100 * np.cumsum(np.bincount(level, weights=ious)) / len(ious)
     borders = np.concatenate([[0.0], levels, [1.0]])
-    number = int((lost <= max_loss).sum())
-    return float(np.clip(borders[number : number + 2].mean(), LEAST, 1 - LEAST))
+    given_up, kept = borders[(number := int((lost <= max_loss).sum())) : number + 2]
+    middle = (given_up + kept) / 2  # of two neighbouring floats it is one of them
+    return float(np.clip(middle if middle < kept else given_up, LEAST, 1 - LEAST))
 
 
 def reliability(
