@@ -39,12 +39,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def write_rows(folder: Path, count: int) -> Path:
-    """Rows about one photo; every fifth has an image that is missing, or nothing to find."""
+def write_rows(folder: Path, count: int, broken: int = 1) -> Path:
+    """Rows about one photo; the image of row `broken` is missing, and the next one has nothing to find."""
     (folder / "photo.png").symlink_to(PHOTO)
     lines = [{"image": "photo.png", "expression": f"red thing {number}"} for number in range(count)]
-    lines[1] = {"image": "absent.png", "expression": "red"}
-    lines[2] = {"image": "photo.png", "expression": " "}
+    lines[broken] = {"image": "absent.png", "expression": "red"}
+    lines[broken + 1] = {"image": "photo.png", "expression": " "}
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return file
@@ -76,8 +76,8 @@ def test_every_row_comes_out_once_with_a_mask_or_an_error(
 
 
 def test_a_run_that_was_killed_continues(model: Path, tmp_path: Path) -> None:
-    rows, out = write_rows(tmp_path, 60), tmp_path / "out"
-    options = ["--out", str(out), "--model", str(model), "--chunk", "2", "--device", "cpu"]
+    rows, out = write_rows(tmp_path, 60, broken=58), tmp_path / "out"
+    options = ["--out", str(out), "--model", str(model), "--workers", "1", "--chunk", "2", "--device", "cpu"]
     command = [sys.executable, "-m", "deixis.cli", "predict", str(rows), *options]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
