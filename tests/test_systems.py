@@ -206,6 +206,11 @@ INPUT_TABLE = {
 }
 
 
+def marked(name: str) -> Any:
+    """As a parameter: CMPC's encoder of clips is that of SDA, and its other parts are those of CMPC on images."""
+    return pytest.param(name, marks=pytest.mark.slow) if name == "cmpc_on_clips" else name
+
+
 def num_frames(config: Any) -> int:
     """Of the clips that a system is tested on."""
     return CLIP if config in ON_CLIPS.values() else 1
@@ -268,12 +273,12 @@ def built(config: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return config.build().eval()
 
 
-@pytest.fixture(params=sorted(EVERY))
+@pytest.fixture(params=[marked(name) for name in sorted(EVERY)])
 def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     return built(EVERY[request.param], monkeypatch)
 
 
-@pytest.fixture(params=WITH_MASKS)
+@pytest.fixture(params=[marked(name) for name in WITH_MASKS])
 def supervised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A system with a loss of masks."""
     return built(EVERY[request.param], monkeypatch)

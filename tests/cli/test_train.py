@@ -241,6 +241,7 @@ def rows_of(table: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(table.read_text().splitlines()))
 
 
+@pytest.mark.slow
 def test_two_processes_share_each_run_of_a_chain(tmp_path: Path) -> None:
     """As `torchrun --nproc-per-node 2 --module deixis.cli train …` starts them on a machine without a GPU."""
     fields = {

@@ -46,7 +46,7 @@ def main_of_a_group(arguments: list[str]) -> int:
     return main(arguments)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_a_signal_to_the_whole_group_saves_and_stops_with_exit_code_three(
     command: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -86,6 +86,7 @@ def test_heads_must_divide_the_width() -> None:
         DeformableAttention(10, 3, levels=1)
 
 
+@pytest.mark.slow
 def test_the_compiler_gets_one_operator_without_gradients_and_grid_sampling_with_them() -> None:
     # In a process of its own, without the runtime checks of shapes, which the compiler cannot trace.
     command = [sys.executable, "-c", "import test_deformable; test_deformable.compare_compiled()"]

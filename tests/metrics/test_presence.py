@@ -4,7 +4,6 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
 from deixis.metrics.presence import PresenceRows, from_fields, presence_scores
 from deixis.metrics.scored import Answer, Scored
@@ -81,6 +80,8 @@ def random_rows(seed: int, count: int = 300) -> PresenceRows:
 
 
 def test_correlation_and_area_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import matthews_corrcoef, roc_auc_score  # here: it takes seconds
+
     rows = random_rows(0)
     values = rows.values()
     assert values["MCC"] == pytest.approx(matthews_corrcoef(rows.present, rows.found))
@@ -89,6 +90,8 @@ def test_correlation_and_area_are_those_of_scikit_learn() -> None:
 
 def test_each_draw_weighs_whole_images() -> None:
     """The first draw again, by hand: every expression as often as its image was drawn."""
+    from sklearn.metrics import matthews_corrcoef, roc_auc_score  # here: it takes seconds
+
     rows = random_rows(1)
     drawn = rows.resampled(draws=5, seed=7)
     times = np.bincount(np.random.default_rng(7).integers(40, size=(5, 40), dtype=np.int64)[0], minlength=40)

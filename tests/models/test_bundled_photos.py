@@ -38,9 +38,9 @@ def test_the_default_asks_the_model_of_photographs_about_a_photograph() -> None:
 def test_most_things_that_no_photograph_shows_get_no_mask() -> None:
     segmenter = load("photos", device="cpu")
     found = [
-        segmenter(photo, noun).found
+        prediction.found
         for photo in photos()
-        for noun in ("dog", "giraffe", "the train", "airplane", "toilet", "boat")
+        for prediction in segmenter(photo, ["dog", "giraffe", "the train", "airplane", "toilet", "boat"])
     ]
     assert np.mean(found) < 0.4
 

@@ -93,6 +93,7 @@ def scene() -> Batch:
     )
 
 
+@pytest.mark.slow
 def test_it_learns_one_scene_by_heart() -> None:
     torch.manual_seed(0)
     wider = I3DConfig(levels=("Mixed_3c",), width=8, norms="trained")

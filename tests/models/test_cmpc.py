@@ -231,6 +231,7 @@ def scene() -> Batch:
     )
 
 
+@pytest.mark.slow
 def test_it_learns_one_scene_by_heart() -> None:
     torch.manual_seed(0)
     model = TINY.build().train()

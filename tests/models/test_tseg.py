@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import ViTConfig, ViTModel
 
 from deixis.batch import Batch
 from deixis.errors import InputError
@@ -120,6 +119,8 @@ def test_mixing_layers_are_trained_by_the_loss_of_pairs() -> None:
 
 def test_its_vision_half_has_the_published_names_of_a_vision_transformer() -> None:
     sizes = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+    from transformers import ViTConfig, ViTModel  # here: it takes seconds
+
     published = ViTModel(ViTConfig(image_size=32, patch_size=8, **sizes), add_pooling_layer=False)
     tiny().vision.load_state_dict(published.state_dict())
 

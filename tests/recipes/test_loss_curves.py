@@ -106,6 +106,7 @@ def test_every_toyland_recipe_has_a_curve(stored: dict[str, Any]) -> None:
 LONG = {
     "late_fusion_toyland",
     "late_fusion_vit_toyland",
+    "lavt_toyland_grounded",
     "magnet_toyland",
     "vega_toyland_grounded",
     "vega_toyland_presence",
