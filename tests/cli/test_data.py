@@ -284,3 +284,5 @@ def test_describe_writes_sentences_a_report_and_a_sheet(tmp_path: Path, capsys: 
     assert "give a name that ends in .jsonl" in capsys.readouterr().err
     assert main(["data", "describe", str(tmp_path / "absent.json"), str(out)]) == 2
     assert "There is no file" in capsys.readouterr().err
+    assert main([*arguments, "--license", "4", "--license", "5"]) == 2
+    assert "has no photo with license 4 or 5; its photos have None (1)." in capsys.readouterr().err

@@ -209,6 +209,25 @@ def test_absent_nouns_are_as_many_as_asked_for_and_as_frequent_as_their_classes(
     assert any(record["traits"]["atoms"][0][1] in PEOPLE for record in nouns)
 
 
+def test_photos_with_another_license_are_left_out(few: Path) -> None:
+    """They count for nothing: the file is that of a JSON without them."""
+    content = json.loads(few.read_text())
+    for number, photo in enumerate(content["images"][:8]):  # two have none
+        photo["license"] = number % 4
+    path, out = few.with_name("licensed.json"), few.parent / "licensed.jsonl"
+    path.write_text(json.dumps(content))
+    describe_coco(path, few.parent / "images", out, DescribeOptions(licenses=(1, 3)), Issues(), quiet=True)
+    kept = [photo["id"] for photo in content["images"] if photo.get("license") in (1, 3)]
+    content["images"] = [photo for photo in content["images"] if photo["id"] in kept]
+    content["annotations"] = [each for each in content["annotations"] if each["image_id"] in kept]
+    path.write_text(json.dumps(content))
+    describe_coco(path, few.parent / "images", few.parent / "kept.jsonl", DescribeOptions(), Issues(), quiet=True)
+    assert out.read_bytes() == (few.parent / "kept.jsonl").read_bytes()
+    assert len({record["image"] for record in records(out)}) > 1
+    with pytest.raises(InputError, match=r"no photo with license 7 or 8; its photos have 1 \(2\), 3 \(2\)\."):
+        describe_coco(path, few.parent / "images", out, DescribeOptions(licenses=(7, 8)), Issues(), quiet=True)
+
+
 def test_neutral_words_name_no_man_and_no_child(few: Path) -> None:
     out = few.parent / "neutral.jsonl"
     describe_coco(few, few.parent / "images", out, DescribeOptions(people="neutral"), Issues(), quiet=True)

@@ -28,6 +28,8 @@ class DescribeArguments:
     """The fraction of sentences with a word exchanged, so that they refer to nothing in their photo."""
     absent_nouns: float | None = None
     """Of these, the fraction whose noun is exchanged, for a class as frequent; by default every word, equally often."""
+    license: Annotated[tuple[int, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="ID")] = ()
+    """Only photos with this license, by its id in the file's `licenses`; several times for more. By default all."""
     people: Literal["all", "neutral"] = "all"
     """Words for people: all (man, girl, kid …, at random: COCO does not say who is which), or neutral."""
     sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
@@ -55,6 +57,7 @@ def write_descriptions(options: DescribeArguments) -> int:
         smallest=options.smallest,
         absent=options.absent,
         absent_nouns=options.absent_nouns,
+        licenses=options.license,
         people=options.people,
     )
     issues = Issues(skip=options.skip_broken)

@@ -48,7 +48,7 @@ def describe_coco(
     Names of photos are those of the JSON. Raises `InputError` for a file that is not COCO's JSON, and for a broken
     record unless the issues skip it.
     """
-    photos, annotations, names = _read(path)
+    photos, annotations, names = _read(path, options.licenses)
     report = Report()
     pairs = {(each.get("image_id"), each["category_id"]) for each in annotations if each["category_id"] in names}
     shown = Counter(names[category] for _, category in pairs)
@@ -74,7 +74,8 @@ def describe_coco(
     return report
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[Any, str]]:
+def _read(path: Path, licenses: tuple[int, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[Any, str]]:
+    """Photos, their annotations and the names of categories; where licenses are given, photos with one of these."""
     if not path.is_file():
         raise InputError(f"There is no file {path}; give COCO's JSON of instances.")
     content = parse(path.read_bytes(), path, "the file")
@@ -91,6 +92,16 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[
         for record in records:
             if not isinstance(record, dict) or any(key not in record for key in keys):
                 raise InputError(f"{path}: an {name} lacks one of {', '.join(keys)}: {str(record)[:60]}.")
+    if licenses:
+        found = Counter(str(each.get("license")) for each in images)
+        images = [each for each in images if each.get("license") in licenses]
+        if not images:
+            counts = ", ".join(f"{name} ({count:,})" for name, count in sorted(found.items()))
+            raise InputError(
+                f"{path} has no photo with license {' or '.join(map(str, licenses))}; its photos have {counts}."
+            )
+        kept = {each["id"] for each in images}
+        annotations = [each for each in annotations if each["image_id"] in kept]
     return images, annotations, {each["id"]: str(each["name"]) for each in categories}
 
 

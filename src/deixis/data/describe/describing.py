@@ -26,8 +26,8 @@ class DescribeOptions:
     `smallest` is the least area of an instance, as a fraction of its photo. `absent` is the fraction of all sentences
     that refer to nothing. Of these, `absent_nouns` is the fraction whose noun is exchanged, for a class drawn as often
     as the file's photos show it; None exchanges each word of a sentence equally often, for any class but the person.
-    `people` are the words for a person: `all`, drawn at random, because COCO does not say who is a man or a child, or
-    `neutral`.
+    Where `licenses` are given, photos with another one, or with none, are left out. `people` are the words for a
+    person: `all`, drawn at random, because COCO does not say who is a man or a child, or `neutral`.
     """
 
     seed: int = 0
@@ -35,6 +35,7 @@ class DescribeOptions:
     smallest: float = 0.006
     absent: float = 0.15
     absent_nouns: float | None = None
+    licenses: tuple[int, ...] = ()
     people: str = "all"
 
     def __post_init__(self) -> None:
