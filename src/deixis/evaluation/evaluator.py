@@ -219,7 +219,7 @@ def _stated(rule: MaskRule, threshold: float | None, chosen_on: str) -> MaskRule
     """The rule, with the data that a threshold of the caller's was chosen on."""
     if chosen_on and threshold is None:
         raise InputError(
-            f"The threshold is said to be chosen on {chosen_on!r}, but none is given; give it, or omit the data."
+            f"{chosen_on!r} is given as the data of the threshold, but no threshold; give one, or omit the data."
         )
     return replace(rule, chosen_on=chosen_on) if chosen_on else rule
 

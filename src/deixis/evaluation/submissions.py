@@ -110,7 +110,7 @@ class SubmissionWriter:
 
 @contextmanager
 def submission(path: Path) -> Iterator[SubmissionWriter]:
-    """A zip that appears when all of it is written; raises InputError where it exists or is no zip's name."""
+    """A zip that appears when all of it is written; raises InputError if it exists or its name does not end in .zip."""
     if path.suffix.lower() != ".zip":
         raise InputError(f"The submission {path} is a zip; give --submission a name that ends in .zip.")
     if path.exists():

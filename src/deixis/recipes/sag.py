@@ -1,9 +1,9 @@
 """SaG's recipes: segmenters that are trained from sentences alone.
 
-Scores are the published ones, in mIoU where nothing else is said. After training `deixis evaluate RUN --protocol weak
---data DATA --dataset refcoco --split val` measures them, on testA and testB by `--split`. With `--refine crf` the same
-command gives the numbers with DenseCRF (Table A4), whose parameters were not published. The published evaluation draws
-the slots' noise at each prediction and averages three runs; here predictions start from the means unless a run is
+Scores are the published ones, in mIoU unless another measure is named. After training, `deixis evaluate RUN --data DATA
+--protocol weak --dataset refcoco --split val` measures them, on testA and testB by `--split`. With `--refine crf` the
+same command gives the numbers with DenseCRF (Table A4), whose parameters were not published. The published evaluation
+draws the slots' noise at each prediction and averages three runs; here predictions start from the means unless a run is
 trained with `--system.noise sample`.
 """
 

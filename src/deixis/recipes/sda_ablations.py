@@ -1,7 +1,7 @@
 """The rows of SDA's ablations, Tables 3 to 9 and Figures 5, 6 and 10: what each changes, and what was published for it.
 
-Scores are oIoU / mAP[.5:.95] on UNC→UNC+, or where that was not published on RVOS→A2D, which is said. The figures print
-no numbers; the sweeps' values are the tables', and for Figures 5 and 6 ours.
+Scores are oIoU / mAP[.5:.95] on UNC→UNC+, or on RVOS→A2D where a line names it: only that was published there. The
+figures print no numbers; the sweeps' values are the tables', and for Figures 5 and 6 ours.
 """
 
 from collections.abc import Mapping

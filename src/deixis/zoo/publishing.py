@@ -20,9 +20,9 @@ README = "README.md"
 def push_to_hub(model: str | Path, repository: str, *, private: bool = True, token: str | None = None) -> str:
     """Upload a checkpoint or an export and its model card to `owner/name`; returns the address of its page.
 
-    `model` is what `deixis.load` takes. The repository is made where it is missing, `private` unless it is said
-    otherwise. Without `token` the hub's own login is used. Raises `InputError` for a name that is not one of a
-    repository, and `ModelError` with the hub's reason.
+    `model` is what `deixis.load` takes. A missing repository is created, and is `private` by default. Without `token`
+    the hub's own login is used. Raises `InputError` for a name that is not one of a repository, and `ModelError` with
+    the hub's reason.
     """
     if not REPOSITORY.fullmatch(repository):
         raise InputError(f"{repository!r} is not the name of a repository; expected owner/name.")

@@ -13,7 +13,7 @@ ORDINALS = {"1": ("first",), "2": ("second", "2nd"), "3": ("third", "3rd"), "4":
 
 @dataclass(frozen=True)
 class Words:
-    """How a predicate is said: before the noun, after it, or in place of it."""
+    """The words for a predicate: before the noun, after it, or in place of it."""
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()

@@ -46,8 +46,8 @@ class Instance:
 class Scene:
     """A photo's instances, in a square of side 1: coordinates are fractions of its width and height.
 
-    `annotated` are the classes of which every instance is annotated; `uncertain` are those with a crowd, of which
-    nothing is said. `shown` are the numbers of the file's photos that have a class.
+    `annotated` are the classes of which every instance is annotated; `uncertain` are those with a crowd, about
+    which no sentence is written. `shown` are the numbers of the file's photos that have a class.
     """
 
     instances: tuple[Instance, ...]

@@ -25,7 +25,7 @@ def describe_motion(view: View, referent: int, action: str, wording: Wording, rn
     """A sentence about what one thing does in a clip, or None where all candidates are ambiguous.
 
     `view` is that of the whole clip. Sentences that need their motion to be unambiguous are preferred;
-    that a thing rests is said where this is needed only.
+    a sentence says that a thing rests only if it is ambiguous otherwise.
     """
     words = wording.sampler(rng)
     kept: list[Phrase] = []
