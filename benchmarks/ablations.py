@@ -33,8 +33,8 @@ START = "bundled"
 FUSED, ENCODERS = ("text.*", "fusion.*"), ("text.*", "fusion.vision.*")  # the weights that are read from it
 # VEGA's and LAVT's rows start from trained early fusion, MagNet's from encoders alone: they need more steps.
 STEPS = {"vega": 60, "lavt": 60, "magnet": 200}
-# Without bf16 instructions a step of MagNet in bf16 takes ten times as long.
-PRECISION = {"vega": "bf16", "lavt": "bf16", "magnet": "fp32"}
+# On processors without bf16 instructions a step in bf16 takes ten times as long.
+PRECISION = {"vega": "bf16", "lavt": "fp32", "magnet": "fp32"}
 SIZE, BATCH, TOKENS, SCENES, DRAWS = 128, 16, 20, 2_000, 1_000
 
 
@@ -219,7 +219,8 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def difference(units: Mapping[str, Any], first: str, second: str) -> tuple[float, float, float] | None:
     """First minus second in points of mIoU with its 95 % interval, over seeds where both have several.
 
-    Of one seed it is a paired interval over images, widened by the spread of seeds.
+    Of one seed it is a paired interval over images, widened by the spread of seeds: of MagNet's rows for MagNet, of
+    VEGA's for VEGA and LAVT, which start alike.
     """
     from deixis.metrics.bootstrap import interval as central
     from deixis.metrics.bootstrap import ratio, resampled_sums
@@ -238,15 +239,14 @@ def difference(units: Mapping[str, Any], first: str, second: str) -> tuple[float
     one, other = pairs[0]
     sums = resampled_sums(np.column_stack([one, other[:, 1]]))
     low, high = central(100 * ratio(sums[:, 1] - sums[:, 2], sums[:, 0])) or (math.nan, math.nan)
-    below, above = (math.hypot(gaps[0] - low, spread(units)), math.hypot(high - gaps[0], spread(units)))
+    rows = MAGNET_HEADLINES if first.startswith("magnet/") else VEGA_HEADLINES
+    below, above = (math.hypot(gaps[0] - low, spread(units, rows)), math.hypot(high - gaps[0], spread(units, rows)))
     return gaps[0], gaps[0] - below, gaps[0] + above
 
 
-def spread(units: Mapping[str, Any]) -> float:
-    """Half the 95 % interval of a difference of two seeds in mIoU, from all rows with several seeds; 0 without any."""
-    scores = [
-        [unit["measures"]["mIoU"][0] for seed in SEEDS if (unit := units.get(f"{row} {seed}"))] for row in HEADLINES
-    ]
+def spread(units: Mapping[str, Any], rows: Sequence[str]) -> float:
+    """Half the 95 % interval of a difference of two seeds in mIoU, from rows with several seeds; 0 without any."""
+    scores = [[unit["measures"]["mIoU"][0] for seed in SEEDS if (unit := units.get(f"{row} {seed}"))] for row in rows]
     several = [values for values in scores if len(values) > 1]
     if not several:
         return 0.0

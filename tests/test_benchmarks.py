@@ -94,7 +94,7 @@ def test_a_claim_holds_where_its_interval_excludes_zero() -> None:
     ]
     spreads = {f"vega/full {seed}": unit((1, value)) for seed, value in enumerate((0.4, 0.5, 0.6))}
     half = 4.303 * (2 * 10**2) ** 0.5  # a standard deviation of 10 points, with two degrees of freedom
-    assert ablations.spread(spreads) == pytest.approx(half)
+    assert ablations.spread(spreads, ablations.VEGA_HEADLINES) == pytest.approx(half)
     wider = ablations.difference({"a 0": better, "b 0": worse, **spreads}, "a", "b")
     assert wider is not None
     assert wider[2] - wider[0] == pytest.approx(((found[2] - found[0]) ** 2 + half**2) ** 0.5)
