@@ -96,6 +96,8 @@ def test_a_claim_holds_where_its_interval_excludes_zero() -> None:
     half = 4.303 * (2 * 10**2) ** 0.5  # a standard deviation of 10 points, with two degrees of freedom
     assert ablations.spread(spreads, ablations.VEGA_HEADLINES) == pytest.approx(half)
     wider = ablations.difference({"a 0": better, "b 0": worse, **spreads}, "a", "b")
+    own = ablations.difference({"magnet/a 0": better, "magnet/b 0": worse, **spreads}, "magnet/a", "magnet/b")
+    assert own == found  # VEGA's seeds do not widen MagNet's interval
     assert wider is not None
     assert wider[2] - wider[0] == pytest.approx(((found[2] - found[0]) ** 2 + half**2) ** 0.5)
     assert ablations.verdict(wider) == "undecided"
