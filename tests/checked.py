@@ -1,7 +1,7 @@
-"""Checks of shapes while tests run, in a fraction of jaxtyping's own time.
+"""Checks of types and shapes while tests run, in a fraction of jaxtyping's own time.
 
 `--jaxtyping-packages` gives every function of the package to `jaxtyping.jaxtyped`, whose bookkeeping of axes costs some
-6 µs a call also where no annotation has an axis. Here such functions stay as they are: mypy checks them.
+6 µs a call also where no annotation has an axis. Here such functions are checked by beartype alone, in 0.3 µs.
 """
 
 import dataclasses
@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any, get_args, get_type_hints
 
 import jaxtyping
+from beartype import BeartypeConf, beartype
 
 with_shapes = jaxtyping.jaxtyped
+of_types = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))  # a TypeError, as jaxtyping raises
 
 
 def checked(one: Any = None, *, typechecker: Any) -> Any:
@@ -31,7 +33,7 @@ def _function(one: Callable[..., Any], typechecker: Any) -> Any:
     except (NameError, TypeError):  # a class that is defined below, or imported for type checkers only
         return with_shapes(one, typechecker=typechecker)
     is_shaped = any(map(_has_shape, hints.values()))
-    return with_shapes(one, typechecker=typechecker) if is_shaped else one
+    return with_shapes(one, typechecker=typechecker) if is_shaped else of_types(one)
 
 
 def _has_shape(hint: Any) -> bool:

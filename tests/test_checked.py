@@ -1,4 +1,4 @@
-"""Shapes are checked while tests run."""
+"""Types and shapes are checked while tests run."""
 
 from collections.abc import Iterable
 
@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, TypeCheckError
 
+from deixis.errors import did_you_mean
 from deixis.metrics.boundaries import frame_score
+from deixis.records import MaskRule
 from tests.checked import _has_shape
 
 
-def test_an_array_of_another_shape_or_type_is_an_error() -> None:
+def test_a_value_of_another_type_or_shape_is_an_error() -> None:
     with pytest.raises(TypeCheckError):
-        frame_score(np.ones((3, 4), int), np.ones((3, 4), bool))
+        did_you_mean(3, ["three"])  # type: ignore[arg-type]
+    with pytest.raises(TypeCheckError):
+        MaskRule(threshold="0.5")  # type: ignore[arg-type]
     with pytest.raises(TypeCheckError, match="w=4"):
         frame_score(np.ones((3, 4), bool), np.ones((3, 5), bool))
 
