@@ -35,6 +35,7 @@ class Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn lets it run where the client has reset the connection
         self._cancel()
 
     def _close_unless_begun_after(self, seconds: float) -> None:
