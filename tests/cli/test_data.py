@@ -142,6 +142,17 @@ def test_sentences_under_another_key_are_read_by_an_option(root: Path, capsys: p
     assert json.loads(capsys.readouterr().out)["splits"]["val"]["expressions"] == 1
 
 
+def test_photos_of_another_folder_are_found_by_an_option(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for photo in root.glob("*.png"):
+        photo.rename(tmp_path / "elsewhere" / photo.name)
+    assert main(["data", "info", str(root), "--check"]) == 2
+    assert main(["data", "info", str(root), "--check", "--images", str(tmp_path / "elsewhere")]) == 0
+    written = ["--images", str(tmp_path / "elsewhere"), "--allow-outside"]
+    assert main(["data", "convert", str(root), str(tmp_path / "out"), *written]) == 0
+    assert main(["data", "info", str(tmp_path / "out"), "--check"]) == 0
+
+
 def test_one_sample_is_singular(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "convert", str(root), str(tmp_path / "out"), "--split", "val"]) == 0
     assert capsys.readouterr().out == f"Wrote 1 sample of val to {tmp_path / 'out'}\n"

@@ -349,6 +349,23 @@ def test_a_text_key_and_exif_reach_the_reader(tmp_path: Path) -> None:
     assert result_of(out).measures["mIoU"].value == 100.0
 
 
+def test_photos_of_another_folder_are_scored(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "mine").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "photos/a.png")
+    mask = masks.encode(np.ones((6, 8), dtype=bool))
+    absolute = str(tmp_path / "photos/a.png")
+    for split, name in (("val", "a.png"), ("test", absolute)):
+        (tmp_path / f"mine/{split}.jsonl").write_text(json.dumps({"image": name, "expression": "it", "mask": mask}))
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps({"id": f"{split}:1", "rle": mask}))
+    for split, option in (("val", ["--images", str(tmp_path / "photos")]), ("test", ["--allow-outside"])):
+        arguments = ["--predictions", str(tmp_path / f"{split}.jsonl"), "--data", str(tmp_path / "mine"), "--quiet"]
+        arguments += ["--split", split, "--out", str(out := tmp_path / f"{split}.json")]
+        assert main(["evaluate", *arguments]) == 2
+        assert main(["evaluate", *arguments, *option]) == 0
+        assert result_of(out).measures["mIoU"].value == 100.0
+
+
 def test_results_of_other_protocols_or_expressions_are_not_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,6 +47,10 @@ class Source:
     """The key of the sentences in your own records, where it is not a usual one."""
     exif: Literal["turn", "ignore"] = "turn"
     """Turn your own photos upright as EXIF says, or read them as stored."""
+    images: Path | None = None
+    """The folder of the photos of your own records, where it is not PATH."""
+    allow_outside: bool = False
+    """Your own records may name files outside of their folder, by absolute paths and links."""
     skip_broken: bool = False
     """Leave out broken records and list them at the end, instead of stopping at the first."""
     json: bool = False
@@ -208,7 +212,9 @@ def _open(path: Path, source: Source, split: str | None, issues: "Issues") -> "M
 def _read_options(source: Source) -> "ReadOptions":
     from ..data.readers.options import ReadOptions
 
-    return ReadOptions(text_key=source.text_key, exif=source.exif)
+    return ReadOptions(
+        text_key=source.text_key, exif=source.exif, images=source.images, allow_outside=source.allow_outside
+    )
 
 
 def _write_sheet(readers: "Mapping[str, Reader]", out: Path, count: int, issues: "Issues") -> None:

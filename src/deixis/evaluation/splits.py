@@ -44,6 +44,10 @@ class SplitOptions:
     """Of RefCOCO, RefCOCO+ and G-Ref: raw, or sent as their authors cleaned them and SaG reads them."""
     exif: Literal["turn", "ignore"] = "turn"
     """ignore: photos of your own data are read as stored, without turning them as EXIF says."""
+    images: Path | None = None
+    """The folder of the photos of your own data, where it is another one."""
+    allow_outside: bool = False
+    """Your own records may name files outside of their folder, by absolute paths and links."""
 
     @property
     def is_generated(self) -> bool:
@@ -84,7 +88,13 @@ def open_split(options: SplitOptions, issues: "Issues", overlaps: "Overlaps" = "
     from ..data.readers.formats import open_data
     from ..data.readers.options import ReadOptions
 
-    read = ReadOptions(text_key=options.text_key, exif=options.exif, sentences=options.sentences)
+    read = ReadOptions(
+        text_key=options.text_key,
+        exif=options.exif,
+        images=options.images,
+        allow_outside=options.allow_outside,
+        sentences=options.sentences,
+    )
     return open_data(options.data, options.split, options.dataset, options.split_by, issues, overlaps, read)
 
 
@@ -95,6 +105,8 @@ def _check_generated(options: SplitOptions, split: str) -> None:
         ("--split-by", options.split_by),
         ("--text-key", options.text_key),
         ("--exif", None if options.exif == "turn" else options.exif),
+        ("--images", options.images),
+        ("--allow-outside", options.allow_outside or None),
         ("--sentences", None if options.sentences == "raw" else options.sentences),
         ("--frames", None if options.data.partition(":")[0] in CLIPS else options.frames),
     ):

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from ...errors import InputError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-ALLOW = "allow it with --data.allow-outside True in training, allow_outside=True in Python"
+ALLOW = "allow it with --allow-outside, in training --data.allow-outside True, in Python allow_outside=True"
 _COMPARED = 5000  # names of a folder that a missing one is compared with
 
 
