@@ -36,6 +36,9 @@ class StoredData:
     An epoch draws one sentence of each object (as published), every `sentence`, or one sentence of each `image`. Of
     clips a sentence at each of its frames counts.
 
+    With `mirrored` each training sample is there twice, as it is and in a mirror, with left and right exchanged in its
+    sentence.
+
     With `held_out`, a fraction of the training split's images or videos, chosen by hashes of their names, is taken out
     of it and becomes the split `held-out`.
     """
@@ -57,6 +60,7 @@ class StoredData:
     exif: Literal["turn", "ignore"] = "turn"
     images: str | None = None
     allow_outside: bool = False
+    mirrored: bool = False
     held_out: float = 0.0
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from ..data.mirrored import Mirrored
 from ..data.pictures import Pictures
 from ..data.readers.captions import CaptionedInstances
 from ..data.readers.formats import choose, open_splits
@@ -141,6 +142,8 @@ def _checked(data: StoredData, splits: Mapping[str, Reader], names: Sequence[str
         raise InputError(f"{data.root} has nothing to train on, or nothing to score; {reason}")
     if issues and processes().is_main_process:
         Console(stderr=True).print(issues.summary(), highlight=False, soft_wrap=True, markup=False)
+    if data.mirrored:
+        chosen[0] = Concat((chosen[0], Mirrored(chosen[0])))
     return chosen
 
 
