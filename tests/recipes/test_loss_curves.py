@@ -68,7 +68,7 @@ def tiny(name: str, packed: Path) -> Run:
             # Eight sentences are about several images, which SaG contrasts.
             sentences_per_image=2 if run.data.labels == "none" else run.data.sentences_per_image,
             size=64,
-            packed=str(packed / f"{run.data.no_target:g}-{run.data.exchanged:g}"),
+            packed=str(packed / f"{run.data.no_target:g}-{run.data.exchanged:g}-{run.data.rare:g}"),
             packers=1,
         ),
         system=system,
@@ -110,6 +110,7 @@ LONG = {
     "magnet_toyland",
     "vega_toyland_grounded",
     "vega_toyland_presence",
+    "vega_toyland_rare",
 }
 
 

@@ -61,6 +61,7 @@ from .vega import (
     vega_toyland,
     vega_toyland_grounded,
     vega_toyland_presence,
+    vega_toyland_rare,
 )
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ RECIPES: dict[str, Callable[[], Run | Chain]] = {
     "vega_toyland": vega_toyland,
     "vega_toyland_grounded": vega_toyland_grounded,
     "vega_toyland_presence": vega_toyland_presence,
+    "vega_toyland_rare": vega_toyland_rare,
 }
 
 

@@ -78,8 +78,9 @@ class ToylandData:
     mask, with `labels="pictures"` a scene alone. `no_target` is the average number of training sentences per scene and
     subset that refer to nothing in it: with 1.5 they are 18 % of an epoch that draws one sentence of each object, with
     1 they are 11 %. `exchanged` is the average number of further ones, each a sentence about a thing of the scene with
-    one word exchanged. Validation has such sentences only with `validate_absent`, for objectives that score presence,
-    because the training loop's IoU counts each as 0.
+    one word exchanged. `rare` is the probability that a training sentence counts from a side ("the second dog from the
+    left") or negates a colour, where its thing allows that. Validation has these sentences only with `validate_absent`,
+    for objectives that score presence, because the training loop's IoU counts each without a referent as 0.
 
     `content` and `style` name what the scenes show and how they are drawn. Scenes of another domain than the default
     are in folders of their own inside `packed`. The first `skip_scenes` of each split are left out, so that the two
@@ -103,6 +104,7 @@ class ToylandData:
     sentences_per_object: int = 3
     no_target: float = 0.0
     exchanged: float = 0.0
+    rare: float = 0.0
     validate_absent: bool = False
     labels: Literal["masks", "classes", "none", "pictures"] = "masks"
     draw: Draw = "object"
@@ -124,8 +126,8 @@ class ToylandData:
             )
         _ = self.expression_options  # raises where they are impossible
         check_frames(self.num_frames, self.labelled_frames)
-        if self.num_frames > 1 and (self.no_target or self.exchanged):
-            raise InputError("Toyland's clips have a referent for each sentence; omit no_target and exchanged.")
+        if self.num_frames > 1 and self.expression_options != ExpressionOptions():
+            raise InputError("Toyland's clips have a referent for each sentence; omit no_target, exchanged and rare.")
         if self.labels == "classes" and self.packed is None:
             raise InputError("Classes of pixels are read from packed scenes; give --data.packed a folder.")
         check_limit(self.validation_limit)
@@ -133,7 +135,7 @@ class ToylandData:
     @property
     def expression_options(self) -> ExpressionOptions:
         """Those of the training split, and of validation with `validate_absent`."""
-        return ExpressionOptions(no_target=self.no_target, exchanged=self.exchanged)
+        return ExpressionOptions(no_target=self.no_target, exchanged=self.exchanged, rare=self.rare)
 
     @property
     def folder(self) -> str | None:

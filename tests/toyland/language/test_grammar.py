@@ -11,7 +11,7 @@ import pytest
 from deixis.records import Sample
 from deixis.toyland.language import templates, vocabulary
 from deixis.toyland.language.candidates import FORMS, RELATIONS, Wording
-from deixis.toyland.language.expressions import Expression, traits
+from deixis.toyland.language.expressions import Expression, ExpressionOptions, traits
 from deixis.toyland.language.grammar import describe, describe_nothing, describe_two
 from deixis.toyland.language.noise import add_noise, add_typo
 from deixis.toyland.language.phrases import Phrase, WordSampler, noun_phrase, plural
@@ -255,3 +255,14 @@ def test_traits_of_a_pair_have_no_kind(views: list[View]) -> None:
     facts = traits(expression, view, Wording())
     assert "kind" not in facts
     assert facts["area"] == pytest.approx(view.seen[0].area + view.seen[1].area, abs=1e-4)
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_rare_forms_are_drawn_where_things_allow_them(subset: str, expressions: dict[str, list[Sample]]) -> None:
+    def fraction(samples: list[Sample]) -> float:
+        return float(np.mean([bool({"ordinal", "negation"} & {*each.traits["features"]}) for each in samples]))
+
+    often = list(chain.from_iterable(world(subset, expression_options=ExpressionOptions(rare=1.0)).scenes()))
+    assert check(often) == len(often)
+    assert fraction(often) > max(0.05, 3 * fraction(expressions[subset]))
+    assert len(often) > 0.9 * len(expressions[subset])

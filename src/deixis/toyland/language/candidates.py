@@ -4,7 +4,7 @@ A candidate may be ambiguous or false; `grammar` keeps those whose program selec
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import cast, get_args
@@ -46,6 +46,7 @@ FORMS: dict[SubsetName, dict[str, float]] = {
         "negation": 1.2,
     },
 }
+RARE = ("ordinal", "negation")  # forms that few things allow and that few sentences have
 ATTRIBUTE_WEIGHTS = {"colour": 4.0, "pattern": 2.0, "state": 1.5, "facing": 0.7, "carried": 2.0}
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
 
@@ -83,9 +84,14 @@ class Candidates:
     def full(self) -> bool:
         return self.wording.full
 
-    def sample(self, number: int) -> Iterator[Phrase]:
-        """At most this many phrases: a form that does not suit the thing gives none."""
+    def sample(self, number: int, among: Collection[str] | None = None) -> Iterator[Phrase]:
+        """At most this many phrases, of all forms or `among` some: a form that does not suit the thing gives none.
+
+        Those of some forms are equally frequent.
+        """
         forms = FORMS[self.wording.subset]
+        if among is not None:
+            forms = dict.fromkeys((form for form in forms if form in among), 1.0)
         makers: dict[str, Callable[[], Phrase | None]] = {
             "plain": self._plain,
             "side": self._side,

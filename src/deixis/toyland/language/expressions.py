@@ -10,7 +10,7 @@ from ..scene.domains import is_held_out
 from ..scene.kinds import KINDS
 from ..scene.scenes import COLOURS
 from ..scene.view import View
-from .candidates import Wording
+from .candidates import RARE, Wording
 from .exchange import describe_exchanged
 from .grammar import describe, describe_nothing, describe_two, names_held_out
 from .noise import add_noise
@@ -30,6 +30,8 @@ class ExpressionOptions:
     `typos` and `slang` are probabilities per expression, `two_targets` is a probability per scene. `no_target` is the
     number of expressions per scene without a referent: 1.5 generates one, and a second one with probability 0.5.
     `exchanged` is the number of those which are sentences about a thing of the scene with one word exchanged.
+    `rare` is the probability that an expression has a form that is rare otherwise, counting from a side or a negation,
+    where the thing allows one.
     """
 
     typos: float = 0.0
@@ -37,6 +39,7 @@ class ExpressionOptions:
     no_target: float = 0.0
     two_targets: float = 0.0
     exchanged: float = 0.0
+    rare: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -68,7 +71,10 @@ def generate(
     for referent in referents:
         texts: set[str] = set()
         for _ in range(per_object * ATTEMPTS):
-            phrase = describe(view, referent, wording, rng)
+            # Without the option no number is drawn, and all sentences are those of before.
+            is_rare = options.rare > 0 and rng.random() < options.rare
+            phrase = describe(view, referent, wording, rng, RARE) if is_rare else None
+            phrase = phrase or describe(view, referent, wording, rng)
             if phrase is None:
                 break
             if phrase.text not in texts:

@@ -5,6 +5,7 @@ nearest to a random length is returned.
 """
 
 import re
+from collections.abc import Collection
 from random import Random
 
 from ..scene.domains import SubsetName, is_held_out
@@ -24,14 +25,16 @@ LENGTHS: dict[SubsetName, tuple[float, ...]] = {
 NUM_CANDIDATES, NUM_KEPT = 24, 4
 
 
-def describe(view: View, referent: int, wording: Wording, rng: Random) -> Phrase | None:
-    """A phrase for one thing, or None where all candidates are ambiguous."""
+def describe(
+    view: View, referent: int, wording: Wording, rng: Random, forms: Collection[str] | None = None
+) -> Phrase | None:
+    """A phrase for one thing, of any form or of some, or None where all candidates are ambiguous."""
     if referent not in view.certain:
         return None
     lengths = LENGTHS[wording.subset]
     length = rng.choices(range(1, len(lengths) + 1), lengths)[0]
     kept: list[Phrase] = []
-    for phrase in Candidates(view, referent, wording, rng).sample(NUM_CANDIDATES):
+    for phrase in Candidates(view, referent, wording, rng).sample(NUM_CANDIDATES, forms):
         if selects(phrase.program, view, frozenset({referent})) and is_allowed(phrase.text, wording.subset):
             kept.append(phrase)
             if len(kept) == NUM_KEPT:
