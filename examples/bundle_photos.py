@@ -57,7 +57,7 @@ def without_folders(plain: Any) -> Any:
     """The Run as stored, with the names of files and folders alone."""
     if isinstance(plain, dict):
         return {key: without_folders(value) for key, value in plain.items()}
-    return Path(plain).name if isinstance(plain, str) and plain.startswith(("/", "runs/")) else plain
+    return Path(plain).name if isinstance(plain, str) and plain.startswith(("/", "runs/", "../")) else plain
 
 
 def main() -> None:
