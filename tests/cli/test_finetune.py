@@ -84,9 +84,9 @@ def test_architecture_vocabulary_and_preprocessing_are_the_models_and_rates_a_te
 
 def test_the_bundled_model_is_a_start_with_its_own_words_and_rates() -> None:
     run = finetuned("bundled")
-    card = native.read_card(Path(load("bundled").weights or "").parent)  # its optimiser has old names of fields
+    card = native.read_card(Path(load("bundled").weights or "").parent)
     assert run.optimiser.lr == pytest.approx(card.run["optimiser"]["lr"] / 10)
-    assert run.optimiser.muon_lr == pytest.approx(card.run["optimiser"]["matrix_lr"] / 10)
+    assert run.optimiser.muon_lr == pytest.approx(card.run["optimiser"]["muon_lr"] / 10)
 
 
 def test_scores_before_and_after_are_printed_on_new_and_on_old_data(

@@ -55,7 +55,7 @@ def test_cvat_gets_a_mask_or_polygons_for_each_label(cvat: Any) -> None:
         assert sum(runs[1::2]) == prediction.mask.sum()
     context.conv_mask_to_poly = True
     assert {kind for kind, _, _ in function.detect(context, image)} == {"polygon"}
-    context.conf_threshold = 0.999
+    context.conf_threshold = 0.9999
     assert function.detect(context, image) == []
 
 

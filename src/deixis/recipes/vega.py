@@ -159,7 +159,8 @@ def vega_toyland_rare() -> Chain:
     mean in late fusion, from a hundred sentences a second. Then masks and presence head are trained together: a quarter
     of the sentences refer to nothing, most of these by one exchanged word.
 
-    Time: not measured. Score: not measured.
+    Time: 20 and 40 minutes of one core in bf16. Score: from the bundled model of before 2026-11-30, P@0.5 of ordinals
+    rose from 21 to 50, of negations from 29 to 79; mIoU on `toyland:val` fell from 76.8 to 76.5.
     """
     data = replace(DATA, skip_scenes=40_000)
     words = Run(
