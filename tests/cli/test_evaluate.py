@@ -186,6 +186,9 @@ def test_options_that_would_name_a_score_wrongly_are_refused(capsys: pytest.Capt
     assert "The data name the split 'testA', but --split is 'val'; give one of them" in capsys.readouterr().err
     assert main(["evaluate", "embedded", "--data", "toyland:val", "--dataset", "refcoco"]) == 2
     assert "is generated and has no --dataset; omit it" in capsys.readouterr().err
+    for option, value in (("--images", ["photos"]), ("--allow-outside", [])):
+        assert main(["evaluate", "embedded", "--data", "toyland:val", option, *value]) == 2
+        assert f"is generated and has no {option}; omit it" in capsys.readouterr().err
 
 
 def test_a_limit_ignores_the_masks_of_the_other_expressions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

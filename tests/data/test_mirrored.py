@@ -52,3 +52,5 @@ def test_training_data_are_doubled_and_validation_is_not(tmp_path: Path) -> None
     assert masks.decode(training[1].mask).any(axis=0).tolist() == [False] * 7 + [True]
     assert len(training) == len(set(training.ids)) == 2
     assert len(validation) == 1
+    unlabelled, _ = open_data(StoredData(root=str(tmp_path), mirrored=True, labels="none"))
+    assert [one.mask for one in (unlabelled[0], unlabelled[1])] == [None, None]

@@ -45,6 +45,19 @@ def test_one_and_a_half_sentences_about_nothing_make_about_a_sixth_of_an_epoch()
     assert fraction_of_an_epoch(held) == 0.0
 
 
+def test_rare_sentences_are_in_the_training_split_alone() -> None:
+    def count(reader: Reader) -> int:
+        return sum("ordinal" in reader[at].traits["features"] for at in range(len(reader)))
+
+    options = replace(SMALL, num_scenes=2, validation_scenes=2, subsets=("toyland",))
+    often, held = open_data(replace(options, rare=1.0))
+    plain, same = open_data(options)
+    assert count(often) > 2 * count(plain)
+    assert held.ids == same.ids
+    with pytest.raises(InputError, match="omit no_target, exchanged and rare"):
+        replace(options, rare=1.0, num_frames=8)
+
+
 def test_batches_hold_the_empty_masks_of_what_is_not_there() -> None:
     training, _ = open_data(replace(SMALL, num_scenes=3, subsets=("toyland",), no_target=2.0))
     tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])

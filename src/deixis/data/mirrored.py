@@ -41,7 +41,10 @@ class MirroredVisual:
 
 @dataclass(frozen=True)
 class Mirrored:
-    """A reader's samples in a mirror; their ids say so, since another image with another referent is another sample."""
+    """A reader's samples in a mirror; their ids say so, since another image with another referent is another sample.
+
+    Traits and labels for pre-training stay as they were.
+    """
 
     reader: Reader
 
