@@ -158,7 +158,7 @@ def vega_toyland_rare() -> Chain:
 
     These count from a side or negate a colour. VEGA alone learns them slowly; its encoders first learn what the words
     mean in late fusion, which trains several times as many sentences a second. Then masks and presence head are trained
-    together: a quarter of the sentences refer to nothing, most of these by one exchanged word.
+    together: two in five sentences refer to nothing, most of these by one exchanged word.
 
     Time: 20 minutes of one core, and 47 of one to two, in bf16. Score: from the bundled model of before 2026-11-30,
     P@0.5 of ordinals rose from 21 to 50, of negations from 29 to 79; mIoU on `toyland:val` fell from 76.8 to 76.5.
