@@ -2,14 +2,15 @@
 
 For each sort of word, pairs about held-out scenes of Toyland, of all subsets that have such words. Both of a pair are
 right where the right sentence gets a mask and the exchanged one none. `before` is what the mask alone says, `after`
-what the presence head says of the same mask, so one pass measures both. Scenes that are done are kept in
-`results/presence.part.jsonl`, and an interrupted call continues behind them.
+what the presence head says of the same mask by the card's threshold, `half` what it says at a probability of a half
+before its calibration; one pass measures all three. Scenes that are done are kept in `results/presence.part.jsonl`, and
+an interrupted call continues behind them.
 """
 
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -71,10 +72,12 @@ def answered(segmenter: Any, position: int, wanted: list[str]) -> list[dict[str,
     return [{"scene": position, **row} for row in rows]
 
 
-def measured(model: str, pairs: int, part: Path) -> list[dict[str, Any]]:
-    from deixis.zoo.loading import load
+def score_of_half(segmenter: Any) -> float:
+    """The score where the presence head says a half."""
+    return 0.5 if segmenter.calibration is None else float(segmenter.calibration(np.array([0.5]))[0])
 
-    segmenter = load(model, device="cpu")
+
+def measured(segmenter: Any, pairs: int, part: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
     rows = rows[: max((number + 1 for number, row in enumerate(rows) if row["last"]), default=0)]
     counts = Counter(row["sort"] for row in rows)
@@ -92,7 +95,7 @@ def measured(model: str, pairs: int, part: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(rows: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
     """Shares in percent and correlations, each with a 95 % interval over scenes."""
     from deixis.metrics.bootstrap import image_weights, interval
     from deixis.metrics.presence import PresenceRows
@@ -100,10 +103,16 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     _, scene = np.unique([row["scene"] for row in rows], return_inverse=True)
     found: dict[str, Any] = {"pairs": len(rows), "scenes": int(scene.max()) + 1}
     half = np.array([row["right_answer"]["iou"] >= 0.5 for row in rows])
-    for name, key in (("before", "mask"), ("after", "found")):
-        right, wrong = (np.array([row[f"{side}_answer"][key] for row in rows]) for side in ("right", "wrong"))
+    answers = {side: [row[f"{side}_answer"] for row in rows] for side in ("right", "wrong")}
+    says: dict[str, Callable[[dict[str, Any]], bool]] = {
+        "before": lambda answer: answer["mask"],
+        "after": lambda answer: answer["found"],
+        "half": lambda answer: answer["mask"] and answer["score"] > threshold,
+    }
+    for name, is_found in says.items():
+        right, wrong = (np.array([is_found(answer) for answer in answers[side]]) for side in ("right", "wrong"))
         both = PresenceRows(
-            probability=np.array([row[f"{side}_answer"]["score"] for side in ("right", "wrong") for row in rows]),
+            probability=np.array([answer["score"] for side in answers.values() for answer in side]),
             present=np.repeat([True, False], len(rows)),
             found=np.concatenate([right, wrong]),
             image=np.concatenate([scene, scene]),
@@ -118,21 +127,29 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "both_right_with_iou_of_a_half": 100 * float((right & half & ~wrong).mean()),
             **{measure: values[measure] for measure in ("N-acc", "T-acc", "MCC")},
             "MCC_interval": interval(drawn["MCC"]),
-            **({"AUROC": values["AUROC"]} if name == "after" else {}),
+            **({} if name == "before" else {"AUROC": values["AUROC"]}),
         }
     return found
 
 
 def main() -> None:
+    from deixis.zoo.loading import load
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default="bundled")
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--name", default="presence", help="of the file in results/")
     options = parser.parse_args()
     part = RESULTS / f"{options.name}.part.jsonl"
-    rows = measured(options.model, options.pairs, part)
-    kinds = {sort: summary([row for row in rows if row["sort"] == sort]) for sort in SUBSETS}
-    result = {"command": called("benchmarks.presence"), "all": summary(rows), **kinds}
+    segmenter = load(options.model, device="cpu")
+    rows, threshold = measured(segmenter, options.pairs, part), score_of_half(segmenter)
+    kinds = {sort: summary([row for row in rows if row["sort"] == sort], threshold) for sort in SUBSETS}
+    result = {
+        "command": called("benchmarks.presence"),
+        "score_of_half": threshold,
+        "all": summary(rows, threshold),
+        **kinds,
+    }
     print(json.dumps(result, indent=1))
     print(write(options.name, result))
     part.unlink()
