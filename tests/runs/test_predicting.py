@@ -69,8 +69,10 @@ def test_every_row_comes_out_once_with_a_mask_or_an_error(
     assert found[f"{tmp_path / 'photo.png'} "]["rle"] is None
     for file in parts(out):  # also of a file without any error
         assert pq.read_schema(file).remove_metadata().equals(SCHEMA)
-    assert main([*command, "--device", "cpu"]) == 0
-    assert capsys.readouterr().err == "deixis: 9 of 9 rows are there already\n"
+    assert main([*command, "--device", "cpu"]) == 1  # they still have
+    again = capsys.readouterr()
+    assert again.err == "deixis: 9 of 9 rows are there already\n"
+    assert again.out == f"{out}  9 rows, 2 with an error\n"
     assert main([*command, "--device", "cpu", "--threshold", "0.3"]) == 2
     assert "were made with another threshold; give another --out." in capsys.readouterr().err
 

@@ -75,7 +75,7 @@ class PredictOptions(ModelOptions):
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0 when every row has a mask, 1 when some have an error, 2 when all have."""
+    """Exit code 0 when every row has a mask, 1 when some have an error, 2 when all have; earlier answers count too."""
     options = parse(PredictOptions, arguments, "deixis predict", EPILOGUE)
 
     from ..runs.predicting.parquet import finished, open_folder
@@ -87,10 +87,12 @@ def main(arguments: list[str]) -> int:
     rows = read_rows(options.data, expressions, manifest, recursive=options.recursive)
     open_folder(options.out, manifest)
     done = finished(options.out)
-    missing = [row for row in rows if row.id not in done]
-    if len(missing) < len(rows):
-        print(f"deixis: {len(rows) - len(missing):,} of {len(rows):,} rows are there already", file=sys.stderr)
-    return _run(options, missing, asking)
+    missing, earlier = [row for row in rows if row.id not in done], [done[row.id] for row in rows if row.id in done]
+    if earlier:
+        print(f"deixis: {len(earlier):,} of {len(rows):,} rows are there already", file=sys.stderr)
+    failed = sum(earlier) + _predict(options, missing, asking)
+    print(f"{options.out}  {len(rows):,} rows, {failed:,} with an error")
+    return 0 if not failed else 1 if failed < len(rows) else 2
 
 
 def _described(options: PredictOptions) -> "tuple[dict[str, Any], Asking]":
@@ -124,16 +126,17 @@ def _described(options: PredictOptions) -> "tuple[dict[str, Any], Asking]":
     return manifest, asking
 
 
-def _run(options: PredictOptions, rows: "Sequence[Row]", asking: "Asking") -> int:
+def _predict(options: PredictOptions, rows: "Sequence[Row]", asking: "Asking") -> int:
+    """The number of rows with an error."""
     from ..progress import ProgressBar
     from ..runs.predicting.rows import chunks
 
-    answered, failed = 0, 0
+    failed = 0
     with ProgressBar("rows", len(rows), quiet=options.quiet) as bar:
 
         def advance(count: int, errors: int) -> None:
-            nonlocal answered, failed
-            answered, failed = answered + count, failed + errors
+            nonlocal failed
+            failed += errors
             bar.advance(count)
 
         if not rows:
@@ -155,5 +158,4 @@ def _run(options: PredictOptions, rows: "Sequence[Row]", asking: "Asking") -> in
             from ..runs.predicting.local import predict_locally
 
             predict_locally(chunks(rows, options.chunk), asking, options.out, options.workers, advance)
-    print(f"{options.out}  {answered:,} rows, {failed:,} with an error")
-    return 0 if not failed else 1 if failed < answered else 2
+    return failed

@@ -44,9 +44,13 @@ def parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
 
-def finished(folder: Path) -> set[str]:
-    """The ids of all rows that the folder has an answer or an error for."""
-    return {each for ids in (_column(path, "id") for path in parts(folder)) for each in ids}
+def finished(folder: Path) -> dict[str, bool]:
+    """The ids of all rows that the folder has an answer or an error for, and whether it is an error."""
+    found: dict[str, bool] = {}
+    for path in parts(folder):
+        for name, error in _columns(path, "id", "error"):
+            found.setdefault(name, error is not None)
+    return found
 
 
 def read_answers(folder: Path) -> Iterator[dict[str, Any]]:
@@ -80,8 +84,9 @@ def open_folder(folder: Path, manifest: Mapping[str, Any]) -> None:
         beside.write_text(json.dumps(dict(manifest), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _column(path: Path, name: str) -> list[str]:
+def _columns(path: Path, *names: str) -> Iterator[tuple[Any, ...]]:
     try:
-        return pq.read_table(path, columns=[name])[name].to_pylist()
+        table = pq.read_table(path, columns=list(names))
+        return zip(*(table[name].to_pylist() for name in names), strict=True)
     except (pa.ArrowException, KeyError, OSError) as error:
         raise InputError(f"{path} cannot be read ({error}); remove it, and its rows are computed again.") from None
