@@ -163,20 +163,8 @@ def test_a_protocol_with_a_size_of_its_own_compares_the_refined_map_there(bundle
 def test_the_command_line_refines_and_refuses_it_for_a_file_of_masks(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from PIL import Image
-
-    photo, _, _ = square_photo()
-    Image.fromarray(photo).save(tmp_path / "photo.png")
-    command = [
-        "segment",
-        str(tmp_path / "photo.png"),
-        "the red square",
-        "--json",
-        "--device",
-        "cpu",
-        "--model",
-        "bundled",
-    ]
+    photo = Path(__file__).parents[2] / "examples" / "toyland.png"
+    command = ["segment", str(photo), "the person in green", "--json", "--device", "cpu", "--model", "bundled"]
     assert main(command) == 0
     plain = json.loads(capsys.readouterr().out)
     assert main([*command, "--refine", "crf:iterations=2"]) == 0
