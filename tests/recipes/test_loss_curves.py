@@ -108,6 +108,7 @@ LONG = {
     "late_fusion_vit_toyland",
     "lavt_toyland_grounded",
     "magnet_toyland",
+    "vega_toyland_counting",
     "vega_toyland_grounded",
     "vega_toyland_presence",
     "vega_toyland_rare",
