@@ -1,7 +1,7 @@
 """Several expressions about one image in one strip: `python examples/5_answers.py OUT.png PICTURE SENTENCE …`.
 
 The README's image is made by `python examples/5_answers.py docs/answers.png examples/toyland.png "the blue checkered
-person" "the smallest turtle" "the turtle on the left" "the purple dog"`.
+person" "the smallest turtle" "the second turtle from the left" "the purple dog"`.
 """
 
 import sys

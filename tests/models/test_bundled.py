@@ -14,17 +14,17 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SENTENCE = "the person in green"
 # (y, x) and the probability there; mostly on the outline, which is the most sensitive to a change.
 PROBABILITIES = {
-    (188, 112): 0.0477,
-    (114, 79): 0.7974,
-    (229, 65): 0.5914,
-    (155, 61): 0.4343,
-    (240, 83): 0.5187,
-    (247, 58): 0.3478,
-    (131, 97): 0.4807,
-    (113, 83): 0.5811,
-    (140, 96): 0.3170,
-    (193, 66): 0.6770,
-    (165, 106): 0.1616,
+    (188, 112): 0.0174,
+    (114, 79): 0.7729,
+    (229, 65): 0.8889,
+    (155, 61): 0.4837,
+    (240, 83): 0.5834,
+    (247, 58): 0.5858,
+    (131, 97): 0.5742,
+    (113, 83): 0.7242,
+    (140, 96): 0.3054,
+    (193, 66): 0.6988,
+    (165, 106): 0.1390,
     (150, 85): 1.0,
     (210, 140): 0.0,  # the person beside
     (200, 230): 0.0,  # the turtle
@@ -32,8 +32,8 @@ PROBABILITIES = {
 MASK = {
     "size": [384, 384],
     "counts": (
-        "`]a05i;3M200O1O100000000O1O1N0_FF_7;`HGX7`0gHDT7?jHCR7a0lH@R7c0lH^OQ7h0eH_OZ7c0bHAd6A`HZ1NJa7mN_HS3_7SM[Ho2d7S"
-        "M[Hl2e7g001O00O101O1O10000O10O01N2O2N11O000100O001O2N1N3N0O3eLkGY18YOP8YOmG\\16UOd8h0]1M5L106J004L1O4L1N7I1N\\bV3"
+        "_]a06i;2M200O1O100000000N20O]FDb7=]HH_79aHHV7`0iHCT7>kHDP7a0mHAR7a0mH_OP7f0ZHNe75XHLo6WO_HR3_7PM_HQ3`7TMZHn2e7"
+        "TMZHl2d7h00100O00O2O100O100O10O01O1N2O101O000000100N2O1O2M2O2eLlGX19XOn7]OlGX19XOa8e0_1O5K1O7K0O3M1O5K1N7H2N[bV3"
     ),
 }
 
@@ -51,14 +51,15 @@ def test_the_bundled_model_predicts_what_it_did() -> None:
     with torch.no_grad():
         output = segmenter.system(segmenter.batch(EXAMPLES / "toyland.png", [SENTENCE]), explain=True)
     fractions = output.evidence["attention_to_visual_expression"][0].tolist()
-    assert fractions == pytest.approx([0.399, 0.287, 0.447, 0.600], abs=1e-2)
+    assert fractions == pytest.approx([0.321, 0.237, 0.485, 0.617], abs=1e-2)
 
 
 @pytest.mark.parametrize(
     ("sentence", "is_there"),
     [
         ("the yellow turtle", True),
-        ("the turtle on the left", True),
+        ("the leftmost turtle", True),
+        ("the turtle on the left", False),  # all stand in the right half
         ("the purple dog", False),
         ("person in red", False),
     ],
@@ -72,6 +73,6 @@ def test_the_bundled_model_finds_nothing_where_nothing_is(sentence: str, is_ther
 
 def test_the_card_says_how_the_presence_threshold_was_chosen() -> None:
     card = native.read_card(BUNDLED_MODELS["bundled"].folder)
-    assert card.presence_rule.threshold == pytest.approx(0.374, abs=1e-3)
+    assert card.presence_rule.threshold == pytest.approx(0.356, abs=1e-3)
     assert card.presence_rule.chosen_on.startswith("toyland:train, 200 scenes from number 100,000 on")
-    assert card.run["data"]["rare"] == 0.7  # the Run that trained masks and head
+    assert card.run["data"]["rare"] == 0.85  # the Run that trained masks and head
